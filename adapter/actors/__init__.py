@@ -1,0 +1,1 @@
+"""Trio actors: they decide *when*; what is decided lives in `adapter.domain`."""

@@ -1,0 +1,105 @@
+"""Reclaimer: deletes what nothing holds any more, and watches the free space.
+
+Consumes: a hint that a job or an export has ended. Produces: free space, `SpaceGauge.low`. Owns:
+the rhythm of both. Rebuilds from: ledger and disk. Restart policy: essential.
+
+A payload is held while its job is not terminal, its results are not collected, or an export of it
+is not completed. Then retention decides; when space is low, what is completed goes at once.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+import trio
+from trio import TaskStatus
+
+from adapter.channels import wait_woken
+from adapter.domain.events import Event, Publish
+from adapter.domain.messages import Wake
+from adapter.domain.ports import InstanceStore, Ledger, PayloadStore, SpaceGauge, WallClock
+from adapter.domain.records import Export, Job
+from adapter.domain.retention import Retention, is_reclaimable
+from adapter.errors import UnavailableError
+
+log = structlog.get_logger("adapter.reclaimer")
+
+POLL_S = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Reclaimer:
+    """Keeps the disk from filling up."""
+
+    ledger: Ledger
+    store: InstanceStore
+    payloads: PayloadStore
+    space: SpaceGauge
+    wake: trio.MemoryReceiveChannel[Wake]
+    publish: Publish
+    now: WallClock
+    retention: Retention
+    name: str = "reclaimer"
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `Actor.run`."""
+        await self._measure()
+        task_status.started()
+        while True:
+            await self._reclaim()
+            await self._measure()
+            try:
+                await wait_woken(self.wake, trio.current_time() + POLL_S)
+            except trio.EndOfChannel:
+                await self._reclaim()
+                return
+
+    def close(self) -> None:
+        """See `Actor.close`."""
+        self.wake.close()
+
+    async def _measure(self) -> None:
+        was_low = self.space.low
+        try:
+            reading = await self.space.measure()
+        except UnavailableError as error:
+            log.error("storage.unreadable", why=str(error))
+            return
+        if self.space.low != was_low:
+            kind = "storage.low" if self.space.low else "storage.recovered"
+            facts = {
+                "totalBytes": reading.total_bytes,
+                "freeBytes": reading.free_bytes,
+                "reservedBytes": reading.reserved_bytes,
+            }
+            log.warning(kind, **facts)
+            self.publish(Event(type=kind, data=facts))
+
+    async def _reclaim(self) -> None:
+        exports: dict[str, list[Export]] = {}
+        for export in await self.ledger.exports():
+            exports.setdefault(export.job_id, []).append(export)
+        now = self.now()
+        for job in await self.ledger.jobs():
+            mine = exports.get(job.id, [])
+            if is_reclaimable(job, mine, self.retention, now, hurry=self.space.low):
+                try:
+                    await self._remove(job)
+                except UnavailableError as error:
+                    log.error("payload.not_removed", job=job.id, why=str(error))
+
+    async def _remove(self, job: Job) -> None:
+        # Files first: a row without a folder is harmless, a folder without a row is a riddle. And
+        # its group before all: jobs of a group open in one transaction, so a closed group that is
+        # still there only waits for its removal, and must not become jobs a second time.
+        await self.store.remove_group(job.group_id)
+        freed = await self.payloads.remove_payload(job.id)
+        await self.ledger.remove_job(job.id)
+        self.publish(
+            Event(
+                type="storage.reclaimed",
+                ae_title=job.ae_title,
+                group=job.group_id,
+                job=job.id,
+                data={"bytes": freed},
+            )
+        )

@@ -1,0 +1,56 @@
+"""The two ways of speaking between actors: ask and wait, or hint and go on."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from adapter.domain.messages import Wake
+
+Message = TypeVar("Message")
+Answer = TypeVar("Answer")
+
+
+def notify(wake: trio.MemorySendChannel[Wake]) -> None:
+    """Hint that there is something to look at. Never waits, never raises."""
+    try:
+        wake.send_nowait(Wake.LOOK_AGAIN)
+    except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # it is awake already, or gone: a hint may be lost
+
+
+async def ask(
+    channel: trio.MemorySendChannel[Message],
+    message: Callable[[trio.MemorySendChannel[Answer]], Message],
+    answer_s: float,
+) -> Answer:
+    """Send message(reply end) and return the answer.
+
+    Raises:
+        trio.TooSlowError: No answer within answer_s.
+        trio.EndOfChannel: The asked actor crashed while it held the question.
+        trio.BrokenResourceError, trio.ClosedResourceError: It is gone.
+    """
+    reply, replies = trio.open_memory_channel[Answer](1)
+    with reply, replies, trio.fail_after(answer_s):
+        await channel.send(message(reply.clone()))
+        reply.close()
+        return await replies.receive()
+
+
+def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> None:
+    """Answer a question. Never waits, never raises: the asker may have run out of time."""
+    try:
+        reply.send_nowait(value)
+    except trio.BrokenResourceError:
+        pass  # it has told its own peer so
+
+
+async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> None:
+    """Wait for a hint, or until deadline (clock time).
+
+    Raises:
+        trio.EndOfChannel: All senders have closed: time to finish.
+    """
+    with trio.CancelScope(deadline=deadline):
+        await wake.receive()

@@ -1,0 +1,1 @@
+"""Pure rules: no I/O, no clock, no Trio scheduling. Time comes in as an argument."""

@@ -1,0 +1,89 @@
+"""The configured parties: local Application Entities, sources, destinations, pipelines.
+
+These structs are part of the configuration file (`adapter.settings`) and of the REST API; a field's
+constraint stands in its type, so that both refuse the same values.
+"""
+
+import ipaddress
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+AETitle = Annotated[
+    str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")
+]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+ListenPort = Annotated[int, Meta(ge=0, le=65535)]
+Host = Annotated[str, Meta(min_length=1, max_length=255)]
+Tag = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")]
+UIDText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+Priority = Literal["lower", "normal", "higher", "immediate"]
+
+PRIORITY_ORDER: dict[str, int] = {"immediate": 0, "higher": 1, "normal": 2, "lower": 3}
+
+
+class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A local AE Title that accepts instances (PS3.8 9.3.2)."""
+
+    name: Name
+    ae_title: AETitle
+    grouping: Tag = "0020,000D"
+    timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 5.0
+    max_age_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
+    overwrite_same_instance: bool = False
+    ignored_sop_classes: list[UIDText] = field(default_factory=list)
+    allowed_sop_classes: list[UIDText] = field(default_factory=list)
+    processor: Name = "aetitle"
+    settings: dict[str, Any] = field(default_factory=dict)
+    pipelines: dict[str, str] = field(default_factory=dict)
+    priority: Priority = "normal"
+    destinations: list[str] = field(default_factory=list)
+    max_associations: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A peer that may send: its AE Title and where it calls from (name, address, CIDR)."""
+
+    ae_title: AETitle
+    host: Host | list[Host]
+
+    @property
+    def hosts(self) -> list[str]:
+        return [self.host] if isinstance(self.host, str) else self.host
+
+
+class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A remote AE that receives results by C-STORE."""
+
+    name: Name
+    ae_title: AETitle
+    host: Host
+    port: Port
+
+
+class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program of the `command` engine, by the pipeline id the AE Titles name."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    command: Annotated[list[str], Meta(min_length=1)]
+    timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 3600.0
+    max_concurrent: Annotated[int, Meta(ge=1, le=64)] = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def address_matches(host: str, peer: str, resolved: frozenset[str]) -> bool:
+    """Return whether the peer's numeric address is covered by a source's host entry.
+
+    Args:
+        host: Address, CIDR or name as configured.
+        peer: The peer's numeric address; an IPv4-mapped IPv6 address counts as IPv4.
+        resolved: The numeric addresses that `host` resolves to, if it is a name.
+    """
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    try:
+        return address in ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        return str(address) in resolved

@@ -1,0 +1,91 @@
+"""What follows from an attempt to deliver an export: pure rules.
+
+A retry sends only what is not delivered. An attempt that did not reach the destination costs no
+retry: the export waits, ever longer up to a limit, for as long as it takes. An instance the
+destination refuses for good is held, never dropped, and never sent in a loop.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
+
+from adapter.domain.ports import OutgoingInstance, SendResult
+from adapter.domain.records import Export, Outcome
+from adapter.domain.statuses import is_success
+from adapter.domain.tables import StepEvent
+
+OUTAGE_PAUSE_S_MAX = 900.0
+"""Longest pause between two tries to reach a destination that is down."""
+OUTAGE_DOUBLINGS_MAX = 16
+
+
+class RetryRules(Struct, frozen=True, kw_only=True):
+    """`dicom.scu.export.*`."""
+
+    max_retries: int
+    retry_delay_s: float
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """How an attempt went as a whole."""
+
+    unreachable: str = ""
+    """Why the destination could not be reached; empty: it was."""
+    stopped: bool = False
+    """The process stops; the rest is sent after the next start."""
+
+
+def contexts_of(instances: Sequence[OutgoingInstance]) -> list[tuple[str, str]]:
+    """Return the (SOP class, transfer syntax) pairs of the instances, in order of appearance."""
+    return list(dict.fromkeys(instance.context for instance in instances))
+
+
+def outcome_after(outcome: Outcome, result: SendResult | None, at: float) -> Outcome:
+    """Return the outcome of an instance after it was sent, or (result None) its file had gone."""
+    if result is None:
+        result = SendResult(status=None, error="the result file is missing", permanent=True)
+    delivered = result.status is not None and is_success(result.status)
+    return structs.replace(
+        outcome,
+        status=result.status,
+        delivered=delivered,
+        permanent=result.permanent,
+        attempts=outcome.attempts + 1,
+        error="" if delivered else result.error,
+        at=at,
+    )
+
+
+def verdict(
+    export: Export, outcomes: Sequence[Outcome], attempt: Attempt, rules: RetryRules, now: float
+) -> tuple[StepEvent, dict[str, object]]:
+    """Return the event that ends the attempt and the fields that change with it."""
+    sent = sum(outcome.delivered for outcome in outcomes)
+    held = sum(outcome.permanent for outcome in outcomes)
+    left = len(outcomes) - sent - held
+    changes: dict[str, object] = {"sent": sent, "failed": held, "outages": 0, "error": ""}
+    if attempt.stopped and left:
+        return StepEvent.INTERRUPT, changes
+    if attempt.unreachable:
+        pause = rules.retry_delay_s * 2 ** min(export.outages, OUTAGE_DOUBLINGS_MAX)
+        changes |= {
+            "outages": export.outages + 1,
+            "due_at": now + min(pause, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s)),
+            "error": attempt.unreachable,
+        }
+        return StepEvent.FAIL, changes
+    if not left and not held:
+        return StepEvent.SUCCEED, changes
+    changes["error"] = _summary(outcomes)
+    changes["try_count"] = export.try_count + 1
+    if left and export.try_count < rules.max_retries:
+        changes["due_at"] = now + rules.retry_delay_s
+        return StepEvent.FAIL, changes
+    changes["failed"] = held + left
+    return StepEvent.GIVE_UP, changes
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    first = errors[0] if errors else "not delivered"
+    return first if len(errors) < 2 else f"{first} (and {len(errors) - 1} more)"

@@ -1,0 +1,119 @@
+"""Everything one actor says to another: values and reply ends, never an actor.
+
+An answer channel has capacity 1 and is closed by the answering side, so an asker meets either the
+answer or the end of the channel (the actor crashed), never silence.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import trio
+from msgspec import Struct
+
+from adapter.domain.admission import AssociationRequest, Rejection
+
+
+class Wake(Enum):
+    """A hint: look again. Sent on channels of capacity 1, may be lost harmlessly."""
+
+    LOOK_AGAIN = auto()
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """Where an instance goes: parts of a path below the group's folder, all safe."""
+
+    group_id: str
+    study: str
+    series: str
+    instance: str
+    replace: bool
+    """Replace an instance of the same name; else the first one is kept."""
+
+
+class Ignored(Struct, frozen=True, kw_only=True):
+    """Answered with success and not stored, by configuration."""
+
+    why: str
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """Not stored; the sender gets this DIMSE status and comment."""
+
+    status: int
+    comment: str
+
+
+StoreAnswer = Placement | Ignored | Refused
+
+
+class ReceivedInstance(Struct, frozen=True, kw_only=True):
+    """An instance whose last fragment has arrived and which is not yet stored."""
+
+    association: str
+    calling_ae_title: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    attributes: dict[str, str]
+    """Values of the attributes the entity asked for, by `GGGG,EEEE`; others are missing."""
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """Association -> application entity: where does this instance go? The sender waits."""
+
+    instance: ReceivedInstance
+    reply: trio.MemorySendChannel[StoreAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSettled:
+    """Association -> application entity: what became of a placed instance. Not answered.
+
+    Sent for every Placement, exactly once, before the C-STORE response.
+    """
+
+    instance: ReceivedInstance
+    placement: Placement
+    stored: bool
+    """In the group and durable (also when it was there before)."""
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionRequest:
+    """Listener -> application entity: does this AE Title take another association?"""
+
+    association: str
+    request: AssociationRequest
+    reply: trio.MemorySendChannel[Rejection | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationEnded:
+    """Listener -> application entity: an admitted association is over. Not answered."""
+
+    association: str
+
+
+EntityMessage = StoreRequest | InstanceSettled | AdmissionRequest | AssociationEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe:
+    """Web -> hub: send me events from now on, or from `since` if that is still known."""
+
+    topics: frozenset[str]
+    """First words of event types; empty: all."""
+    since: int | None
+    reply: trio.MemorySendChannel["Subscription"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Hub -> web: the greeting and the stream behind it. Closing `feed` unsubscribes."""
+
+    hello: bytes
+    backlog: list[bytes] = field(default_factory=list)
+    feed: trio.MemoryReceiveChannel[bytes]

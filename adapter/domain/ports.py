@@ -1,0 +1,343 @@
+"""The seams: what actors need from the outside, implemented in `protocols/` and `store/` for real
+and in `tests/fakes/` for simulations. An async method may wait; a sync one never does.
+
+Errors a port may raise are those of `adapter.errors`; anything else is a bug and crashes the actor.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.entities import Destination
+from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
+from adapter.domain.records import (
+    Export,
+    GroupRecord,
+    Job,
+    Outcome,
+    ResultFile,
+    Results,
+    StoredGroup,
+)
+from adapter.domain.tables import ExportState, JobState, StepEvent
+
+WallClock = Callable[[], float]
+"""POSIX seconds, UTC."""
+
+
+# --- DIMSE, as acceptor
+
+
+class AssociationService(Protocol):
+    """What an established association asks of the application entity it called."""
+
+    attributes: frozenset[str]
+    """Tags `GGGG,EEEE` to read from each instance."""
+
+    async def place(self, instance: ReceivedInstance) -> StoreAnswer:
+        """Return where the instance goes. Never raises an expected error: refusal is an answer."""
+
+    def settled(self, settled: InstanceSettled) -> None:
+        """Take note of what became of a placed instance."""
+
+
+class PartFile(Protocol):
+    """An instance while it is being received. Blocking; for association threads only.
+
+    Raises (write, commit):
+        StorageFullError: No room; call `discard`.
+        StorageFaultError: The file system failed; call `discard`.
+    """
+
+    def write(self, views: Sequence[bytes | memoryview]) -> None:
+        """Append."""
+
+    def commit(self, placement: Placement) -> bool:
+        """Make the instance durable under its final name; False: one was there and is kept.
+
+        Either way an instance of that name is durable on return.
+
+        Raises:
+            GroupClosedError: The group closed meanwhile; call `discard`.
+        """
+
+    def discard(self) -> None:
+        """Delete what was received. Again, or after a commit, it is harmless."""
+
+
+class AssociationReport(Struct, frozen=True, kw_only=True):
+    """How an association went."""
+
+    released: bool
+    why: str
+    """For the operator: "released", or what ended it; free of patient data."""
+    instances: int
+    payload_bytes: int
+    refused: int
+
+
+class PendingAssociation(Protocol):
+    """An accepted TCP connection, on its way to become an association."""
+
+    peer: str
+    peer_port: int
+
+    async def request(self) -> AssociationRequest | None:
+        """Wait for A-ASSOCIATE-RQ; None: the peer left, or was told off for anything else.
+
+        Cancel: the connection is as good as lost; close it.
+        """
+
+    async def reject(self, rejection: Rejection) -> None:
+        """Send A-ASSOCIATE-RJ and wait a moment for the peer to close."""
+
+    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        """Accept and serve until the association is over. Not cancellable: use `abort`."""
+
+    def abort(self) -> None:
+        """Make `serve` end soon with A-ABORT; no effect before or after it."""
+
+    def close(self) -> None:
+        """Close the connection if it is still open."""
+
+
+class DimseListener(Protocol):
+    """A bound listening socket."""
+
+    async def accept(self) -> PendingAssociation:
+        """Wait for a TCP connection.
+
+        Raises:
+            UnavailableError: No descriptor or memory for it; try again in a moment.
+        """
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+# --- DIMSE, as requestor
+
+
+class OutgoingInstance(Struct, frozen=True, kw_only=True):
+    """A file to send as it is stored."""
+
+    path: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+    @property
+    def context(self) -> tuple[str, str]:
+        """The presentation context it needs: SOP class, transfer syntax."""
+        return self.sop_class_uid, self.transfer_syntax_uid
+
+
+class SendResult(Struct, frozen=True, kw_only=True):
+    """The answer to one C-STORE-RQ."""
+
+    status: int | None
+    """None: the destination never said."""
+    error: str = ""
+    permanent: bool = False
+
+
+class OutboundAssociation(Protocol):
+    """An established association in the role of SCU."""
+
+    async def store(self, instances: Sequence[OutgoingInstance]) -> list[SendResult]:
+        """Send instances one after the other; one result each, in order.
+
+        An association that breaks half-way gives results with status None for the rest.
+        Cancel: the association is aborted; what was sent is unknown.
+        """
+
+
+class Requestor(Protocol):
+    """Opens associations to destinations."""
+
+    def associate(
+        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[OutboundAssociation]:
+        """Open an association that proposes exactly these (SOP class, transfer syntax) pairs.
+
+        Releases it on leaving.
+
+        Raises:
+            UnavailableError: No TCP connection, rejected, or no answer in time.
+        """
+
+    async def echo(self, destination: Destination) -> int:
+        """Verify the destination by C-ECHO and return its status.
+
+        Raises:
+            UnavailableError: No TCP connection, rejected, or no answer in time.
+        """
+
+
+# --- store
+
+
+class InstanceStore(Protocol):
+    """Received instances, grouped in folders: the directory is the record."""
+
+    async def recover(self) -> None:
+        """Put the folders in order after a kill. Once, before anything else."""
+
+    async def open_group(self, record: GroupRecord) -> None:
+        """Make the group's folder, durably."""
+
+    async def open_groups(self, ae_title: str) -> list[StoredGroup]:
+        """Return the open groups of this AE Title as found on disk."""
+
+    async def close_group(self, group_id: str) -> None:
+        """Close the group for ever, in one step: a commit into it fails from here on."""
+
+    async def closed_groups(self, ae_title: str) -> list[StoredGroup]:
+        """Return the groups that closed and did not yet become jobs, oldest first."""
+
+    async def remove_group(self, group_id: str) -> int:
+        """Delete a closed group's folder and return the bytes that were only there."""
+
+
+class PayloadStore(Protocol):
+    """Job folders: input, output, job.meta."""
+
+    async def create_payload(self, job: Job) -> None:
+        """Make the job's folder with the closed group as input, durably; again is harmless."""
+
+    async def remove_payload(self, job_id: str) -> int:
+        """Delete the job's folder and return its size in bytes; again is harmless."""
+
+    async def payload_ids(self) -> set[str]:
+        """Return the ids of all jobs that have a folder."""
+
+
+class ResultSource(Protocol):
+    """Reads what pipelines left behind."""
+
+    async def results(self, job_id: str) -> Results:
+        """Return what lies in the job's output folder."""
+
+    def path(self, job_id: str, file: str) -> str:
+        """Return the path of a result file."""
+
+
+class SpaceReading(Struct, frozen=True, kw_only=True):
+    """The file system under the storage root."""
+
+    total_bytes: int
+    free_bytes: int
+    reserved_bytes: int
+
+
+class SpaceGauge(Protocol):
+    """Free space, measured by the reclaimer, read by everyone."""
+
+    low: bool
+    """Admission is closed."""
+
+    async def measure(self) -> SpaceReading:
+        """Measure, update `low` with hysteresis, and return the reading."""
+
+
+# --- ledger
+
+
+class Ledger(Protocol):
+    """Jobs, exports and outcomes, durable before a method returns.
+
+    Cancel: a change may or may not have been written; rows are never half-written.
+
+    Raises (all methods):
+        LedgerError: It cannot be read or written any more.
+    """
+
+    async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
+        """Add the jobs that are not there yet, in one transaction; return those added."""
+
+    async def change_job(self, job_id: str, event: StepEvent, **changes: object) -> Job:
+        """Apply an event of the job table, and set fields."""
+
+    async def job(self, job_id: str) -> Job:
+        """Return one job.
+
+        Raises:
+            RowNotFoundError: There is none.
+        """
+
+    async def jobs(self, states: frozenset[JobState] | None = None) -> list[Job]:
+        """Return jobs in the order in which they opened; None: in any state."""
+
+    async def open_exports(
+        self, job_id: str, exports: Sequence[tuple[Export, Sequence[ResultFile]]]
+    ) -> list[Export]:
+        """Mark the job collected and add its exports, in one transaction; return those added."""
+
+    async def change_export(self, export_id: str, event: StepEvent, **changes: object) -> Export:
+        """Apply an event of the export table, and set fields."""
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Record outcomes while the export is being sent."""
+
+    async def exports(self, states: frozenset[ExportState] | None = None) -> list[Export]:
+        """Return exports in the order in which they opened; None: in any state."""
+
+    async def outcomes(self, export_id: str) -> list[Outcome]:
+        """Return the export's outcomes by index; one for each instance.
+
+        Raises:
+            RowNotFoundError: There is no such export.
+        """
+
+    async def remove_job(self, job_id: str) -> None:
+        """Remove a job with its exports and outcomes."""
+
+
+# --- platform
+
+
+class Platform(Protocol):
+    """An engine that runs a pipeline on a payload. Steps are idempotent by job id.
+
+    Raises (all but cancel):
+        UnavailableError: It cannot do this now.
+        PipelineError: The pipeline ended without a result.
+    """
+
+    async def create(self, job: Job) -> str:
+        """Announce the job and return the platform's own id for it."""
+
+    async def upload_metadata(self, job: Job) -> None:
+        """Hand over what is known about the payload."""
+
+    async def upload(self, job: Job) -> None:
+        """Hand over the payload."""
+
+    async def start(self, job: Job) -> None:
+        """Start the pipeline; one that runs already is left alone."""
+
+    async def wait(self, job: Job) -> None:
+        """Wait until the pipeline has succeeded.
+
+        Cancel: the pipeline is stopped where the engine owns it, else left running.
+        """
+
+    def concurrency(self, pipeline_id: str) -> int:
+        """Return how many jobs of this pipeline may run at once."""
+
+
+# --- names
+
+
+class Resolver(Protocol):
+    """Looks up host names."""
+
+    async def __call__(self, host: str, /) -> frozenset[str]:
+        """Return the numeric addresses of host.
+
+        Raises:
+            UnavailableError: The name is not known, or nobody answers.
+        """

@@ -1,0 +1,121 @@
+"""What is kept about groups, jobs and exports: rows of the ledger and facts read from the store.
+
+Wall times are POSIX seconds (UTC) as floats; they survive restarts. Rows stay far below 32 KiB,
+so nothing in a row may grow with the number of instances: outcomes are rows of their own.
+"""
+
+from msgspec import Struct, field
+
+from adapter.domain.entities import Priority
+from adapter.domain.tables import ExportState, JobState
+
+
+class GroupRecord(Struct, frozen=True, kw_only=True):
+    """The file group.json of a group folder, written once when the group opens."""
+
+    id: str
+    ae_title: str
+    key: str
+    """Value of the grouping attribute, by which later instances find the group."""
+    opened_at: float
+    calling_ae_titles: tuple[str, ...] = ()
+
+
+class StoredGroup(Struct, frozen=True, kw_only=True):
+    """A group as found on disk: its record and what lies in its folder."""
+
+    record: GroupRecord
+    instances: int
+    payload_bytes: int
+    last_arrival_at: float
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A group for one pipeline."""
+
+    id: str
+    group_id: str
+    ae_title: str
+    processor: str
+    name: str
+    pipeline: str
+    pipeline_id: str
+    priority: Priority
+    state: JobState = JobState.QUEUED
+    try_count: int = 0
+    """Failures of the current step."""
+    due_at: float = 0.0
+    """Not to be taken up before."""
+    opened_at: float
+    changed_at: float
+    instances: int
+    payload_bytes: int
+    destinations: tuple[str, ...] = ()
+    platform_job_id: str = ""
+    error: str = ""
+    """Why the last step failed; free of patient data."""
+    collected: bool = False
+    """Its results have become exports."""
+
+    @property
+    def source(self) -> str:
+        """Clara's source text, `<AE Title> (<processor>)`."""
+        return f"{self.ae_title} ({self.processor})"
+
+
+class Export(Struct, frozen=True, kw_only=True):
+    """The results of one job for one destination."""
+
+    id: str
+    job_id: str
+    destination: str
+    priority: Priority = "normal"
+    state: ExportState = ExportState.QUEUED
+    try_count: int = 0
+    """Attempts that reached the destination and still left something undelivered."""
+    outages: int = 0
+    """Attempts in a row that did not reach the destination; decides the pause before the next."""
+    due_at: float = 0.0
+    opened_at: float
+    changed_at: float
+    instances: int
+    sent: int = 0
+    failed: int = 0
+    """Instances the destination refused for good, or that could not be delivered in the end."""
+    error: str = ""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of one instance at one destination."""
+
+    export_id: str
+    index: int
+    """Position of the instance in the export, from 0."""
+    file: str
+    """Path relative to the job's output folder."""
+    sop_instance_uid: str = ""
+    status: int | None = None
+    """DIMSE status of the response; None: no response yet, or none came."""
+    delivered: bool = False
+    permanent: bool = False
+    """Trying again without a change is pointless."""
+    attempts: int = 0
+    error: str = ""
+    at: float = 0.0
+
+
+class ResultFile(Struct, frozen=True, kw_only=True):
+    """A DICOM file in an output folder, described by its File Meta Information (PS3.10 7.1)."""
+
+    file: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """What a pipeline left in its output folder."""
+
+    files: list[ResultFile] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Files that are not DICOM Part 10 instances."""

@@ -1,0 +1,33 @@
+"""When a job's files and rows may go: pure rules."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from adapter.domain.records import Export, Job
+from adapter.domain.tables import ExportState, JobState
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """`storage.retention.*`, in seconds after the last change."""
+
+    completed_s: float
+    faulted_s: float
+
+
+def is_reclaimable(
+    job: Job, exports: Sequence[Export], retention: Retention, now: float, *, hurry: bool
+) -> bool:
+    """Return whether nothing holds the job any more.
+
+    A completed job is held by every export that is not completed, however old it is: what could
+    not be delivered waits for an operator. A faulted job is held for its retention, always.
+    """
+    if job.state is JobState.FAULTED:
+        return now - job.changed_at >= retention.faulted_s
+    if job.state is not JobState.COMPLETED or not job.collected:
+        return False
+    if any(export.state is not ExportState.COMPLETED for export in exports):
+        return False
+    ended_at = max([job.changed_at, *(export.changed_at for export in exports)])
+    return hurry or now - ended_at >= retention.completed_s

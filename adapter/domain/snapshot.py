@@ -1,0 +1,126 @@
+"""The state a dashboard starts from: what all events so far amount to.
+
+Pure: `apply` folds one event into the snapshot. Only what is going on now is kept, and a bounded
+number of things that ended, so it never grows with the history.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from adapter.domain.events import Event
+
+ENDED_MAX = 200
+"""Ended associations, jobs and exports that are kept, each."""
+
+Section = dict[str, dict[str, Any]]
+
+
+class Snapshot:
+    """Associations, groups, jobs, exports, destinations, actors and storage, by id."""
+
+    def __init__(self) -> None:
+        self.sections: dict[str, Section] = {
+            name: {}
+            for name in ("associations", "groups", "jobs", "exports", "destinations", "actors")
+        }
+        self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
+        self._folds: dict[str, Callable[[Event, str, str], None]] = {
+            "association": self._association,
+            "instance": self._instance,
+            "group": self._group,
+            "job": self._job,
+            "export": self._export,
+            "destination": self._destination,
+            "storage": self._storage,
+            "actor": self._actor,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot as JSON values."""
+        return {
+            **{name: list(section.values()) for name, section in self.sections.items()},
+            "storage": self.storage,
+        }
+
+    def apply(self, event: Event, time: str) -> None:
+        """Fold an event that happened at `time` (RFC 3339) into the snapshot."""
+        topic, _, verb = event.type.partition(".")
+        if fold := self._folds.get(topic):
+            fold(event, verb, time)
+
+    def _association(self, event: Event, verb: str, time: str) -> None:
+        section = self.sections["associations"]
+        row = section.setdefault(
+            event.association,
+            {"id": event.association, "aeTitle": event.ae_title, "openedAt": time,
+             "stored": 0, "bytes": 0, "refused": 0},
+        )  # fmt: skip
+        live = {"stored": row["stored"], "bytes": row["bytes"], "refused": row["refused"]}
+        row.update(event.data, **live, state=verb, changedAt=time)
+        _forget_ended(section, ("rejected", "released", "aborted"))
+
+    def _instance(self, event: Event, verb: str, time: str) -> None:
+        size = event.data.get("bytes", 0)
+        if row := self.sections["associations"].get(event.association):
+            if verb == "stored":
+                row["stored"] += 1
+                row["bytes"] += size
+            elif verb == "refused":
+                row["refused"] += 1
+        if verb == "stored" and (group := self.sections["groups"].get(event.group)):
+            group["instances"] += 1
+            group["bytes"] += size
+            group["lastArrivalAt"] = time
+
+    def _group(self, event: Event, verb: str, time: str) -> None:
+        section = self.sections["groups"]
+        if verb == "closed":
+            section.pop(event.group, None)
+            return
+        section[event.group] = {
+            "id": event.group, "aeTitle": event.ae_title, "openedAt": time,
+            "lastArrivalAt": time, "state": verb, **event.data,
+        }  # fmt: skip
+
+    def _job(self, event: Event, _verb: str, time: str) -> None:
+        section = self.sections["jobs"]
+        row = section.setdefault(event.job, {"id": event.job, "openedAt": time})
+        row.update(event.data, aeTitle=event.ae_title, group=event.group, changedAt=time)
+        _forget_ended(section, ("Completed", "Faulted"))
+
+    def _export(self, event: Event, verb: str, time: str) -> None:
+        section = self.sections["exports"]
+        row = section.setdefault(event.export, {"id": event.export, "openedAt": time})
+        if verb == "sent":
+            row["sent"] = row.get("sent", 0) + event.data.get("delivered", 0)
+        else:
+            row.update(event.data)
+        row.update(job=event.job, destination=event.destination, changedAt=time)
+        _forget_ended(section, ("Completed", "Failed"))
+
+    def _destination(self, event: Event, verb: str, time: str) -> None:
+        self.sections["destinations"][event.destination] = {
+            "name": event.destination, "state": verb, "changedAt": time, **event.data,
+        }  # fmt: skip
+
+    def _storage(self, event: Event, verb: str, time: str) -> None:
+        if verb == "reclaimed":
+            self.storage["reclaimedBytes"] += event.data.get("bytes", 0)
+            self.sections["jobs"].pop(event.job, None)
+            exports = self.sections["exports"]
+            for key in [k for k, row in exports.items() if row.get("job") == event.job]:
+                del exports[key]
+        else:
+            self.storage.update(event.data, low=verb == "low", changedAt=time)
+
+    def _actor(self, event: Event, verb: str, time: str) -> None:
+        name = event.data["actor"]
+        row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
+        row.update(event.data, state=verb, changedAt=time)
+
+
+def _forget_ended(section: Section, ended: tuple[str, ...]) -> None:
+    if len(section) <= ENDED_MAX:
+        return
+    for key in [k for k, row in section.items() if row.get("state") in ended][:-ENDED_MAX]:
+        del section[key]

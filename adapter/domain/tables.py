@@ -1,0 +1,103 @@
+"""The state tables of jobs and exports: the only place that says what may follow what.
+
+Rules: a pair that is not listed is a bug of the caller. Working states (something is being done
+now) have a waiting state they fall back to when the process dies or the step fails; that is the
+whole of crash recovery for rows. The names of the job states are Clara's.
+"""
+
+from enum import StrEnum
+from typing import TypeVar
+
+
+class IllegalTransitionError(Exception):
+    """An event arrived in a state that does not list it; the caller has a bug."""
+
+
+class JobState(StrEnum):
+    QUEUED = "Queued"
+    CREATING = "Creating"
+    CREATED = "Created"
+    METADATA_UPLOADING = "MetadataUploading"
+    METADATA_UPLOADED = "MetadataUploaded"
+    PAYLOAD_UPLOADING = "PayloadUploading"
+    PAYLOAD_UPLOADED = "PayloadUploaded"
+    STARTING = "Starting"
+    COMPLETED = "Completed"
+    FAULTED = "Faulted"
+
+
+class StepEvent(StrEnum):
+    """What can happen to a job or an export; both walk through steps."""
+
+    BEGIN = "begin"
+    """The next step is being done."""
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    """The step failed and will be tried again."""
+    INTERRUPT = "interrupt"
+    """The process died, or stopped, while the step was being done."""
+    GIVE_UP = "give up"
+    """The step failed for the last time; files are kept."""
+    RESUBMIT = "resubmit"
+    """An operator wants what was given up to run again."""
+
+
+class ExportState(StrEnum):
+    QUEUED = "Queued"
+    SENDING = "Sending"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    """Held: something was not delivered and will not be tried again by itself."""
+
+
+JOB_STEPS: tuple[tuple[JobState, JobState, JobState], ...] = (
+    (JobState.QUEUED, JobState.CREATING, JobState.CREATED),
+    (JobState.CREATED, JobState.METADATA_UPLOADING, JobState.METADATA_UPLOADED),
+    (JobState.METADATA_UPLOADED, JobState.PAYLOAD_UPLOADING, JobState.PAYLOAD_UPLOADED),
+    (JobState.PAYLOAD_UPLOADED, JobState.STARTING, JobState.COMPLETED),
+)
+"""(waiting, working, done) of each step. `Starting` lasts until the platform tells the outcome."""
+
+EXPORT_STEPS: tuple[tuple[ExportState, ExportState, ExportState], ...] = (
+    (ExportState.QUEUED, ExportState.SENDING, ExportState.COMPLETED),
+)
+
+State = TypeVar("State", JobState, ExportState)
+
+
+def _transitions(
+    steps: tuple[tuple[State, State, State], ...], given_up: State
+) -> dict[tuple[State, StepEvent], State]:
+    table = {(given_up, StepEvent.RESUBMIT): steps[0][0]}
+    for waiting, working, done in steps:
+        table[waiting, StepEvent.BEGIN] = working
+        table[working, StepEvent.SUCCEED] = done
+        table[working, StepEvent.FAIL] = waiting
+        table[working, StepEvent.INTERRUPT] = waiting
+        table[working, StepEvent.GIVE_UP] = given_up
+    return table
+
+
+JOB_TRANSITIONS = _transitions(JOB_STEPS, JobState.FAULTED)
+EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED)
+
+JOB_WORKING = frozenset(working for _, working, _ in JOB_STEPS)
+EXPORT_WORKING = frozenset(working for _, working, _ in EXPORT_STEPS)
+JOB_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAULTED})
+EXPORT_TERMINAL = frozenset({ExportState.COMPLETED, ExportState.FAILED})
+
+
+def next_state(
+    table: dict[tuple[State, StepEvent], State], state: State, event: StepEvent
+) -> State:
+    """Return the state that follows event in state.
+
+    Raises:
+        IllegalTransitionError: The table has no such row; the caller has a bug.
+
+    Source: ours, docs/adr/0004-job-and-export-tables.md.
+    """
+    try:
+        return table[state, event]
+    except KeyError:
+        raise IllegalTransitionError(f"{event!r} in state {state!r}") from None

@@ -1,0 +1,63 @@
+"""Expected failures, one root. Edges translate library errors into these; the rest are bugs."""
+
+
+class GatewayError(Exception):
+    """Something this program expects to happen and knows how to answer."""
+
+
+class ConfigurationError(GatewayError):
+    """The configuration cannot be used; raised at boot only.
+
+    Attributes:
+        problems: One line each: file, key path, value, what is allowed.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class PortUnavailableError(GatewayError):
+    """A listening port cannot be bound; raised at boot only."""
+
+
+class UnavailableError(GatewayError):
+    """A peer or a resource cannot serve now; the same call may succeed later."""
+
+
+class StorageFullError(UnavailableError):
+    """The file system has no room (ENOSPC, EDQUOT)."""
+
+
+class StorageFaultError(UnavailableError):
+    """The file system failed (EIO, EROFS, ...); nothing was acknowledged."""
+
+
+class GroupClosedError(UnavailableError):
+    """The group an instance was placed in has closed meanwhile; the sender may try again."""
+
+
+class RefusedError(GatewayError):
+    """A request is well understood and answered with a DIMSE status (PS3.7 Annex C).
+
+    Attributes:
+        status: 0x0000-0xFFFF.
+        comment: At most 64 characters, free of patient data; becomes Error Comment (0000,0902).
+    """
+
+    def __init__(self, status: int, comment: str) -> None:
+        super().__init__(f"0x{status:04X}: {comment}")
+        self.status = status
+        self.comment = comment
+
+
+class PipelineError(GatewayError):
+    """A pipeline ended without a result."""
+
+
+class LedgerError(GatewayError):
+    """The ledger cannot be read or written."""
+
+
+class RowNotFoundError(LedgerError):
+    """The ledger holds no such row."""

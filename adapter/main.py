@@ -1,0 +1,199 @@
+"""Composition root: real edges around `adapter.gateway`, signals, exit codes."""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+
+import structlog
+import trio
+
+from adapter import logs
+from adapter.domain.ports import Platform
+from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
+from adapter.gateway import Edges, Views, gateway
+from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
+from adapter.protocols.dimse.requestor import DicomRequestor
+from adapter.protocols.dimse.scp import ScpLimits
+from adapter.protocols.dimse.scu import ScuOptions
+from adapter.protocols.platform.command import CommandPlatform
+from adapter.protocols.platform.folder import FolderPlatform
+from adapter.protocols.resolver import resolve
+from adapter.protocols.results.folder import FolderResults
+from adapter.protocols.web.app import make_app
+from adapter.protocols.web.server import WebServer, bind
+from adapter.protocols.web.state import WebState
+from adapter.settings import Settings
+from adapter.store.diskcache_engine import DiskcacheEngine
+from adapter.store.files import DiskThreads
+from adapter.store.instances import FolderInstanceStore
+from adapter.store.layout import Layout
+from adapter.store.ledger import RowLedger, WriterThread
+from adapter.store.lock import lock_root
+from adapter.store.parts import PartFiles
+from adapter.store.payloads import FolderPayloadStore
+from adapter.store.space import DiskSpaceGauge
+
+log = structlog.get_logger("adapter.main")
+
+CLEAN, FAILED, BAD_CONFIGURATION, PORT_TAKEN = 0, 1, 2, 3
+DISK_THREADS = 4
+"""For groups, payloads, space and results; association threads write their instances themselves."""
+GB = 10**9
+
+
+def serve(settings: Settings) -> int:
+    """Run the adapter in the foreground until SIGTERM or SIGINT; return the exit code."""
+    logs.configure(settings.logging)
+    try:
+        return trio.run(_serve, settings)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201 - one line each, for people
+        return BAD_CONFIGURATION
+    except PortUnavailableError as error:
+        print(f"cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        return PORT_TAKEN
+    except LedgerError as error:
+        print(f"ledger: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+    except Exception:
+        log.exception("process.failed")
+        return FAILED
+
+
+async def _serve(settings: Settings) -> int:
+    layout = Layout(Path(settings.storage.root))
+    lock = lock_root(layout)
+    try:
+        edges = make_edges(settings, layout)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, stop)
+            clean = await _run(settings, edges, stop)
+            nursery.cancel_scope.cancel()
+        log.info("process.stopped", clean=clean)
+        return CLEAN if clean else FAILED
+    finally:
+        os.close(lock)
+
+
+async def _run(settings: Settings, edges: Edges, stop: trio.Event) -> bool:
+    result: list[bool] = []
+
+    async def run(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        result.append(await gateway(settings, edges, stop, task_status=task_status))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        log.info(
+            "process.ready",
+            dicom_port=getattr(edges.listener, "port", None),
+            api_port=getattr(edges.web, "port", None),
+            ae_titles=[entity.ae_title for entity in settings.application_entities],
+        )
+    return result == [True]
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("process.stopping", signal=signal.Signals(number).name)
+            if stop.is_set():
+                raise KeyboardInterrupt  # asked twice: now
+            stop.set()
+
+
+def new_id() -> str:
+    """Return an id that sorts by time: microseconds and 32 random bits, in hexadecimal."""
+    return f"{time.time_ns() // 1000:014x}-{secrets.token_hex(4)}"
+
+
+def make_edges(settings: Settings, layout: Layout) -> Edges:
+    """Make the real edges. Blocks; at boot.
+
+    Raises:
+        ConfigurationError: The storage root cannot be used.
+        PortUnavailableError: A port cannot be bound.
+        LedgerError: The ledger cannot be read.
+    """
+    storage, scp, scu = settings.storage, settings.dicom.scp, settings.dicom.scu
+    try:
+        for folder in layout.folders():
+            folder.mkdir(0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError([f"storage.root: {layout.root}: {error.strerror}"]) from error
+    ledger = RowLedger(
+        DiskcacheEngine(layout.ledger), WriterThread(trio.CapacityLimiter(1)), time.time
+    )
+    ledger.load()
+    disk = trio.CapacityLimiter(DISK_THREADS)
+    disk_threads = DiskThreads(disk)
+    parts = PartFiles(layout, storage.durability)
+    acceptor = AcceptorOptions(
+        max_pdu=scp.max_pdu,
+        verification_syntaxes=scp.verification.transfer_syntaxes
+        if scp.verification.enabled
+        else (),
+        limits=ScpLimits(idle_s=scp.idle_s, dimse_s=scp.dimse_s),
+        open_part=parts.open,
+        threads=trio.CapacityLimiter(scp.max_associations),
+    )
+    requestor = DicomRequestor(
+        ScuOptions(
+            ae_title=scu.ae_title, max_pdu=scp.max_pdu, connect_s=scu.connect_s,
+            acse_s=scu.acse_s, dimse_s=scu.dimse_s,
+        ),
+        trio.CapacityLimiter(scu.max_associations),
+    )  # fmt: skip
+    return Edges(
+        listener=TcpDimseListener.bind(scp.host, scp.port, acceptor),
+        requestor=requestor,
+        resolver=resolve,
+        store=FolderInstanceStore(layout, storage.durability, parts, disk_threads),
+        payloads=FolderPayloadStore(layout, storage.durability, disk_threads),
+        space=DiskSpaceGauge(
+            layout,
+            watermark_percent=storage.watermark_percent,
+            reserve_bytes=int(storage.reserve_space_gb * GB),
+            threads=disk_threads,
+        ),
+        ledger=ledger,
+        platform=_platform(settings, layout, disk),
+        results=FolderResults(layout.payloads, disk),
+        web=_Web(settings),
+        new_id=new_id,
+        now=time.time,
+    )
+
+
+def _platform(settings: Settings, layout: Layout, disk: trio.CapacityLimiter) -> Platform:
+    match settings.platform.engine:
+        case "folder":
+            return FolderPlatform(layout.payloads)
+        case "command":
+            return CommandPlatform(layout.payloads, settings.platform.pipelines, disk)
+
+
+class _Web:
+    """Binds the port at boot, makes the server once its views exist."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._socket = bind(settings.api.host, settings.api.port)
+        self.port = int(self._socket.getsockname()[1])
+
+    def __call__(self, views: Views, /) -> WebServer:
+        state = WebState(
+            snapshot=views.snapshot,
+            event_counts=views.event_counts,
+            ledger=views.ledger,
+            space=views.space,
+            slots=views.slots,
+            subscriptions=views.subscriptions,
+            stop=views.stop,
+            now=views.now,
+            events_lost=views.events_lost,
+        )
+        return WebServer(app=make_app(state), sock=self._socket, stop=views.web_stop)

@@ -1,0 +1,1 @@
+"""What is spoken with the outside: DIMSE, HTTP and WebSocket, pipeline platforms."""

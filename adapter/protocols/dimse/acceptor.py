@@ -1,0 +1,198 @@
+"""Accepts TCP connections and waits for A-ASSOCIATE-RQ in Trio; serves associations in threads.
+
+A connection that never asks (port scanner, load-balancer probe, half-open peer) costs one task and
+one buffer, no thread and no association slot. Once a request is admitted the socket is taken out
+of Trio and given to a worker thread that blocks on it (`scp.StorageScp`).
+"""
+
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import trio
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.messages import InstanceSettled, ReceivedInstance, StoreAnswer
+from adapter.domain.ports import AssociationReport, AssociationService, PartFile
+from adapter.errors import PortUnavailableError, UnavailableError
+from adapter.protocols.dimse import negotiation, pdu
+from adapter.protocols.dimse.connection import LINGER_S, Connection
+from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError, Signal
+from adapter.protocols.dimse.reception import AcceptedContext
+from adapter.protocols.dimse.scp import ScpLimits, StorageScp
+from adapter.protocols.dimse.upper_layer import UpperLayer
+
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptorOptions:
+    """What all associations of a listener share."""
+
+    max_pdu: int
+    verification_syntaxes: Collection[str]
+    limits: ScpLimits
+    open_part: Callable[[], PartFile]
+    threads: trio.CapacityLimiter
+
+
+class TcpDimseListener:
+    """A bound listening socket (port `DimseListener`)."""
+
+    def __init__(self, sock: socket.socket, options: AcceptorOptions) -> None:
+        self._socket = trio.socket.from_stdlib_socket(sock)
+        self._options = options
+
+    @classmethod
+    def bind(cls, host: str, port: int, options: AcceptorOptions) -> "TcpDimseListener":
+        """Bind; port 0 takes a free one. `::` takes IPv4 as well.
+
+        Raises:
+            PortUnavailableError: The address cannot be bound.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            sock = socket.create_server(
+                (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::"
+            )
+        except OSError as error:
+            raise PortUnavailableError(f"{host} port {port}: {error.strerror}") from error
+        return cls(sock, options)
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        return int(self._socket.getsockname()[1])
+
+    async def accept(self) -> "TcpPendingAssociation":
+        """See `DimseListener.accept`."""
+        try:
+            sock, address = await self._socket.accept()
+        except OSError as error:
+            raise UnavailableError(f"accept: {error.strerror}") from error
+        return TcpPendingAssociation(sock, address[0], address[1], self._options)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+class TcpPendingAssociation:
+    """A connection from accept to close (port `PendingAssociation`)."""
+
+    def __init__(
+        self,
+        sock: trio.socket.SocketType,
+        peer: str,
+        peer_port: int,
+        options: AcceptorOptions,
+    ) -> None:
+        self.peer = peer.removeprefix("::ffff:")
+        self.peer_port = peer_port
+        self._socket = sock
+        self._options = options
+        self._layer = UpperLayer(acceptor=True, max_pdu=options.max_pdu)
+        self._connection: Connection | None = None
+        self._request_pdu = b""
+        self._request: pdu.AssociateRequest | None = None
+
+    async def request(self) -> AssociationRequest | None:
+        """See `PendingAssociation.request`."""
+        try:
+            while (event := self._layer.next_event()) is Signal.NEED_DATA:
+                self._layer.received(count := await self._receive())
+                if not count:
+                    return None
+            if not isinstance(event, AssociatePDU):
+                return None  # A-ABORT from a peer that never associated
+            self._request_pdu = event.encoded
+            self._request = request = pdu.decode_associate_rq(event.encoded)
+        except ProtocolViolationError as violation:
+            await self._farewell(violation.reply)
+            return None
+        except pdu.MalformedPDUError:
+            await self._farewell(self._layer.abort(pdu.BY_PROVIDER, pdu.INVALID_PARAMETER))
+            return None
+        except OSError:
+            return None
+        return AssociationRequest(
+            called_ae_title=request.called_ae_title,
+            calling_ae_title=request.calling_ae_title,
+            peer=self.peer,
+            peer_port=self.peer_port,
+            abstract_syntaxes=tuple(dict.fromkeys(c.abstract_syntax for c in request.contexts)),
+            application_context_known=request.application_context == pdu.APPLICATION_CONTEXT,
+            protocol_version_known=bool(request.protocol_version & 1),
+        )
+
+    async def _receive(self) -> int:
+        return await self._socket.recv_into(self._layer.writable())
+
+    async def reject(self, rejection: Rejection) -> None:
+        """See `PendingAssociation.reject`."""
+        await self._farewell(
+            self._layer.reject(rejection.result, rejection.source, rejection.reason)
+        )
+
+    async def _farewell(self, data: bytes) -> None:
+        """Send last words and give the peer a moment to read them and close (Sta13)."""
+        with trio.move_on_after(LINGER_S):
+            try:
+                await self._socket.send(data)
+                self._socket.shutdown(socket.SHUT_WR)
+                while await self._socket.recv(65536):
+                    pass
+            except OSError:
+                pass  # gone already: nobody is left to tell
+
+    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        """See `PendingAssociation.serve`."""
+        assert self._request is not None
+        request, options = self._request, self._options
+        results = negotiation.negotiate(
+            request.contexts, verification_syntaxes=options.verification_syntaxes
+        )
+        accept_pdu = pdu.encode_associate_ac(self._request_pdu, results, options.max_pdu)
+        raw = socket.socket(fileno=self._socket.detach())
+        self._connection = connection = Connection(raw, self._layer)
+        scp = StorageScp(
+            connection,
+            {
+                result.id: AcceptedContext(
+                    result.abstract_syntax, result.transfer_syntax, request.calling_ae_title
+                )
+                for result in results
+                if result.result == negotiation.ACCEPTED
+            },
+            options.limits,
+            association=association,
+            calling_ae_title=request.calling_ae_title,
+            wanted=frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes),
+            entity=_EntityFromThread(service),
+            open_part=options.open_part,
+        )
+        return await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)
+
+    def abort(self) -> None:
+        """See `PendingAssociation.abort`."""
+        if self._connection is not None:
+            self._connection.interrupt()
+
+    def close(self) -> None:
+        """See `PendingAssociation.close`."""
+        self._socket.close()
+
+
+class _EntityFromThread:
+    """The application entity, callable from the association's thread."""
+
+    def __init__(self, service: AssociationService) -> None:
+        self._service = service
+        self._token = trio.lowlevel.current_trio_token()
+
+    def place(self, instance: ReceivedInstance) -> StoreAnswer:
+        return trio.from_thread.run(self._service.place, instance)
+
+    def settled(self, settled: InstanceSettled) -> None:
+        # Not waited for: the order of calls is kept, and the sender gets its answer sooner.
+        self._token.run_sync_soon(self._service.settled, settled)

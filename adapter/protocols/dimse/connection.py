@@ -1,0 +1,149 @@
+"""A blocking TCP connection with deadlines, driving one `UpperLayer`; used by worker threads only.
+
+Rules: a deadline is absolute and covers a whole PDU, so a peer that sends one byte a second is cut
+off as surely as one that sends nothing. The kernel watches the time (SO_RCVTIMEO): one system call
+for each receive.
+"""
+
+import math
+import socket
+import time
+from collections.abc import Callable, Sequence
+from struct import Struct
+
+from adapter.protocols.dimse.layer_events import LayerEvent, Signal
+from adapter.protocols.dimse.upper_layer import UpperLayer
+
+_TIMEVAL = Struct("@ll")
+_IOV_MAX = 1024
+LINGER_S = 2.0
+"""How long to wait for the peer to close after release, reject or abort, when we are done."""
+
+
+class PeerTimeoutError(Exception):
+    """The peer was silent, or too slow, for longer than allowed."""
+
+
+def _nothing() -> None:
+    return
+
+
+class Connection:
+    """Socket and upper layer of one association, owned by one thread."""
+
+    def __init__(self, sock: socket.socket, layer: UpperLayer) -> None:
+        self._socket = sock
+        self.layer = layer
+        self.before_receive: Callable[[], None] = _nothing
+        """Called before the buffer that fragments are views of is used again."""
+        self._receive_timeout = math.inf
+        self._deadline = 0.0
+        self._phase: tuple[bool, int] | None = None
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def next_event(self, wait_s: float, pdu_s: float) -> LayerEvent:
+        """Return the next event.
+
+        Args:
+            wait_s: How long the peer may stay silent before a PDU begins.
+            pdu_s: How long a PDU may take from its first byte to its last.
+
+        Raises:
+            PeerTimeoutError: It took longer.
+            ProtocolViolationError: The peer broke the protocol.
+            OSError: The connection broke.
+        """
+        layer = self.layer
+        while (event := layer.next_event()) is Signal.NEED_DATA:
+            phase = (layer.inside_pdu, layer.pdus_begun)
+            if phase != self._phase:
+                self._phase = phase
+                self._deadline = time.monotonic() + (pdu_s if layer.inside_pdu else wait_s)
+            if not self._receive():
+                return layer.closed()
+        return event
+
+    def _receive(self) -> int:
+        self.before_receive()
+        # A stock sender has Nagle on: without a prompt ACK every instance waits 40 ms.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise PeerTimeoutError
+            if self._receive_timeout > left:
+                self._limit_receive(left)
+            try:
+                count = self._socket.recv_into(self.layer.writable())
+            except BlockingIOError:
+                self._limit_receive(left)  # an earlier, shorter limit ran out: look at the clock
+                continue
+            self.layer.received(count)
+            return count
+
+    def _limit_receive(self, timeout_s: float) -> None:
+        self._set_timeout(socket.SO_RCVTIMEO, timeout_s)
+        self._receive_timeout = timeout_s
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Send all of data.
+
+        Raises:
+            PeerTimeoutError: The peer does not read.
+            OSError: The connection broke.
+        """
+        self.send_views([data], timeout_s)
+
+    def send_views(self, views: Sequence[bytes | memoryview], timeout_s: float) -> None:
+        """Send all views, gathered; see `send`. The time is for the whole."""
+        deadline = time.monotonic() + timeout_s
+        pending = list(views)
+        while pending:
+            try:
+                sent = self._socket.sendmsg(pending[:_IOV_MAX])
+            except BlockingIOError as timeout:
+                raise PeerTimeoutError from timeout
+            while pending and sent >= len(pending[0]):
+                sent -= len(pending.pop(0))
+            if pending and sent:
+                pending[0] = memoryview(pending[0])[sent:]
+            if pending and time.monotonic() > deadline:
+                raise PeerTimeoutError
+
+    def set_send_timeout(self, timeout_s: float) -> None:
+        """Let one system call of `send` wait at most so long."""
+        self._set_timeout(socket.SO_SNDTIMEO, timeout_s)
+
+    def _set_timeout(self, option: int, timeout_s: float) -> None:
+        seconds, fraction = divmod(max(timeout_s, 0.001), 1)
+        value = _TIMEVAL.pack(int(seconds), int(fraction * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def farewell(self, data: bytes) -> None:
+        """Send last words, wait for the peer to close, close. Never raises."""
+        try:
+            if data:
+                self.send(data, LINGER_S)
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + LINGER_S
+            scratch = bytearray(65536)
+            while (left := deadline - time.monotonic()) > 0:
+                self._set_timeout(socket.SO_RCVTIMEO, left)
+                if not self._socket.recv_into(scratch):
+                    break
+        except OSError:
+            pass  # the peer is gone already: nobody is left to tell
+        finally:
+            self._socket.close()
+
+    def interrupt(self) -> None:
+        """From any thread: end a blocked receive; the owner sees the connection as closed."""
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # closed already
+
+    def close(self) -> None:
+        """Close without a word."""
+        self._socket.close()

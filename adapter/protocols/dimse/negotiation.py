@@ -1,0 +1,80 @@
+"""Which proposed presentation contexts are accepted (PS3.8 9.3.3.2, PS3.7 D.3.2).
+
+Every storage class is accepted, also retired, private and future ones, in the first transfer syntax
+the peer proposes: it puts first what it has, and instances are stored as received. What is known to
+be another service is refused, so that no sender takes us for a worklist or an archive.
+"""
+
+from collections.abc import Collection, Sequence
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+from pynetdicom.service_class import (
+    NonPatientObjectStorageServiceClass,
+    ServiceClass,
+    StorageServiceClass,
+)
+from pynetdicom.sop_class import uid_to_service_class
+
+from adapter.domain.admission import VERIFICATION
+from adapter.protocols.dimse.pdu import ContextResult, ProposedContext
+
+# PS3.8 9.3.3.2: results of a presentation context
+ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
+
+_DICOM_ROOT = "1.2.840.10008."
+
+
+def is_storage_class(uid: str) -> bool:
+    """Return whether uid is, or can be, a SOP class of the Storage Service Class (PS3.4 B)."""
+    service = uid_to_service_class(uid)
+    if service in (StorageServiceClass, NonPatientObjectStorageServiceClass):
+        return True
+    if service is not ServiceClass:
+        return False  # another service, by pynetdicom's registry
+    if not uid.startswith(_DICOM_ROOT):
+        return True  # private: only a sender that wants to store proposes it to us
+    if uid not in UID_dictionary:
+        return uid.startswith(_DICOM_ROOT + "5.1.4.1.1.")  # the arc of storage classes
+    name = UID(uid).name
+    return "Storage" in name and not name.startswith("Storage Commitment")
+
+
+def negotiate(
+    proposed: Sequence[ProposedContext],
+    *,
+    verification_syntaxes: Collection[str],
+) -> list[ContextResult]:
+    """Return the answer to each proposed context, in the order proposed.
+
+    Args:
+        proposed: The contexts of A-ASSOCIATE-RQ.
+        verification_syntaxes: Transfer syntaxes for Verification; empty: it is not offered.
+    """
+    return [_judge(context, verification_syntaxes) for context in proposed]
+
+
+def _judge(context: ProposedContext, verification_syntaxes: Collection[str]) -> ContextResult:
+    proposed = context.transfer_syntaxes
+    syntax: str | None
+    if context.abstract_syntax == VERIFICATION and verification_syntaxes:
+        syntax = next((uid for uid in proposed if uid in verification_syntaxes), None)
+    elif context.abstract_syntax != VERIFICATION and is_storage_class(context.abstract_syntax):
+        syntax = proposed[0] if proposed else None
+    else:
+        return _refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    if not syntax:
+        return _refused(context, TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    return ContextResult(context.id, context.abstract_syntax, syntax, ACCEPTED)
+
+
+def _refused(context: ProposedContext, result: int) -> ContextResult:
+    # The transfer syntax of a refused context means nothing, but must be there (PS3.8 9.3.3.2).
+    syntax = (*context.transfer_syntaxes, IMPLICIT_VR_LITTLE_ENDIAN)[0]
+    return ContextResult(context.id, context.abstract_syntax, syntax, result)

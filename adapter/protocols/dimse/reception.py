@@ -1,0 +1,181 @@
+"""One instance on its way in: fragments to a part file, attributes from its head, a status.
+
+The duties of a Storage SCP (PS3.4 B.2) in the order in which they can fail; what fails first is
+answered, the rest of the data set is then read and thrown away, and the association goes on.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from adapter.domain.identifiers import is_uid
+from adapter.domain.messages import (
+    Ignored,
+    InstanceSettled,
+    Placement,
+    ReceivedInstance,
+    Refused,
+    StoreAnswer,
+)
+from adapter.domain.ports import PartFile
+from adapter.domain.statuses import (
+    CANNOT_UNDERSTAND,
+    DATA_SET_DOES_NOT_MATCH,
+    INVALID_INSTANCE,
+    OUT_OF_RESOURCES,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+)
+from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
+from adapter.protocols.dimse.command_set import Command
+from adapter.protocols.dimse.file_meta import FileMetaWriter
+from adapter.protocols.dimse.head import (
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    Head,
+    MalformedDataSetError,
+)
+
+
+class Entity(Protocol):
+    """The application entity as an association thread sees it: both calls may block."""
+
+    def place(self, instance: ReceivedInstance) -> StoreAnswer: ...
+
+    def settled(self, settled: InstanceSettled) -> None: ...
+
+
+class AcceptedContext:
+    """An accepted presentation context and what all its instances share."""
+
+    __slots__ = ("abstract_syntax", "meta", "transfer_syntax_uid")
+
+    def __init__(self, abstract_syntax: str, transfer_syntax_uid: str, calling: str) -> None:
+        self.abstract_syntax = abstract_syntax
+        self.transfer_syntax_uid = transfer_syntax_uid
+        self.meta = FileMetaWriter(abstract_syntax, transfer_syntax_uid, calling)
+
+
+def tag_name(tag: int) -> str:
+    """Return a tag as `GGGG,EEEE`."""
+    return f"{tag >> 16:04X},{tag & 0xFFFF:04X}"
+
+
+class Reception:
+    """One C-STORE request from its command to its status."""
+
+    def __init__(
+        self,
+        command: Command,
+        context: AcceptedContext,
+        wanted: frozenset[int],
+        open_part: Callable[[], PartFile],
+    ) -> None:
+        self.command = command
+        self.payload_bytes = 0
+        self._context = context
+        self._part: PartFile | None = None
+        self._unwritten: list[bytes | memoryview] = []
+        self._refused: Refused | None = None
+        self._head = Head(context.transfer_syntax_uid, wanted)
+        if command.sop_class_uid != context.abstract_syntax:
+            self._refuse(SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
+        elif not is_uid(command.sop_instance_uid):
+            self._refuse(INVALID_INSTANCE, "Affected SOP Instance UID is no UID")
+        elif not command.has_data_set:
+            self._refuse(CANNOT_UNDERSTAND, "no data set")
+        else:
+            self._begin(open_part)
+
+    def _begin(self, open_part: Callable[[], PartFile]) -> None:
+        try:
+            self._part = open_part()
+            self._unwritten.append(self._context.meta.encode(self.command.sop_instance_uid))
+        except (StorageFullError, StorageFaultError) as error:
+            self._refuse(OUT_OF_RESOURCES, str(error))
+
+    def fragment(self, view: memoryview, *, last: bool) -> None:
+        """Take the next piece of the data set; `view` must stay valid until `flush`."""
+        self.payload_bytes += len(view)
+        if self._refused is not None:
+            return
+        try:
+            if not self._head.complete:
+                self._head.feed(view, last=last)
+        except MalformedDataSetError as error:
+            self._refuse(CANNOT_UNDERSTAND, str(error))
+        else:
+            self._unwritten.append(view)
+
+    def flush(self) -> None:
+        """Write what has been taken, in one call, before the receive buffer is used again."""
+        views, self._unwritten = self._unwritten, []
+        if self._refused is not None or not views:
+            return
+        assert self._part is not None
+        try:
+            self._part.write(views)
+        except (StorageFullError, StorageFaultError) as error:
+            self._refuse(OUT_OF_RESOURCES, str(error))
+
+    def finish(self, association: str, calling_ae_title: str, entity: Entity) -> tuple[int, str]:
+        """Place and commit the instance; return the status and a comment for the response."""
+        self.flush()
+        values = self._head.values
+        command = self.command
+        if self._refused is None and not self.payload_bytes:
+            self._refuse(CANNOT_UNDERSTAND, "the data set is empty")
+        elif self._refused is None and (
+            values.get(SOP_INSTANCE_UID, command.sop_instance_uid) != command.sop_instance_uid
+            or values.get(SOP_CLASS_UID, command.sop_class_uid) != command.sop_class_uid
+        ):
+            self._refuse(DATA_SET_DOES_NOT_MATCH, "data set and command name different UIDs")
+        if self._refused is not None:
+            return self._refused.status, self._refused.comment
+        instance = ReceivedInstance(
+            association=association,
+            calling_ae_title=calling_ae_title,
+            sop_class_uid=command.sop_class_uid,
+            sop_instance_uid=command.sop_instance_uid,
+            transfer_syntax_uid=self._context.transfer_syntax_uid,
+            attributes={tag_name(tag): text for tag, text in values.items() if text},
+            payload_bytes=self.payload_bytes,
+        )
+        match entity.place(instance):
+            case Placement() as placement:
+                return self._commit(instance, placement, entity)
+            case Ignored():
+                self.discard()
+                return SUCCESS, ""
+            case Refused(status=status, comment=comment):
+                self._refuse(status, comment)
+                return status, comment
+
+    def _commit(
+        self, instance: ReceivedInstance, placement: Placement, entity: Entity
+    ) -> tuple[int, str]:
+        assert self._part is not None
+        stored = duplicate = False
+        try:
+            duplicate = not self._part.commit(placement)
+            stored = True
+        except (StorageFullError, StorageFaultError, GroupClosedError) as error:
+            self._refuse(OUT_OF_RESOURCES, str(error))
+            return OUT_OF_RESOURCES, str(error)
+        finally:
+            self._part.discard()
+            entity.settled(
+                InstanceSettled(
+                    instance=instance, placement=placement, stored=stored, duplicate=duplicate
+                )
+            )
+        return SUCCESS, ""
+
+    def _refuse(self, status: int, comment: str) -> None:
+        self._refused = Refused(status=status, comment=comment)
+        self._unwritten.clear()
+        self.discard()
+
+    def discard(self) -> None:
+        """Delete what was received, unless it has been committed."""
+        if self._part is not None:
+            self._part.discard()

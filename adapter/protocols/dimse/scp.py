@@ -1,0 +1,167 @@
+"""Serves one established association as Storage and Verification SCP, in a thread of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapter.domain.admission import VERIFICATION
+from adapter.domain.ports import AssociationReport, PartFile
+from adapter.domain.statuses import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
+from adapter.protocols.dimse import command_set
+from adapter.protocols.dimse.command_set import Command, MalformedCommandError
+from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
+from adapter.protocols.dimse.head import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
+from adapter.protocols.dimse.layer_events import (
+    Aborted,
+    CommandReceived,
+    DataFragment,
+    ProtocolViolationError,
+    Signal,
+)
+from adapter.protocols.dimse.reception import AcceptedContext, Entity, Reception
+
+ALWAYS_WANTED = frozenset(
+    (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScpLimits:
+    """Deadlines of an association, in seconds."""
+
+    idle_s: float
+    """Between two requests."""
+    dimse_s: float
+    """For a PDU, between two PDUs of a message, and for a response to be taken."""
+
+
+class StorageScp:
+    """The conversation from A-ASSOCIATE-AC to the end of the association."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        contexts: dict[int, AcceptedContext],
+        limits: ScpLimits,
+        *,
+        association: str,
+        calling_ae_title: str,
+        wanted: frozenset[int],
+        entity: Entity,
+        open_part: Callable[[], PartFile],
+    ) -> None:
+        self._connection = connection
+        self._contexts = contexts
+        self._limits = limits
+        self._association = association
+        self._calling_ae_title = calling_ae_title
+        self._wanted = wanted | ALWAYS_WANTED
+        self._entity = entity
+        self._open_part = open_part
+        self._reception: Reception | None = None
+        self._instances = self._payload_bytes = self._refused = 0
+        connection.before_receive = self._flush
+
+    def run(self, accept_pdu: bytes) -> AssociationReport:
+        """Accept, serve, and return how it went. Closes the connection in every case."""
+        connection = self._connection
+        why, last_words, released = "", b"", False
+        try:
+            connection.set_send_timeout(self._limits.dimse_s)
+            connection.send(connection.layer.accept(accept_pdu), self._limits.dimse_s)
+            why, released = self._converse()
+            if not released:
+                last_words = connection.layer.abort()
+        except ProtocolViolationError as violation:
+            why, last_words = violation.why, violation.reply
+        except PeerTimeoutError:
+            why, last_words = "timeout", connection.layer.abort()
+        except OSError as error:
+            why = f"connection lost ({error.strerror or type(error).__name__})"
+        finally:
+            if self._reception is not None:
+                self._reception.discard()
+            connection.farewell(last_words)
+        return AssociationReport(
+            released=released,
+            why=why,
+            instances=self._instances,
+            payload_bytes=self._payload_bytes,
+            refused=self._refused,
+        )
+
+    def _converse(self) -> tuple[str, bool]:
+        """Return why it ended, and whether by release."""
+        connection, limits = self._connection, self._limits
+        while True:
+            wait_s = limits.idle_s if self._reception is None else limits.dimse_s
+            match connection.next_event(wait_s, limits.dimse_s):
+                case DataFragment(context_id=context_id, view=view, last=last):
+                    self._data(context_id, view, last=last)
+                case CommandReceived(context_id=context_id, encoded=encoded):
+                    self._command(context_id, encoded)
+                case Signal.RELEASE_REQUESTED:
+                    connection.send(connection.layer.confirm_release(), limits.dimse_s)
+                    return "released", True
+                case Aborted(source=source, reason=reason):
+                    return f"aborted by the peer (source {source}, reason {reason})", False
+                case Signal.CLOSED:
+                    return "closed without release", False
+                case _:
+                    pass
+
+    def _command(self, context_id: int, encoded: bytes) -> None:
+        layer = self._connection.layer
+        try:
+            command = command_set.decode(encoded)
+        except MalformedCommandError as error:
+            raise layer.violation(str(error)) from error
+        context = self._contexts.get(context_id)
+        if context is None:
+            raise layer.violation("a command on a context that was not accepted")
+        if command.field & command_set.RESPONSE_BIT:
+            raise layer.violation("a response that nobody waits for")
+        if command.has_data_set:
+            layer.data_context = context_id
+        if command.field == command_set.C_STORE_RQ:
+            self._reception = Reception(command, context, self._wanted, self._open_part)
+            if not command.has_data_set:
+                self._finish(context_id)
+        elif command.field == command_set.C_ECHO_RQ and not command.has_data_set:
+            is_verification = context.abstract_syntax == VERIFICATION
+            status = SUCCESS if is_verification else SOP_CLASS_NOT_SUPPORTED
+            self._respond(context_id, command, status)
+        elif command.field != command_set.C_CANCEL_RQ:
+            # Its data set, if any, is skipped: there is no reception to take it.
+            self._respond(context_id, command, UNRECOGNIZED_OPERATION, "no such service here")
+
+    def _flush(self) -> None:
+        if self._reception is not None:
+            self._reception.flush()
+
+    def _data(self, context_id: int, view: memoryview, *, last: bool) -> None:
+        if self._reception is None:
+            return
+        self._reception.fragment(view, last=last)
+        if last:
+            self._finish(context_id)
+
+    def _finish(self, context_id: int) -> None:
+        reception, self._reception = self._reception, None
+        assert reception is not None
+        status, comment = reception.finish(self._association, self._calling_ae_title, self._entity)
+        if status == SUCCESS:
+            self._instances += 1
+            self._payload_bytes += reception.payload_bytes
+        else:
+            self._refused += 1
+        self._respond(context_id, reception.command, status, comment)
+
+    def _respond(self, context_id: int, command: Command, status: int, comment: str = "") -> None:
+        self._connection.send(
+            command_set.response(context_id, command, status, comment), self._limits.dimse_s
+        )

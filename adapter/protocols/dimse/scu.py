@@ -1,0 +1,294 @@
+"""Storage and Verification SCU: sends files as they are stored, without decoding them.
+
+The bytes behind the File Meta Information go out as P-DATA-TF fragments; nothing is converted. A
+response counts only if it carries the message id and, if any, the SOP Instance UID of the request:
+a peer that answers for something else has not said that it holds this instance.
+"""
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from adapter.domain.admission import VERIFICATION
+from adapter.domain.entities import Destination
+from adapter.domain.ports import OutgoingInstance, SendResult
+from adapter.domain.statuses import is_success, is_transient
+from adapter.errors import UnavailableError
+from adapter.protocols.dimse import command_set, negotiation, pdu
+from adapter.protocols.dimse.command_set import Command, MalformedCommandError
+from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
+from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
+from adapter.protocols.dimse.layer_events import (
+    Aborted,
+    AssociatePDU,
+    CommandReceived,
+    DataFragment,
+    ProtocolViolationError,
+    Signal,
+)
+from adapter.protocols.dimse.upper_layer import UpperLayer
+
+READ_BYTES = 1 << 20
+"""So much of a file is read at a time: what an association takes, however long its files."""
+FRAGMENT_BYTES_MAX = 256 << 10
+MESSAGE_ID_MAX = 0xFFFF
+
+
+class AssociationLostError(Exception):
+    """The association is over; what was being sent has an unknown outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScuOptions:
+    """What all outgoing associations share; times in seconds."""
+
+    ae_title: str
+    max_pdu: int
+    connect_s: float
+    acse_s: float
+    """For the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ."""
+    dimse_s: float
+    """For a response, and for a fragment to be taken."""
+
+
+class ScuAssociation:
+    """An established association, blocking; used by one thread at a time."""
+
+    def __init__(self, destination: Destination, options: ScuOptions) -> None:
+        self._destination = destination
+        self._options = options
+        self._connection: Connection | None = None
+        self._accepted: dict[tuple[str, str], int] = {}
+        self._offered: dict[str, list[str]] = {}
+        self._fragment_bytes = FRAGMENT_BYTES_MAX
+        self._message_id = 0
+        self._buffer = bytearray(0)
+
+    # --- association
+
+    def open(self, contexts: Sequence[tuple[str, str]]) -> None:
+        """Connect and associate, proposing exactly these (SOP class, transfer syntax) pairs.
+
+        Raises:
+            UnavailableError: With what the destination did.
+        """
+        destination, options = self._destination, self._options
+        proposed = [(2 * i + 1, sop, (syntax,)) for i, (sop, syntax) in enumerate(contexts)]
+        request = pdu.encode_associate_rq(
+            destination.ae_title, options.ae_title, proposed, options.max_pdu
+        )
+        try:
+            sock = socket.create_connection(
+                (destination.host, destination.port), timeout=options.connect_s
+            )
+        except OSError as error:
+            raise UnavailableError(f"no connection: {error.strerror or error}") from error
+        layer = UpperLayer(acceptor=False, max_pdu=options.max_pdu)
+        self._connection = connection = Connection(sock, layer)
+        try:
+            connection.set_send_timeout(options.dimse_s)
+            connection.send(request, options.acse_s)
+            event = connection.next_event(options.acse_s, options.acse_s)
+            self._associated(event, contexts)
+        except (ProtocolViolationError, PeerTimeoutError, pdu.MalformedPDUError, OSError) as error:
+            self.abort()
+            raise UnavailableError(f"no association: {_reason(error)}") from error
+        except UnavailableError:
+            self.abort()
+            raise
+
+    def _associated(self, event: object, contexts: Sequence[tuple[str, str]]) -> None:
+        match event:
+            case AssociatePDU(type=pdu.ASSOCIATE_AC, encoded=encoded):
+                accept = pdu.decode_associate_ac(encoded)
+            case AssociatePDU(encoded=encoded):
+                result, source, reason = encoded[7:10]
+                raise UnavailableError(f"association rejected {result}/{source}/{reason}")
+            case Aborted(source=source, reason=reason):
+                raise UnavailableError(f"association aborted {source}/{reason}")
+            case _:
+                raise UnavailableError("connection closed instead of an answer")
+        for number, pair in enumerate(contexts):
+            result, syntax = accept.contexts.get(2 * number + 1, (-1, ""))
+            if result == negotiation.ACCEPTED and syntax == pair[1]:
+                self._accepted[pair] = 2 * number + 1
+                self._offered.setdefault(pair[0], []).append(syntax)
+        if accept.max_length:
+            # An even number of bytes behind each PDV header (PS3.8 9.3.5.1: even fragments).
+            self._fragment_bytes = max(min(accept.max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+
+    def release(self) -> None:
+        """Release and close. Never raises: what was answered stays answered."""
+        connection, options = self._connection, self._options
+        if connection is None:
+            return
+        try:
+            connection.send(connection.layer.release(), options.acse_s)
+            while connection.next_event(options.acse_s, options.acse_s) is Signal.IGNORED:
+                pass
+        except (ProtocolViolationError, PeerTimeoutError, OSError):
+            pass  # nothing is pending: the peer's manners at the end change nothing
+        self._close()
+
+    def abort(self) -> None:
+        """Abort and close. Never raises, never waits."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.set_send_timeout(0.1)
+            connection.send(connection.layer.abort(), 0.1)
+        except (PeerTimeoutError, OSError):
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        assert self._connection is not None
+        self._connection.close()
+        self._connection = None
+
+    # --- messages
+
+    def echo(self) -> int:
+        """C-ECHO (PS3.7 9.1.5); return the status.
+
+        Raises:
+            AssociationLostError: No proper answer came.
+        """
+        context_id = self._accepted.get((VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN))
+        if context_id is None:
+            raise AssociationLostError("Verification was not accepted")
+        message_id = self._next_message_id()
+        request = command_set.echo_request(context_id, message_id, VERIFICATION)
+        with self._losing_association():
+            assert self._connection is not None
+            self._connection.send(request, self._options.dimse_s)
+            return self._response(message_id, command_set.C_ECHO_RSP, "")
+
+    def store(self, instance: OutgoingInstance) -> SendResult:
+        """C-STORE of one file; never raises an expected error."""
+        context_id = self._accepted.get((instance.sop_class_uid, instance.transfer_syntax_uid))
+        if self._connection is None:
+            return SendResult(status=None, error="the association was lost before")
+        if context_id is None:
+            offered = ", ".join(self._offered.get(instance.sop_class_uid, ())) or "nothing"
+            return SendResult(
+                status=None,
+                permanent=True,
+                error=f"transfer syntax {instance.transfer_syntax_uid} was not accepted; "
+                f"for this SOP class the destination takes {offered}",
+            )
+        message_id = self._next_message_id()
+        try:
+            with self._losing_association():
+                self._send_file(instance, context_id, message_id)
+                status = self._response(
+                    message_id, command_set.C_STORE_RSP, instance.sop_instance_uid
+                )
+        except NotPart10Error as error:
+            return SendResult(status=None, permanent=True, error=str(error))
+        except AssociationLostError as error:
+            return SendResult(status=None, error=str(error))
+        if is_success(status):
+            return SendResult(status=status)
+        return SendResult(
+            status=status, error=f"status 0x{status:04X}", permanent=not is_transient(status)
+        )
+
+    def _next_message_id(self) -> int:
+        self._message_id = self._message_id % MESSAGE_ID_MAX + 1
+        return self._message_id
+
+    def _send_file(self, instance: OutgoingInstance, context_id: int, message_id: int) -> None:
+        assert self._connection is not None
+        meta = read_file_meta(instance.path)
+        command = command_set.store_request(
+            context_id, message_id, instance.sop_class_uid, instance.sop_instance_uid
+        )
+        with open(instance.path, "rb", buffering=0) as file:
+            left = file.seek(0, 2) - meta.data_set_offset
+            file.seek(meta.data_set_offset)
+            if left <= 0:
+                raise NotPart10Error("no data set behind File Meta Information")
+            views: list[bytes | memoryview] = [command]
+            while left:
+                if len(self._buffer) < min(left, READ_BYTES):
+                    self._buffer = bytearray(min(left, READ_BYTES))
+                count = file.readinto(self._buffer)
+                if not count:
+                    raise NotPart10Error("the file became shorter while it was sent")
+                count = min(count, left)
+                left -= count
+                views += self._fragments(memoryview(self._buffer)[:count], context_id, not left)
+                self._connection.send_views(views, self._options.dimse_s)
+                views = []
+
+    def _fragments(
+        self, data: memoryview, context_id: int, last: bool
+    ) -> Iterator[bytes | memoryview]:
+        """Yield P-DATA-TF headers and data (PS3.8 9.3.5), one PDV each."""
+        step, end = self._fragment_bytes, len(data)
+        for position in range(0, end, step):
+            piece = data[position : position + step]
+            size = len(piece)
+            control = 2 if last and position + size == end else 0
+            yield pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, control)
+            yield piece
+
+    def _response(self, message_id: int, field: int, sop_instance_uid: str) -> int:
+        assert self._connection is not None
+        dimse_s = self._options.dimse_s
+        while True:
+            match self._connection.next_event(dimse_s, dimse_s):
+                case CommandReceived(encoded=encoded):
+                    answer = command_set.decode(encoded)
+                    break
+                case Aborted(source=source, reason=reason):
+                    raise AssociationLostError(f"aborted by the peer ({source}/{reason})")
+                case Signal.CLOSED:
+                    raise AssociationLostError("closed by the peer")
+                case Signal.RELEASE_REQUESTED:
+                    raise AssociationLostError("released by the peer")
+                case DataFragment() | _:
+                    pass
+        return _checked_status(answer, message_id, field, sop_instance_uid)
+
+    @contextmanager
+    def _losing_association(self) -> Iterator[None]:
+        """Turn whatever ends the association in here into AssociationLostError, and abort."""
+        try:
+            yield
+        except (NotPart10Error, AssociationLostError):
+            self.abort()  # perhaps half of a message is out
+            raise
+        except (
+            ProtocolViolationError,
+            PeerTimeoutError,
+            MalformedCommandError,
+            OSError,
+        ) as error:
+            self.abort()
+            raise AssociationLostError(_reason(error)) from error
+
+
+def _checked_status(answer: Command, message_id: int, field: int, sop_instance_uid: str) -> int:
+    if answer.field != field or answer.status is None:
+        raise AssociationLostError("the peer answered something else")
+    if answer.message_id != message_id:
+        raise AssociationLostError("the peer answered another message id")
+    if answer.sop_instance_uid not in ("", sop_instance_uid):
+        raise AssociationLostError("the peer answered for another SOP Instance UID")
+    return answer.status
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case PeerTimeoutError():
+            return "timeout"
+        case ProtocolViolationError(why=why):
+            return why
+        case OSError():
+            return error.strerror or type(error).__name__
+        case _:
+            return str(error)

@@ -1,0 +1,283 @@
+"""The upper layer without I/O: bytes in, events out, bytes to send back (PS3.8).
+
+Rules: the one buffer is filled by the caller (`writable`, `received`) and read by `next_event`.
+Fragments are handed out as views of that buffer, as they arrive; they are valid until the next
+call of `writable`. An association therefore costs one buffer, whatever the size of its instances.
+The state table decides about every PDU but P-DATA-TF in Sta6, which is the hot path and the one
+row written out here as code.
+"""
+
+from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.layer_events import (
+    Aborted,
+    AssociatePDU,
+    CommandReceived,
+    DataFragment,
+    LayerEvent,
+    ProtocolViolationError,
+    Signal,
+)
+from adapter.protocols.dimse.state import Action, Event, State, next_state
+
+BUFFER_BYTES_MIN = 64 << 10
+BUFFER_BYTES_MAX = 512 << 10
+COMMAND_BYTES_MAX = 64 << 10
+"""Ceiling of a command set; real ones are below 1 kB."""
+
+_COMMAND_BIT, _LAST_BIT = 1, 2  # PS3.8 E.2
+_RECEIVED = {
+    pdu.ASSOCIATE_AC: Event.EVT3,
+    pdu.ASSOCIATE_RJ: Event.EVT4,
+    pdu.ASSOCIATE_RQ: Event.EVT6,
+    pdu.P_DATA_TF: Event.EVT10,
+    pdu.RELEASE_RQ: Event.EVT12,
+    pdu.RELEASE_RP: Event.EVT13,
+    pdu.ABORT: Event.EVT16,
+}
+
+
+class UpperLayer:
+    """One association's protocol state and receive buffer."""
+
+    def __init__(self, *, acceptor: bool, max_pdu: int) -> None:
+        """Start in Sta2 as acceptor of an open connection, in Sta5 as requestor that has asked.
+
+        Args:
+            acceptor: Our role.
+            max_pdu: The longest P-DATA-TF we announce, in bytes.
+        """
+        self.state = State.STA1
+        self.data_context: int | None = None
+        """Set by the user after a command that announces a data set; None: none is due."""
+        self._acceptor = acceptor
+        self._max_pdu = max_pdu
+        self._buffer = bytearray(BUFFER_BYTES_MIN)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        self._filled = False
+        self.pdus_begun = 0
+        self._pdu_left = 0
+        self._fragment_left = 0
+        self._context_id = 0
+        self._control = 0
+        self._command = bytearray()
+        if acceptor:
+            self._fire(Event.EVT5)
+        else:
+            self._fire(Event.EVT1)
+            self._fire(Event.EVT2)
+
+    # --- bytes in
+
+    def writable(self) -> memoryview:
+        """Return where to receive into; never empty. Views handed out before become invalid."""
+        start, end, size = self._start, self._end, len(self._buffer)
+        if start == end:
+            self._start = self._end = end = 0
+        if self._filled and size < BUFFER_BYTES_MAX:
+            self._resize(size * 2)
+        elif end == size or (start and size - end < BUFFER_BYTES_MIN // 2):
+            if self._start:
+                self._move_to_front()
+            else:
+                self._resize(size * 2)  # a control PDU longer than the buffer; its size is checked
+        self._filled = False
+        return self._view[self._end :]
+
+    def received(self, count: int) -> None:
+        """Take note that count bytes were received into `writable`."""
+        self._end += count
+        self._filled = self._end == len(self._buffer)
+
+    def _move_to_front(self) -> None:
+        rest = bytes(self._view[self._start : self._end])
+        self._view[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
+
+    def _resize(self, size: int) -> None:
+        rest = self._view[self._start : self._end]
+        self._buffer = bytearray(size)
+        view = memoryview(self._buffer)
+        view[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
+        self._view = view
+
+    @property
+    def inside_pdu(self) -> bool:
+        """Whether a PDU has begun and not ended."""
+        return bool(self._fragment_left or self._pdu_left or self._start != self._end)
+
+    # --- events out
+
+    def next_event(self) -> LayerEvent:
+        """Return what the received bytes mean next.
+
+        Raises:
+            ProtocolViolationError: The peer broke the protocol.
+        """
+        while True:
+            if self._fragment_left or self._pdu_left:
+                event = self._next_in_pdata()
+            elif self._end - self._start < 6:
+                return Signal.NEED_DATA
+            elif self._view[self._start] == pdu.P_DATA_TF and self.state is State.STA6:
+                event = self._begin_pdata()
+            else:
+                return self._control_pdu()
+            if event is not None:
+                return event
+
+    def _begin_pdata(self) -> LayerEvent | None:
+        """Take the header of a P-DATA-TF (PS3.8 9.3.5)."""
+        length = pdu.HEADER.unpack_from(self._view, self._start)[1]
+        if length > self._max_pdu or length < 6:
+            raise self._violation(f"P-DATA-TF of {length} bytes", pdu.INVALID_PARAMETER)
+        self._start += 6
+        self.pdus_begun += 1
+        self._pdu_left = length
+        return None
+
+    def _next_in_pdata(self) -> LayerEvent | None:
+        available = self._end - self._start
+        if not self._fragment_left:
+            if available < 6:
+                return Signal.NEED_DATA
+            self._begin_fragment()
+            available -= 6
+            if self._fragment_left == 0:
+                return self._take(0)
+        if not available:
+            return Signal.NEED_DATA
+        return self._take(min(available, self._fragment_left))
+
+    def _begin_fragment(self) -> None:
+        """Take the header of a presentation data value (PS3.8 9.3.5.1, E.2)."""
+        view, start = self._view, self._start
+        length = int.from_bytes(view[start : start + 4], "big")
+        context_id, control = view[start + 4], view[start + 5]
+        if length < 2 or length + 4 > self._pdu_left:
+            raise self._violation(f"PDV of {length} bytes", pdu.INVALID_PARAMETER)
+        if control & _COMMAND_BIT:
+            if self.data_context is not None or (self._command and context_id != self._context_id):
+                raise self._violation("command where data was due", pdu.UNEXPECTED_PARAMETER)
+            if len(self._command) + length > COMMAND_BYTES_MAX:
+                raise self._violation("endless command set", pdu.INVALID_PARAMETER)
+        elif context_id != self.data_context:
+            raise self._violation("data that no command announced", pdu.UNEXPECTED_PARAMETER)
+        self._context_id, self._control = context_id, control
+        self._start = start + 6
+        self._pdu_left -= length + 4
+        self._fragment_left = length - 2
+        if 0 < self._pdu_left < 6:
+            raise self._violation("bytes behind the last PDV", pdu.INVALID_PARAMETER)
+
+    def _take(self, count: int) -> LayerEvent | None:
+        start = self._start
+        piece = self._view[start : start + count]
+        self._start = start + count
+        self._fragment_left -= count
+        last = self._fragment_left == 0 and bool(self._control & _LAST_BIT)
+        if not self._control & _COMMAND_BIT:
+            if last:
+                self.data_context = None
+            return DataFragment(self._context_id, piece, last)
+        self._command += piece
+        if not last:
+            return None
+        command, self._command = bytes(self._command), bytearray()
+        return CommandReceived(self._context_id, command)
+
+    def _control_pdu(self) -> LayerEvent:
+        """Take any PDU but data, once it is there as a whole; lengths are judged before."""
+        kind, length = pdu.HEADER.unpack_from(self._view, self._start)
+        event = _RECEIVED.get(kind, Event.EVT19)
+        expected = (
+            length <= pdu.ASSOCIATE_LENGTH_MAX
+            if kind in (pdu.ASSOCIATE_RQ, pdu.ASSOCIATE_AC)
+            else length == 4
+        )
+        reason = pdu.UNEXPECTED_PDU
+        if event is Event.EVT19:
+            reason = pdu.UNRECOGNIZED_PDU
+        elif not expected and kind != pdu.P_DATA_TF:
+            event, reason = Event.EVT19, pdu.INVALID_PARAMETER
+        if event not in (Event.EVT19, Event.EVT10):
+            if self._end - self._start < 6 + length:
+                return Signal.NEED_DATA
+            whole = bytes(self._view[self._start : self._start + 6 + length])
+            self._start += 6 + length
+            self.pdus_begun += 1
+        else:
+            whole = b""
+            self._start = self._end  # nothing behind it can be understood
+        return self._act(event, whole, reason)
+
+    def closed(self) -> LayerEvent:
+        """Take note that the peer closed the transport connection."""
+        if self.state is State.STA1:
+            return Signal.CLOSED
+        return self._act(Event.EVT17, b"", 0)
+
+    def _act(self, event: Event, whole: bytes, reason: int) -> LayerEvent:
+        action = self._fire(event)
+        match action:
+            case Action.AE3 | Action.AE4 | Action.AE6:
+                return AssociatePDU(whole[0], whole)
+            case Action.AR2 | Action.AR8:
+                return Signal.RELEASE_REQUESTED
+            case Action.AR3 | Action.AR10:
+                return Signal.RELEASED
+            case Action.AA2 | Action.AA3 if event is Event.EVT16:
+                return Aborted(whole[8], whole[9])
+            case Action.AA4 | Action.AA5 | Action.AR5:
+                return Signal.CLOSED
+            case Action.AA1:
+                raise ProtocolViolationError(event.value, pdu.abort(pdu.BY_USER, 0))
+            case Action.AA8:
+                raise ProtocolViolationError(event.value, pdu.abort(pdu.BY_PROVIDER, reason))
+            case _:
+                return Signal.IGNORED
+
+    # --- local requests: each returns the bytes to send
+
+    def accept(self, accept_pdu: bytes) -> bytes:
+        """Accept the association (Evt7)."""
+        self._fire(Event.EVT7)
+        return accept_pdu
+
+    def reject(self, result: int, source: int, reason: int) -> bytes:
+        """Reject the association (Evt8)."""
+        self._fire(Event.EVT8)
+        return pdu.associate_rj(result, source, reason)
+
+    def release(self) -> bytes:
+        """Ask for release (Evt11)."""
+        self._fire(Event.EVT11)
+        return pdu.RELEASE_RQ_PDU
+
+    def confirm_release(self) -> bytes:
+        """Answer the peer's release (Evt14)."""
+        self._fire(Event.EVT14)
+        return pdu.RELEASE_RP_PDU
+
+    def abort(self, source: int = pdu.BY_USER, reason: int = 0) -> bytes:
+        """Abort (Evt15); no bytes where there is nobody to tell."""
+        if self.state in (State.STA1, State.STA13):
+            return b""
+        if self.state is State.STA2:  # a connection that never asked: closing says it all
+            self._fire(Event.EVT18)
+            return b""
+        self._fire(Event.EVT15)
+        return pdu.abort(source, reason)
+
+    def violation(self, why: str) -> ProtocolViolationError:
+        """Return the error for something the user of this layer found wrong in the peer's words."""
+        return self._violation(why, pdu.INVALID_PARAMETER)
+
+    def _violation(self, why: str, reason: int) -> ProtocolViolationError:
+        self._fire(Event.EVT19)
+        return ProtocolViolationError(why, pdu.abort(pdu.BY_PROVIDER, reason))
+
+    def _fire(self, event: Event) -> Action:
+        action, self.state = next_state(self.state, event, acceptor=self._acceptor)
+        return action

@@ -1,0 +1,1 @@
+"""Engines that run a pipeline on a payload: `folder`, `command`."""

@@ -1,0 +1,52 @@
+"""Engine `folder`: somebody else runs the pipeline on the job's folder (port `Platform`).
+
+The job's folder is the hand-over: it appears complete, by one rename, with job.meta, input/ and an
+empty output/. The pipeline writes its results into output/ and at last the empty file
+output/job.done.
+"""
+
+from pathlib import Path
+
+import trio
+
+from adapter.domain.records import Job
+from adapter.protocols.results.folder import DONE_FLAG
+
+POLL_S = 0.5
+"""How often a waiting job looks for its flag; one stat each, also right on network file systems."""
+CONCURRENT_MAX = 100_000
+"""Jobs that may wait at once: a waiting job costs a task, no thread."""
+
+
+class FolderPlatform:
+    """Waits for `output/job.done`."""
+
+    def __init__(self, payloads: Path) -> None:
+        self._payloads = payloads
+
+    def done_flag(self, job: Job) -> Path:
+        """Return the path of the job's flag."""
+        return self._payloads / job.id / "output" / DONE_FLAG
+
+    async def create(self, job: Job) -> str:
+        """See `Platform.create`; the folder's name is the id."""
+        return job.id
+
+    async def upload_metadata(self, job: Job) -> None:
+        """See `Platform.upload_metadata`; job.meta is in the folder."""
+
+    async def upload(self, job: Job) -> None:
+        """See `Platform.upload`; input/ is in the folder."""
+
+    async def start(self, job: Job) -> None:
+        """See `Platform.start`; the pipeline saw the folder appear."""
+
+    async def wait(self, job: Job) -> None:
+        """See `Platform.wait`."""
+        flag = self.done_flag(job)
+        while not flag.exists():  # noqa: ASYNC110 - nobody tells us; see POLL_S
+            await trio.sleep(POLL_S)
+
+    def concurrency(self, pipeline_id: str) -> int:  # noqa: ARG002
+        """See `Platform.concurrency`."""
+        return CONCURRENT_MAX

@@ -1,0 +1,1 @@
+"""Where results come from: the output folders of jobs."""

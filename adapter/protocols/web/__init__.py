@@ -1,0 +1,1 @@
+"""REST, WebSocket events, health and metrics over HTTP."""

@@ -1,0 +1,61 @@
+"""The HTTP application: routes, problem bodies (RFC 9457), OpenAPI."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from adapter import __version__
+from adapter.protocols.web import health
+from adapter.protocols.web.events import events
+from adapter.protocols.web.state import WebState
+from adapter.protocols.web.views import VIEWS
+
+log = structlog.get_logger("adapter.web")
+
+BODY_BYTES_MAX = 1 << 20
+
+
+def make_app(web: WebState) -> Litestar:
+    """Return the ASGI application for this process."""
+    return Litestar(
+        route_handlers=[*VIEWS, events, health.live, health.ready, health.status, health.metrics],
+        dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
+        exception_handlers={HTTPException: _problem, Exception: _failure},
+        openapi_config=OpenAPIConfig(
+            title="DICOM Adapter",
+            version=__version__,
+            path="/api",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        logging_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+
+
+def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    return _problem_response(error.status_code, error.detail)
+
+
+def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A bug in a handler: the request fails, the process goes on, the log has the traceback."""
+    log.error("web.handler_failed", exc_info=error)
+    return _problem_response(500, "internal failure; the log has the details")
+
+
+def _problem_response(status: int, detail: str) -> Response[dict[str, Any]]:
+    return Response(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+        },
+        status_code=status,
+        media_type="application/problem+json",
+    )

@@ -1,0 +1,119 @@
+"""Health and metrics.
+
+Live: the event loop answers. Ready: new associations would be admitted. They differ on purpose: a
+full disk makes the adapter unready, and restarting it would not help.
+"""
+
+from typing import Annotated, Any
+
+from litestar import MediaType, Response, get
+from litestar.params import Dependency
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from adapter.protocols.web.state import WebState
+
+State = Annotated[WebState, Dependency(skip_validation=True)]
+
+
+def _text(healthy: bool) -> Response[str]:
+    return Response(
+        "Healthy" if healthy else "Unhealthy",
+        status_code=200 if healthy else 503,
+        media_type=MediaType.TEXT,
+    )
+
+
+@get("/health/live", summary="Is the process alive?")
+async def live() -> Response[str]:
+    """Answer 200 as long as the event loop turns."""
+    return _text(True)
+
+
+def why_unready(web: WebState) -> list[str]:
+    """Return why new work would be refused; empty: it would not."""
+    reasons = []
+    if web.stop.is_set():
+        reasons.append("stopping")
+    if web.space.low:
+        reasons.append("storage space is low")
+    parked = [
+        name
+        for name, row in web.snapshot.sections["actors"].items()
+        if row.get("state") in ("parked", "crashed")
+    ]
+    return reasons + [
+        f"{name} is {web.snapshot.sections['actors'][name]['state']}" for name in parked
+    ]
+
+
+@get("/health/ready", summary="Would new work be taken?")
+async def ready(web: State) -> Response[str]:
+    """Answer 200 if associations are admitted and every actor runs, else 503."""
+    return _text(not why_unready(web))
+
+
+@get("/health/status", summary="Services and their state")
+async def status(web: State) -> dict[str, Any]:
+    """Return the number of open associations and the state of every actor."""
+    names = {"started": "Running", "stopped": "Stopped", "crashed": "Stopped", "parked": "Stopped"}
+    actors = web.snapshot.sections["actors"]
+    return {
+        "activeDimseConnections": int(web.slots.borrowed_tokens),
+        "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
+        "unreadyBecause": why_unready(web),
+    }
+
+
+class _Collector:
+    """Reads the metrics off the process's own state when it is asked."""
+
+    def __init__(self, web: WebState) -> None:
+        self._web = web
+
+    def collect(self) -> list[Metric]:
+        """Return all metrics."""
+        web = self._web
+        events = CounterMetricFamily("dicom_adapter_events", "Live events by type", labels=["type"])
+        for kind, count in sorted(web.event_counts.items()):
+            events.add_metric([kind], count)
+        sections = GaugeMetricFamily(
+            "dicom_adapter_open", "Groups, jobs and exports in hand, by kind and state",
+            labels=["kind", "state"],
+        )  # fmt: skip
+        for kind in ("groups", "jobs", "exports"):
+            states: dict[str, int] = {}
+            for row in web.snapshot.sections[kind].values():
+                states[str(row.get("state"))] = states.get(str(row.get("state")), 0) + 1
+            for state, count in sorted(states.items()):
+                sections.add_metric([kind, state], count)
+        return [
+            events,
+            sections,
+            GaugeMetricFamily(
+                "dicom_adapter_associations", "Open associations as acceptor",
+                value=web.slots.borrowed_tokens,
+            ),
+            GaugeMetricFamily(
+                "dicom_adapter_associations_max", "Limit of open associations",
+                value=web.slots.total_tokens,
+            ),
+            GaugeMetricFamily(
+                "dicom_adapter_storage_low", "1 if admission is closed for want of space",
+                value=float(web.space.low),
+            ),
+            CounterMetricFamily(
+                "dicom_adapter_events_lost", "Events the hub could not take",
+                value=web.events_lost(),
+            ),
+        ]  # fmt: skip
+
+
+@get("/metrics", summary="OpenMetrics", include_in_schema=False)
+async def metrics(web: State) -> Response[bytes]:
+    """Return the metrics in the OpenMetrics text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(web))
+    text = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

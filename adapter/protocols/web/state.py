@@ -1,0 +1,26 @@
+"""What the web side is given: read-only views of the process, and one channel to the hub."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from adapter.domain.messages import Subscribe
+from adapter.domain.ports import Ledger, SpaceGauge, WallClock
+from adapter.domain.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebState:
+    """Everything a handler may look at."""
+
+    snapshot: Snapshot
+    event_counts: dict[str, int]
+    ledger: Ledger
+    space: SpaceGauge
+    slots: trio.CapacityLimiter
+    subscriptions: trio.MemorySendChannel[Subscribe]
+    stop: trio.Event
+    now: WallClock
+    events_lost: Callable[[], int]
+    allowed_origins: frozenset[str] = frozenset()

@@ -1,0 +1,118 @@
+"""Read-only views: associations, groups, jobs, exports."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.exceptions import NotFoundException, ValidationException
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from adapter.domain.records import Export, Job
+from adapter.domain.tables import ExportState, JobState
+from adapter.errors import RowNotFoundError
+from adapter.protocols.web.health import State
+
+PAGE_MAX = 1000
+Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+Offset = Annotated[int, QueryParameter(ge=0)]
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _camel(row: Job | Export | msgspec.Struct, **changes: Any) -> dict[str, Any]:
+    values = {**msgspec.to_builtins(row), **changes}
+    for key in ("opened_at", "changed_at", "due_at", "at"):
+        if key in values:
+            values[key] = _time(values[key]) if values[key] else None
+    return {_camel_name(key): value for key, value in values.items()}
+
+
+def _camel_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+@get("/api/associations", summary="Open, ended and rejected associations")
+async def associations(web: State, state: FromQuery[str | None] = None) -> list[dict[str, Any]]:
+    """Return associations since the process began (ended ones: the latest), oldest first."""
+    rows = web.snapshot.sections["associations"].values()
+    return [row for row in rows if state is None or row.get("state") == state]
+
+
+@get("/api/associations/{association_id:str}", summary="One association")
+async def association(web: State, association_id: FromPath[str]) -> dict[str, Any]:
+    """Return one association."""
+    try:
+        return web.snapshot.sections["associations"][association_id]
+    except KeyError:
+        raise NotFoundException(f"no association {association_id}") from None
+
+
+@get("/api/groups", summary="Open groups and the time they have left")
+async def groups(web: State) -> list[dict[str, Any]]:
+    """Return open groups; `leftS` counts down from the last arrival."""
+    now = web.now()
+    rows = []
+    for row in web.snapshot.sections["groups"].values():
+        quiet_for = now - datetime.fromisoformat(row["lastArrivalAt"]).timestamp()
+        left = max(float(row.get("timeoutS", 0.0)) - quiet_for, 0.0)
+        rows.append({**row, "leftS": round(left, 3)})
+    return rows
+
+
+def _checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> str | None:
+    if state is not None and state not in {member.value for member in allowed}:
+        raise ValidationException(f"state: {state!r} is none of {', '.join(allowed)}")
+    return state
+
+
+@get("/api/jobs", summary="Jobs, oldest first")
+async def jobs(
+    web: State,
+    state: FromQuery[str | None] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> list[dict[str, Any]]:
+    """Return a page of the jobs the ledger holds."""
+    wanted = _checked(state, JobState)
+    rows = await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
+    return [_camel(job) for job in rows[offset : offset + limit]]
+
+
+@get("/api/jobs/{job_id:str}", summary="One job")
+async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
+    """Return one job."""
+    try:
+        return _camel(await web.ledger.job(job_id))
+    except RowNotFoundError as error:
+        raise NotFoundException(str(error)) from None
+
+
+@get("/api/exports", summary="Exports, oldest first")
+async def exports(
+    web: State,
+    state: FromQuery[str | None] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> list[dict[str, Any]]:
+    """Return a page of the exports the ledger holds."""
+    wanted = _checked(state, ExportState)
+    rows = await web.ledger.exports(frozenset({ExportState(wanted)}) if wanted else None)
+    return [_camel(export) for export in rows[offset : offset + limit]]
+
+
+@get("/api/exports/{export_id:str}", summary="One export with the outcome of every instance")
+async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
+    """Return one export and its outcomes, by index."""
+    try:
+        outcomes = await web.ledger.outcomes(export_id)
+    except RowNotFoundError as error:
+        raise NotFoundException(str(error)) from None
+    row = next(e for e in await web.ledger.exports() if e.id == export_id)
+    return _camel(row, outcomes=[_camel(outcome) for outcome in outcomes])
+
+
+VIEWS = [associations, association, groups, jobs, job, exports, export]

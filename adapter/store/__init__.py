@@ -1,0 +1,1 @@
+"""What is kept: instance files, payload folders, the ledger."""

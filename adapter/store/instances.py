@@ -1,0 +1,152 @@
+"""Groups of received instances as folders (port `InstanceStore`): the directory is the record.
+
+Nothing about an instance is written anywhere else, so there is nothing that could disagree with
+the folders after a kill. Every step is one rename, done and synced before it is reported.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from adapter.domain.records import GroupRecord, StoredGroup
+from adapter.errors import StorageFaultError
+from adapter.store.files import (
+    FOLDER_MODE,
+    DiskThreads,
+    Durability,
+    sync_folder,
+    walk_files,
+    write_file,
+)
+from adapter.store.layout import Layout, unfinished
+from adapter.store.parts import PartFiles, clear_parts
+
+
+class FolderInstanceStore:
+    """Group folders below one root."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        durability: Durability,
+        parts: PartFiles,
+        threads: DiskThreads,
+    ) -> None:
+        self._layout = layout
+        self._durability = durability
+        self._parts = parts
+        self._threads = threads
+
+    async def recover(self) -> None:
+        """See `InstanceStore.recover`."""
+        await self._threads.run(self._recover)
+
+    def _recover(self) -> None:
+        layout = self._layout
+        for folder in layout.folders():
+            folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        clear_parts(layout.parts)
+        for parent in (layout.incoming, layout.closed, layout.payloads):
+            for path in list(parent.iterdir()):
+                if path.name.startswith(".") and path != layout.parts:
+                    shutil.rmtree(path)
+                elif parent != layout.payloads and _read_record(path) is None:
+                    path.rename(layout.quarantine / f"{parent.name}-{path.name}")
+        sync_folder(layout.root, self._durability)
+
+    async def open_group(self, record: GroupRecord) -> None:
+        """See `InstanceStore.open_group`."""
+        await self._threads.run(self._open_group, record)
+
+    def _open_group(self, record: GroupRecord) -> None:
+        final = self._layout.open_group(record.id)
+        folder = unfinished(final)
+        (folder / "dcm").mkdir(FOLDER_MODE, parents=True)
+        write_file(folder / "group.json", msgspec.json.encode(record), self._durability)
+        sync_folder(folder, self._durability)
+        folder.rename(final)
+        sync_folder(self._layout.incoming, self._durability)
+
+    async def open_groups(self, ae_title: str) -> list[StoredGroup]:
+        """See `InstanceStore.open_groups`."""
+        return await self._threads.run(_groups_in, self._layout.incoming, ae_title)
+
+    async def close_group(self, group_id: str) -> None:
+        """See `InstanceStore.close_group`."""
+        await self._threads.run(self._close_group, group_id)
+
+    def _close_group(self, group_id: str) -> None:
+        final = self._layout.closed_group(group_id)
+        try:
+            self._layout.open_group(group_id).rename(final)
+        except FileNotFoundError:
+            if not final.exists():
+                raise
+        sync_folder(self._layout.closed, self._durability)
+        sync_folder(self._layout.incoming, self._durability)
+        self._parts.forget_group(group_id)
+
+    async def closed_groups(self, ae_title: str) -> list[StoredGroup]:
+        """See `InstanceStore.closed_groups`."""
+        return await self._threads.run(_groups_in, self._layout.closed, ae_title)
+
+    async def remove_group(self, group_id: str) -> int:
+        """See `InstanceStore.remove_group`."""
+        return await self._threads.run(remove_folder, self._layout.closed_group(group_id))
+
+
+def remove_folder(folder: Path) -> int:
+    """Delete a folder, all or (to the next start) nothing; return the bytes this gave back.
+
+    Bytes that another hard link still holds are not given back and not counted.
+    """
+    doomed = unfinished(folder)
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:
+        return 0
+    freed = 0
+    for entry in walk_files(doomed):
+        status = entry.stat(follow_symlinks=False)
+        freed += status.st_size if status.st_nlink == 1 else 0
+    shutil.rmtree(doomed)
+    return freed
+
+
+def _read_record(folder: Path) -> GroupRecord | None:
+    """Return the group's record, or None if this folder is not one of ours."""
+    try:
+        return msgspec.json.decode((folder / "group.json").read_bytes(), type=GroupRecord)
+    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+        return None
+
+
+def _groups_in(parent: Path, ae_title: str) -> list[StoredGroup]:
+    groups = []
+    for folder in parent.iterdir():
+        if folder.name.startswith("."):
+            continue
+        record = _read_record(folder)
+        if record is None:
+            raise StorageFaultError(f"group folder {folder.name} has no readable group.json")
+        if record.ae_title == ae_title:
+            groups.append(_measured(record, folder))
+    return sorted(groups, key=lambda group: group.record.opened_at)
+
+
+def _measured(record: GroupRecord, folder: Path) -> StoredGroup:
+    instances = payload_bytes = 0
+    last_arrival_at = record.opened_at
+    for entry in walk_files(folder / "dcm"):
+        status = os.stat(entry.path)
+        instances += 1
+        payload_bytes += status.st_size
+        last_arrival_at = max(last_arrival_at, status.st_mtime)
+    return StoredGroup(
+        record=record,
+        instances=instances,
+        payload_bytes=payload_bytes,
+        last_arrival_at=last_arrival_at,
+    )

@@ -1,0 +1,60 @@
+"""Where things lie below `storage.root`, and nowhere else.
+
+    incoming/.part/<n>                  an instance being received
+    incoming/<group>/group.json         what the group is
+    incoming/<group>/dcm/<study>/<series>/<instance>.dcm
+    closed/<group>/...                  a closed group that has not become jobs yet
+    payloads/<job>/job.meta  input/dcm/...  output/...
+    quarantine/...                      what could not be understood; never deleted
+    ledger/                             diskcache
+
+A folder whose name begins with a dot is unfinished and is removed at the next start.
+"""
+
+from pathlib import Path
+
+from adapter.domain.identifiers import is_id
+
+
+class Layout:
+    """Paths below one root. Ids are checked: nothing else becomes part of a path here."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.incoming = self.root / "incoming"
+        self.parts = self.incoming / ".part"
+        self.closed = self.root / "closed"
+        self.payloads = self.root / "payloads"
+        self.quarantine = self.root / "quarantine"
+        self.ledger = self.root / "ledger"
+        self.lock = self.root / ".lock"
+
+    def folders(self) -> tuple[Path, ...]:
+        """Return every folder of the layout, parents first."""
+        return (
+            self.root, self.incoming, self.parts, self.closed, self.payloads, self.quarantine,
+            self.ledger,
+        )  # fmt: skip
+
+    def open_group(self, group_id: str) -> Path:
+        """Return the folder of an open group."""
+        return self.incoming / _checked(group_id)
+
+    def closed_group(self, group_id: str) -> Path:
+        """Return the folder of a closed group."""
+        return self.closed / _checked(group_id)
+
+    def payload(self, job_id: str) -> Path:
+        """Return a job's folder."""
+        return self.payloads / _checked(job_id)
+
+
+def unfinished(folder: Path) -> Path:
+    """Return the name under which a folder is built, or taken down, before it counts."""
+    return folder.with_name(f".{folder.name}")
+
+
+def _checked(identifier: str) -> str:
+    if not is_id(identifier):
+        raise ValueError(f"not an id of ours: {identifier!r}")
+    return identifier

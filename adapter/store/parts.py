@@ -1,0 +1,132 @@
+"""Part files: an instance from its first fragment to its durable place in a group folder.
+
+Called from association threads, many at once. The order is the promise behind 0x0000: bytes synced,
+name linked into the series folder, folder synced, and only then an answer. The link is made only
+while the group's folder is at its open place; closing renames that folder, so a commit that comes
+too late fails as a whole instead of landing in a group that has become a job.
+"""
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapter.domain.messages import Placement
+from adapter.errors import GroupClosedError
+from adapter.store.files import (
+    FILE_MODE,
+    FOLDER_MODE,
+    Durability,
+    storage_errors,
+    sync_folder,
+    translated,
+    write_all,
+)
+from adapter.store.layout import Layout
+
+
+class PartFiles:
+    """Opens part files; remembers which folders are known to be durable."""
+
+    def __init__(self, layout: Layout, durability: Durability) -> None:
+        self._parts = str(layout.parts)
+        self.incoming = str(layout.incoming)
+        self.durability = durability
+        self._numbers = itertools.count()
+        self._durable_folders: dict[str, set[str]] = {}
+
+    def open(self) -> "DiskPartFile":
+        """Open a part file.
+
+        Raises:
+            StorageFullError, StorageFaultError: It cannot be created.
+        """
+        path = f"{self._parts}/{next(self._numbers)}"
+        with storage_errors():
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        return DiskPartFile(self, path, fd)
+
+    def series_folder(self, placement: Placement) -> str:
+        """Return the folder for the instance, made and durable.
+
+        A folder another thread has just made is synced here again: its maker may not have got
+        that far, and our instance may be acknowledged first.
+        """
+        durable = self._durable_folders.setdefault(placement.group_id, set())
+        folder = f"{self.incoming}/{placement.group_id}/dcm"
+        for part in (placement.study, placement.series):
+            parent, folder = folder, f"{folder}/{part}"
+            if folder in durable:
+                continue
+            try:
+                os.mkdir(folder, FOLDER_MODE)
+            except FileExistsError:
+                pass
+            sync_folder(parent, self.durability)
+            durable.add(folder)
+        return folder
+
+    def forget_group(self, group_id: str) -> None:
+        """The group is closed: nothing will be committed into it any more."""
+        self._durable_folders.pop(group_id, None)
+
+
+class DiskPartFile:
+    """See port `PartFile`."""
+
+    __slots__ = ("_fd", "_files", "_path")
+
+    def __init__(self, files: PartFiles, path: str, fd: int) -> None:
+        self._files = files
+        self._path = path
+        self._fd = fd
+
+    def write(self, views: Sequence[bytes | memoryview]) -> None:
+        """See `PartFile.write`."""
+        with storage_errors():
+            write_all(self._fd, views)
+
+    def commit(self, placement: Placement) -> bool:
+        """See `PartFile.commit`."""
+        files = self._files
+        try:
+            if files.durability == "fsync":
+                os.fsync(self._fd)
+            folder = files.series_folder(placement)
+            stored = self._name(f"{folder}/{placement.instance}.dcm", replace=placement.replace)
+            sync_folder(folder, files.durability)
+        except FileNotFoundError as error:
+            raise GroupClosedError("the group has closed, please send again") from error
+        except OSError as error:
+            raise translated(error) from error
+        return stored
+
+    def _name(self, final: str, *, replace: bool) -> bool:
+        if replace:
+            os.rename(self._path, final)
+            return True
+        try:
+            os.link(self._path, final)
+        except FileExistsError:
+            return False
+        return True
+
+    def discard(self) -> None:
+        """See `PartFile.discard`."""
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # renamed to its final place
+
+
+def clear_parts(folder: Path) -> int:
+    """Delete what was being received when the process died; return how many files."""
+    count = 0
+    for path in folder.iterdir():
+        path.unlink()
+        count += 1
+    return count

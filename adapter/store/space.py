@@ -1,0 +1,31 @@
+"""Free space of the storage (port `SpaceGauge`)."""
+
+import os
+
+from adapter.domain.ports import SpaceReading
+from adapter.store.files import DiskThreads
+from adapter.store.layout import Layout
+
+HYSTERESIS = 0.05
+"""Admission re-opens when this fraction more than the reserve is free: no flapping at the edge."""
+
+
+class DiskSpaceGauge:
+    """Measures the file system of the storage root."""
+
+    def __init__(
+        self, layout: Layout, *, watermark_percent: float, reserve_bytes: int, threads: DiskThreads
+    ) -> None:
+        self.low = False
+        self._root = layout.root
+        self._free_fraction = 1 - watermark_percent / 100
+        self._reserve_bytes = reserve_bytes
+        self._threads = threads
+
+    async def measure(self) -> SpaceReading:
+        """See `SpaceGauge.measure`."""
+        status = await self._threads.run(os.statvfs, self._root)
+        total, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+        reserved = max(int(total * self._free_fraction), self._reserve_bytes)
+        self.low = free < reserved * (1 + HYSTERESIS if self.low else 1)
+        return SpaceReading(total_bytes=total, free_bytes=free, reserved_bytes=reserved)

@@ -1,0 +1,103 @@
+"""Restart policies and the one loop that applies them.
+
+Theory: an actor that crashed has lost its memory; it may be restarted because it rebuilds that
+memory from disk and ledger when `run` begins. Over budget, an essential actor ends the process (the
+service manager starts it anew) and a replica is parked: one AE Title or destination is out, the
+rest goes on, health says degraded.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+from trio import TaskStatus
+
+from adapter.domain.events import Event, Publish
+
+log = structlog.get_logger("adapter.supervision")
+
+
+class Actor(Protocol):
+    """Something with a loop of its own, reached through its channels only."""
+
+    name: str
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Rebuild memory, call `task_status.started()`, then work until the input ends."""
+
+    def close(self) -> None:
+        """Close the channel ends the actor owns; called once, after the last run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """How often an actor may crash, and what happens then."""
+
+    essential: bool
+    restarts_max: int = 5
+    period_s: float = 60.0
+    backoff_s: float = 1.0
+
+
+ESSENTIAL = RestartPolicy(essential=True)
+REPLICA = RestartPolicy(essential=False)
+
+
+class _StartedOnce:
+    """Passes the first `started()` on: a crash before it is a failed boot and is not retried."""
+
+    def __init__(self, task_status: TaskStatus[None]) -> None:
+        self._task_status = task_status
+        self.called = False
+
+    def started(self, value: None = None) -> None:
+        if not self.called:
+            self.called = True
+            self._task_status.started(value)
+
+
+async def supervise(
+    actor: Actor,
+    policy: RestartPolicy,
+    publish: Publish,
+    *,
+    task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run actor until it returns; restart it after a crash, as far as policy allows.
+
+    Raises:
+        Exception: Whatever crashed an actor that never started, or an essential one over budget.
+    """
+    crashed_at: deque[float] = deque()
+    status = _StartedOnce(task_status)
+    try:
+        while True:
+            publish(Event(type="actor.started", data={"actor": actor.name}))
+            try:
+                await actor.run(task_status=status)
+            except Exception as crash:
+                crashed_at.append(trio.current_time())
+                while crashed_at[0] < crashed_at[-1] - policy.period_s:
+                    crashed_at.popleft()
+                gave_up = len(crashed_at) > policy.restarts_max
+                log.exception("actor.crashed", actor=actor.name, gave_up=gave_up)
+                publish(_crash_event(actor, crash, len(crashed_at), gave_up=gave_up))
+                if not status.called or (gave_up and policy.essential):
+                    raise
+                if gave_up:
+                    return
+            else:
+                publish(Event(type="actor.stopped", data={"actor": actor.name}))
+                return
+            await trio.sleep(policy.backoff_s)
+    finally:
+        actor.close()
+
+
+def _crash_event(actor: Actor, crash: Exception, crashes: int, *, gave_up: bool) -> Event:
+    return Event(
+        type="actor.parked" if gave_up else "actor.crashed",
+        data={"actor": actor.name, "error": type(crash).__name__, "crashes": crashes},
+    )

@@ -22,7 +22,11 @@ def configure(settings: "Logging") -> None:
     if settings.format == "json":
         renderer = [structlog.processors.format_exc_info, _render_json]
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        renderer = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=shared + renderer,
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -50,7 +50,9 @@ class FolderInstanceStore:
         clear_parts(layout.parts)
         for parent in (layout.incoming, layout.closed, layout.payloads):
             for path in list(parent.iterdir()):
-                if path.name.startswith(".") and path != layout.parts:
+                if path == layout.parts:
+                    continue
+                if path.name.startswith("."):
                     shutil.rmtree(path)
                 elif parent != layout.payloads and _read_record(path) is None:
                     path.rename(layout.quarantine / f"{parent.name}-{path.name}")

@@ -4,17 +4,18 @@ Live: the event loop answers. Ready: new associations would be admitted. They di
 full disk makes the adapter unready, and restarting it would not help.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import MediaType, Response, get
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from adapter.protocols.web.state import WebState
 
-State = Annotated[WebState, Dependency(skip_validation=True)]
+State = NamedDependency[SkipValidation[WebState]]
 
 
 def _text(healthy: bool) -> Response[str]:

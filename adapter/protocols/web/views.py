@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import get
 from litestar.exceptions import NotFoundException, ValidationException
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from adapter.domain.records import Export, Job
 from adapter.domain.tables import ExportState, JobState
@@ -16,6 +16,7 @@ from adapter.protocols.web.health import State
 PAGE_MAX = 1000
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, QueryParameter(ge=0)]
+InState = Annotated[str | None, QueryParameter(name="state")]
 
 
 def _time(at: float) -> str:
@@ -36,10 +37,10 @@ def _camel_name(name: str) -> str:
 
 
 @get("/api/associations", summary="Open, ended and rejected associations")
-async def associations(web: State, state: FromQuery[str | None] = None) -> list[dict[str, Any]]:
+async def associations(web: State, in_state: InState = None) -> list[dict[str, Any]]:
     """Return associations since the process began (ended ones: the latest), oldest first."""
     rows = web.snapshot.sections["associations"].values()
-    return [row for row in rows if state is None or row.get("state") == state]
+    return [row for row in rows if in_state is None or row.get("state") == in_state]
 
 
 @get("/api/associations/{association_id:str}", summary="One association")
@@ -72,12 +73,12 @@ def _checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> 
 @get("/api/jobs", summary="Jobs, oldest first")
 async def jobs(
     web: State,
-    state: FromQuery[str | None] = None,
+    in_state: InState = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> list[dict[str, Any]]:
     """Return a page of the jobs the ledger holds."""
-    wanted = _checked(state, JobState)
+    wanted = _checked(in_state, JobState)
     rows = await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
     return [_camel(job) for job in rows[offset : offset + limit]]
 
@@ -94,12 +95,12 @@ async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
 @get("/api/exports", summary="Exports, oldest first")
 async def exports(
     web: State,
-    state: FromQuery[str | None] = None,
+    in_state: InState = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> list[dict[str, Any]]:
     """Return a page of the exports the ledger holds."""
-    wanted = _checked(state, ExportState)
+    wanted = _checked(in_state, ExportState)
     rows = await web.ledger.exports(frozenset({ExportState(wanted)}) if wanted else None)
     return [_camel(export) for export in rows[offset : offset + limit]]
 

@@ -1,0 +1,157 @@
+"""The command `dicom-adapter`: thin; every import that takes time is inside its command."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+from adapter import __version__
+
+if TYPE_CHECKING:
+    from adapter.configuration import Layered
+    from adapter.domain.entities import Destination
+    from adapter.settings import Settings
+
+app = App(
+    name="dicom-adapter",
+    help="Receives DICOM, groups it into jobs for AI pipelines, and sends the results back.",
+    version=__version__,
+)
+config_app = App(name="config", help="Check and show the configuration.")
+app.command(config_app)
+
+BAD_INPUT = 2
+ConfigFile = Annotated[
+    Path | None, Parameter(name=["-c", "--config"], help="TOML, YAML or JSON file.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="KEY=VALUE, such as dicom.scp.port=104; repeatable."),
+]
+Url = Annotated[str, Parameter(name="--url", help="Address of a running adapter.")]
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+
+def main() -> NoReturn:
+    """Run the command line; exits."""
+    result = app()
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(lines: list[str]) -> NoReturn:
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _load(config: Path | None, overrides: list[str] | None) -> "Layered":
+    from adapter.configuration import load
+    from adapter.errors import ConfigurationError
+
+    try:
+        return load(config, os.environ, overrides or ())
+    except ConfigurationError as error:
+        _fail(error.problems)
+
+
+@app.command
+def serve(config: ConfigFile = None, overrides: Overrides = None) -> int:
+    """Run in the foreground until SIGTERM or Ctrl+C."""
+    layered = _load(config, overrides)
+    from adapter.main import serve as run
+
+    return run(layered.settings)
+
+
+@app.command
+def demo(
+    *,
+    serve: Annotated[bool, Parameter(help="Stay up afterwards.", negative="")] = False,
+    port_base: Annotated[int, Parameter(help="First of three ports; 0: free ones.")] = 0,
+) -> int:
+    """Show the whole job on real DICOM files, and verify every step of it."""
+    from adapter.demo.run import run_demo
+
+    return run_demo(stay=serve, port_base=port_base)
+
+
+@app.command
+def watch(
+    *,
+    topics: Annotated[str, Parameter(help="Comma-separated, such as job,export.")] = "",
+    since: Annotated[int | None, Parameter(help="Begin behind this sequence number.")] = None,
+    json: Annotated[bool, Parameter(help="One JSON event a line.", negative="")] = False,
+    url: Url = DEFAULT_URL,
+) -> int:
+    """Tail the live events of a running adapter."""
+    from adapter.client.watch import watch_events
+
+    return watch_events(url, topics, since, as_json=json)
+
+
+@app.command
+def echo(destination: str, /, *, config: ConfigFile = None) -> int:
+    """Verify a destination by C-ECHO: its NAME in the configuration, or AET@HOST:PORT."""
+    from adapter.client.dicom import echo as run
+
+    return run(*_destination(destination, config))
+
+
+@app.command
+def send(destination: str, /, *paths: Path, config: ConfigFile = None) -> int:
+    """Send files and folders by C-STORE to NAME or AET@HOST:PORT; exit 1 if any failed."""
+    from adapter.client.dicom import send as run
+
+    if not paths:
+        _fail(["send: name at least one file or folder"])
+    return run(*_destination(destination, config), list(paths))
+
+
+def _destination(text: str, config: Path | None) -> "tuple[Destination, Settings]":
+    from adapter.client.dicom import UnknownDestinationError, parse_destination
+
+    settings = _load(config, None).settings
+    try:
+        return parse_destination(text, settings), settings
+    except UnknownDestinationError as error:
+        _fail([str(error)])
+
+
+@config_app.command
+def check(config: Path, /, *, overrides: Overrides = None) -> int:
+    """Validate a configuration file; exit 2 and say what is wrong if it is."""
+    layered = _load(config, overrides)
+    count = len(layered.settings.application_entities)
+    print(f"{config}: valid; {count} AE Title{'s' * (count != 1)}")
+    return 0
+
+
+@config_app.command
+def show(
+    config: Annotated[Path | None, Parameter(help="Configuration file.")] = None,
+    /,
+    *,
+    origin: Annotated[
+        bool, Parameter(help="Say where each value comes from.", negative="")
+    ] = False,
+    overrides: Overrides = None,
+) -> int:
+    """Show the effective values."""
+    from adapter.configuration import effective_values
+
+    for path, value, where in effective_values(_load(config, overrides)):
+        print(f"{path} = {value}" + (f"    # {where}" if origin else ""))
+    return 0
+
+
+@config_app.command
+def schema() -> int:
+    """Print the JSON Schema of the configuration file."""
+    import json as json_module
+
+    from adapter.configuration import json_schema
+
+    print(json_module.dumps(json_schema(), indent=2))
+    return 0

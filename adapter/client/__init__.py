@@ -1,0 +1,1 @@
+"""What the command line does as a client: DICOM peers and running adapters."""

@@ -36,7 +36,12 @@ DEFAULT_URL = "http://127.0.0.1:5000"
 
 def main() -> NoReturn:
     """Run the command line; exits."""
-    result = app()
+    try:
+        result = app()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `dicom-adapter ... | head`: whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     sys.exit(result if isinstance(result, int) else 0)
 
 

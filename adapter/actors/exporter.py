@@ -19,6 +19,7 @@ from adapter.domain.exporting import (
     Attempt,
     RetryRules,
     contexts_of,
+    outage_pause_s,
     outcome_after,
     verdict,
 )
@@ -57,6 +58,10 @@ class Exporter:
     now: WallClock
     rules: RetryRules
     name: str = ""
+    _outages: int = 0
+    """Tries in a row that did not reach the destination."""
+    _again_at: float = 0.0
+    """Wall time before which the destination is left alone."""
     _up: bool | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -87,6 +92,8 @@ class Exporter:
         """Send what is due, most urgent first; return the clock time at which the next is due."""
         while not self._stopping():
             now = self.now()
+            if now < self._again_at:
+                return trio.current_time() + self._again_at - now
             waiting = await self._mine(ExportState.QUEUED)
             due = [export for export in waiting if export.due_at <= now]
             if not due:
@@ -111,6 +118,7 @@ class Exporter:
                     sop_class_uid=files[outcome.file].sop_class_uid,
                     sop_instance_uid=files[outcome.file].sop_instance_uid,
                     transfer_syntax_uid=files[outcome.file].transfer_syntax_uid,
+                    data_set_offset=files[outcome.file].data_set_offset,
                 )
                 for outcome in outcomes
                 if outcome.file in files
@@ -195,11 +203,14 @@ class Exporter:
     # --- the destination
 
     def _reached(self) -> None:
+        self._outages = 0
         if self._up is not True:
             self._up = True
             self.publish(Event(type="destination.up", destination=self.destination.name))
 
     def _lost(self, why: str) -> None:
+        self._outages += 1
+        self._again_at = self.now() + outage_pause_s(self._outages, self.rules)
         if self._up is not False:
             self._up = False
             self.publish(

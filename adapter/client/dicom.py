@@ -13,7 +13,8 @@ from adapter.domain.exporting import contexts_of
 from adapter.domain.ports import OutgoingInstance, SendResult
 from adapter.domain.statuses import SUCCESS, is_success
 from adapter.errors import UnavailableError
-from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
+from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.part10 import describe
 from adapter.protocols.dimse.pdu import CONTEXTS_MAX
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scu import ScuOptions
@@ -101,12 +102,13 @@ def outgoing(path: Path) -> OutgoingInstance:
     Raises:
         NotPart10Error, OSError: It cannot be sent.
     """
-    meta = read_file_meta(str(path))
+    instance = describe(str(path))
     return OutgoingInstance(
         path=str(path),
-        sop_class_uid=meta.sop_class_uid,
-        sop_instance_uid=meta.sop_instance_uid,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        data_set_offset=instance.data_set_offset,
     )
 
 

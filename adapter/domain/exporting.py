@@ -1,7 +1,7 @@
 """What follows from an attempt to deliver an export: pure rules.
 
 A retry sends only what is not delivered. An attempt that did not reach the destination costs no
-retry: the export waits, ever longer up to a limit, for as long as it takes. An instance the
+retry: everything for it waits, ever longer up to a limit, for as long as it takes. An instance the
 destination refuses for good is held, never dropped, and never sent in a loop.
 """
 
@@ -17,6 +17,12 @@ from adapter.domain.tables import StepEvent
 OUTAGE_PAUSE_S_MAX = 900.0
 """Longest pause between two tries to reach a destination that is down."""
 OUTAGE_DOUBLINGS_MAX = 16
+
+
+def outage_pause_s(outages: int, rules: "RetryRules") -> float:
+    """Return how long to leave a destination alone that was unreachable `outages` times in a row."""
+    doubled = rules.retry_delay_s * 2.0 ** min(outages - 1, OUTAGE_DOUBLINGS_MAX)
+    return min(doubled, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s))
 
 
 class RetryRules(Struct, frozen=True, kw_only=True):
@@ -63,17 +69,9 @@ def verdict(
     sent = sum(outcome.delivered for outcome in outcomes)
     held = sum(outcome.permanent for outcome in outcomes)
     left = len(outcomes) - sent - held
-    changes: dict[str, object] = {"sent": sent, "failed": held, "outages": 0, "error": ""}
-    if attempt.stopped and left:
+    changes: dict[str, object] = {"sent": sent, "failed": held, "error": attempt.unreachable}
+    if attempt.unreachable or (attempt.stopped and left):
         return StepEvent.INTERRUPT, changes
-    if attempt.unreachable:
-        pause = rules.retry_delay_s * 2 ** min(export.outages, OUTAGE_DOUBLINGS_MAX)
-        changes |= {
-            "outages": export.outages + 1,
-            "due_at": now + min(pause, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s)),
-            "error": attempt.unreachable,
-        }
-        return StepEvent.FAIL, changes
     if not left and not held:
         return StepEvent.SUCCEED, changes
     changes["error"] = _summary(outcomes)

@@ -128,6 +128,8 @@ class OutgoingInstance(Struct, frozen=True, kw_only=True):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    data_set_offset: int
+    """Bytes from the start of the file to its data set."""
 
     @property
     def context(self) -> tuple[str, str]:

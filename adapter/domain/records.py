@@ -73,8 +73,6 @@ class Export(Struct, frozen=True, kw_only=True):
     state: ExportState = ExportState.QUEUED
     try_count: int = 0
     """Attempts that reached the destination and still left something undelivered."""
-    outages: int = 0
-    """Attempts in a row that did not reach the destination; decides the pause before the next."""
     due_at: float = 0.0
     opened_at: float
     changed_at: float
@@ -111,6 +109,8 @@ class ResultFile(Struct, frozen=True, kw_only=True):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    data_set_offset: int
+    """Bytes from the start of the file to its data set."""
 
 
 class Results(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,6 @@ from adapter.protocols.dimse.pdu import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION
 PREAMBLE = bytes(128)
 """Always zero: what a sender put there could be a program (PS3.10 7.5, CVE-2019-11687)."""
 PREFIX = b"DICM"
-META_BYTES_MAX = 64 << 10
-"""Ceiling of the group length we believe in a file."""
-
 _SHORT = Struct("<HH2sH")
 _LONG = Struct("<HH2sxxI")
 _LONG_VRS = (b"OB", b"OW", b"UN", b"SQ", b"UT", b"OF", b"UC", b"UR")
@@ -62,42 +59,35 @@ class FileMetaWriter:
         return PREAMBLE + PREFIX + _element(0, b"UL", len(body).to_bytes(4, "little")) + body
 
 
-def read_file_meta(path: str) -> FileMeta:
-    """Read the File Meta Information of a Part 10 file.
+def read_file_meta(head: bytes) -> FileMeta:
+    """Read File Meta Information from the first bytes of a Part 10 file.
+
+    The group length is not believed: the group ends where another one begins. UIDs that are
+    missing are empty.
 
     Raises:
-        NotPart10Error: It has none, or it is damaged.
-        OSError: The file cannot be read.
+        NotPart10Error: It has none, it is damaged, or it says nothing of the transfer syntax.
     """
-    with open(path, "rb") as file:
-        start = file.read(144)
-        if len(start) < 144 or start[128:132] != PREFIX or start[132:136] != b"\2\0\0\0":
-            raise NotPart10Error("no DICM prefix with a group length behind it")
-        length = int.from_bytes(start[140:144], "little")
-        if length > META_BYTES_MAX:
-            raise NotPart10Error("File Meta Information of an impossible length")
-        body = file.read(length)
-    elements = _elements(body)
+    if head[128:132] != PREFIX:
+        raise NotPart10Error("no DICM prefix")
+    elements: dict[int, bytes] = {}
+    position = 132
+    while position + 8 <= len(head):
+        group, element, vr, length = _SHORT.unpack_from(head, position)
+        if group != 2:
+            break
+        position += 8
+        if vr in _LONG_VRS:
+            length = int.from_bytes(head[position : position + 4], "little")
+            position += 4
+        elements[element] = head[position : position + length]
+        position += length
+    if position > len(head):
+        raise NotPart10Error("File Meta Information of an impossible length")
     sop_class, sop_instance, syntax = (
         elements.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace")
         for element in (0x0002, 0x0003, 0x0010)
     )
-    if not (is_uid(sop_class) and is_uid(sop_instance) and is_uid(syntax)):
-        raise NotPart10Error("no SOP class, SOP instance or transfer syntax UID")
-    return FileMeta(sop_class, sop_instance, syntax, 144 + length)
-
-
-def _elements(body: bytes) -> dict[int, bytes]:
-    elements: dict[int, bytes] = {}
-    position = 0
-    while position + 8 <= len(body):
-        _, element, vr, length = _SHORT.unpack_from(body, position)
-        position += 8
-        if vr in _LONG_VRS:
-            length = int.from_bytes(body[position : position + 4], "little")
-            position += 4
-        if position + length > len(body):
-            raise NotPart10Error("an element is longer than File Meta Information")
-        elements[element] = body[position : position + length]
-        position += length
-    return elements
+    if not is_uid(syntax):
+        raise NotPart10Error("no Transfer Syntax UID")
+    return FileMeta(sop_class, sop_instance, syntax, position)

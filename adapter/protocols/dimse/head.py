@@ -102,7 +102,10 @@ def scan(data: memoryview, wanted: Collection[int], transfer_syntax_uid: str) ->
     Raises:
         MalformedDataSetError: This is not a data set.
     """
-    if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
+    # Some writers leave Implicit VR in files that announce an encapsulated syntax; the first
+    # element tells, and such a data set is stored as it came like any other.
+    explicit = len(data) < 6 or _is_vr(bytes(data[4:6]))
+    if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN or not explicit:
         return _scan_implicit(data, wanted)
     return _scan_explicit(data, wanted, transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN)
 
@@ -166,8 +169,12 @@ def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
 def _check(tag: int, vr: bytes | None) -> None:
     if tag >> 16 < _FIRST_GROUP:
         raise MalformedDataSetError(f"group {tag >> 16:04X} in a data set")
-    if vr is not None and not (vr.isalpha() and vr.isupper()):
+    if vr is not None and not _is_vr(vr):
         raise MalformedDataSetError("no VR where the transfer syntax has one")
+
+
+def _is_vr(raw: bytes) -> bool:
+    return raw.isalpha() and raw.isupper()
 
 
 def _text(value: memoryview) -> str:

@@ -18,7 +18,7 @@ from adapter.errors import UnavailableError
 from adapter.protocols.dimse import command_set, negotiation, pdu
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
-from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
+from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     AssociatePDU,
@@ -202,15 +202,12 @@ class ScuAssociation:
 
     def _send_file(self, instance: OutgoingInstance, context_id: int, message_id: int) -> None:
         assert self._connection is not None
-        meta = read_file_meta(instance.path)
         command = command_set.store_request(
             context_id, message_id, instance.sop_class_uid, instance.sop_instance_uid
         )
         with open(instance.path, "rb", buffering=0) as file:
-            left = file.seek(0, 2) - meta.data_set_offset
-            file.seek(meta.data_set_offset)
-            if left <= 0:
-                raise NotPart10Error("no data set behind File Meta Information")
+            left = file.seek(0, 2) - instance.data_set_offset
+            file.seek(instance.data_set_offset)
             views: list[bytes | memoryview] = [command]
             while left:
                 if len(self._buffer) < min(left, READ_BYTES):

@@ -12,7 +12,8 @@ import trio
 from adapter.domain.identifiers import is_id
 from adapter.domain.records import ResultFile, Results
 from adapter.errors import UnavailableError
-from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
+from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.part10 import describe
 
 DONE_FLAG = "job.done"
 
@@ -59,15 +60,16 @@ class FolderResults:
             results.skipped.append(file)
             return
         try:
-            meta = read_file_meta(str(path))
+            instance = describe(str(path))
         except NotPart10Error:
             results.skipped.append(file)
             return
         results.files.append(
             ResultFile(
                 file=file,
-                sop_class_uid=meta.sop_class_uid,
-                sop_instance_uid=meta.sop_instance_uid,
-                transfer_syntax_uid=meta.transfer_syntax_uid,
+                sop_class_uid=instance.sop_class_uid,
+                sop_instance_uid=instance.sop_instance_uid,
+                transfer_syntax_uid=instance.transfer_syntax_uid,
+                data_set_offset=instance.data_set_offset,
             )
         )

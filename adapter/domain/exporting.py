@@ -20,7 +20,7 @@ OUTAGE_DOUBLINGS_MAX = 16
 
 
 def outage_pause_s(outages: int, rules: "RetryRules") -> float:
-    """Return how long to leave a destination alone that was unreachable `outages` times in a row."""
+    """Return the pause before the next try after so many in a row did not get through."""
     doubled = rules.retry_delay_s * 2.0 ** min(outages - 1, OUTAGE_DOUBLINGS_MAX)
     return min(doubled, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s))
 

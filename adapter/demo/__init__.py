@@ -1,0 +1,1 @@
+"""`dicom-adapter demo`: the whole job on real DICOM files, each step verified."""

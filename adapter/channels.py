@@ -7,6 +7,9 @@ import trio
 
 from adapter.domain.messages import Wake
 
+PAUSE_S_MIN = 0.001
+"""Wall times are rounded (0.2 us today): an actor that wakes a hair too early must let time pass."""
+
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
 
@@ -52,5 +55,5 @@ async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> 
     Raises:
         trio.EndOfChannel: All senders have closed: time to finish.
     """
-    with trio.CancelScope(deadline=deadline):
+    with trio.CancelScope(deadline=max(deadline, trio.current_time() + PAUSE_S_MIN)):
         await wake.receive()

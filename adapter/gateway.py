@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import trio
-from trio import TaskStatus
 
 from adapter.actors.entity import ApplicationEntityActor, EntityDoor, attributes_of
 from adapter.actors.exporter import Exporter
@@ -97,7 +96,7 @@ async def gateway(
     edges: Edges,
     stop: trio.Event,
     *,
-    task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> bool:
     """Run until stop is set, then drain; return False if the drain was cut short.
 

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.domain.events import Event, Publish
 
@@ -24,7 +23,7 @@ class Actor(Protocol):
 
     name: str
 
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Rebuild memory, call `task_status.started()`, then work until the input ends."""
 
     def close(self) -> None:
@@ -48,7 +47,7 @@ REPLICA = RestartPolicy(essential=False)
 class _StartedOnce:
     """Passes the first `started()` on: a crash before it is a failed boot and is not retried."""
 
-    def __init__(self, task_status: TaskStatus[None]) -> None:
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
         self._task_status = task_status
         self.called = False
 
@@ -63,7 +62,7 @@ async def supervise(
     policy: RestartPolicy,
     publish: Publish,
     *,
-    task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run actor until it returns; restart it after a crash, as far as policy allows.
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import trio
-from trio import TaskStatus
 
 from adapter.actors.association_timer import AssociationTimer
 from adapter.channels import answer, notify
@@ -64,7 +63,7 @@ class ApplicationEntityActor:
     def __post_init__(self) -> None:
         self.name = f"entity:{self.entity.name}"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._groups, self._timers = OpenGroups(), {}
         async with trio.open_nursery() as timers:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import PRIORITY_ORDER, Destination
@@ -67,7 +66,7 @@ class Exporter:
     def __post_init__(self) -> None:
         self.name = f"exporter:{self.destination.name}"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         for export in await self._mine(ExportState.SENDING):  # a crash of ours left these
             await self.ledger.change_export(export.id, StepEvent.INTERRUPT)

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import trio
-from trio import TaskStatus
 
 from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.identifiers import NewId
@@ -89,7 +88,7 @@ class Hub:
     _ring: deque[tuple[int, str, bytes]] = field(default_factory=lambda: deque(maxlen=RING_MAX))
     _subscribers: list[_Subscriber] = field(default_factory=list)
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._epoch, self._seq = self.new_id(), 0
         self._ring.clear()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.actors.entity import EntityDoor, EntityDoors
 from adapter.channels import ask
@@ -68,7 +67,7 @@ class Listener:
         default_factory=lambda: trio.CapacityLimiter(PENDING_MAX)
     )
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._open, self._waiting = set(), set()
         self._pending = trio.CapacityLimiter(PENDING_MAX)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import ApplicationEntity
@@ -47,7 +46,7 @@ class ProcessorActor:
     def __post_init__(self) -> None:
         self.name = f"processor:{self.entity.name}"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         await self._process_closed()
         task_status.started()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.channels import wait_woken
 from adapter.domain.events import Event, Publish
@@ -40,7 +39,7 @@ class Reclaimer:
     retention: Retention
     name: str = "reclaimer"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         await self._measure()
         task_status.started()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.channels import notify, wait_woken
 from adapter.domain.events import Event, Publish
@@ -39,7 +38,7 @@ class ResultsActor:
     now: WallClock
     name: str = "results"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         task_status.started()
         while True:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.domain.entities import Source
 from adapter.domain.ports import Resolver
@@ -34,7 +33,7 @@ class SourceAddresses:
     name: str = "sources"
     addresses: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         with trio.move_on_after(BOOT_S):
             await self._resolve_all()

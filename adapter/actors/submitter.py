@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import PRIORITY_ORDER
@@ -46,9 +45,11 @@ class Submitter:
     _in_hand: set[str] = field(default_factory=set)
     _running: Counter[str] = field(default_factory=Counter)
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._in_hand, self._running = set(), Counter()
+        for job in await self.ledger.jobs(JOB_WORKING):  # a crash of ours left these
+            await self.ledger.change_job(job.id, StepEvent.INTERRUPT)
         task_status.started()
         async with trio.open_nursery() as jobs:
             while True:

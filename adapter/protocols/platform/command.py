@@ -87,7 +87,8 @@ class CommandPlatform(FolderPlatform):
         try:
             return await process.wait()
         except trio.Cancelled:
-            await _end(process)
+            with trio.move_on_after(2 * TERM_GRACE_S, shield=True):
+                await _end(process)
             raise
 
     def concurrency(self, pipeline_id: str) -> int:
@@ -103,13 +104,12 @@ def _empty_output(folder: Path) -> None:
 
 
 async def _end(process: trio.Process) -> None:
-    """End the whole process group, politely first; bounded by the grace period."""
-    with trio.CancelScope(shield=True):
-        _signal(process, signal.SIGTERM)
-        with trio.move_on_after(TERM_GRACE_S):
-            await process.wait()
-        _signal(process, signal.SIGKILL)
+    """End the whole process group, politely first."""
+    _signal(process, signal.SIGTERM)
+    with trio.move_on_after(TERM_GRACE_S):
         await process.wait()
+    _signal(process, signal.SIGKILL)
+    await process.wait()
 
 
 def _signal(process: trio.Process, number: int) -> None:

@@ -7,7 +7,6 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from litestar import Litestar
-from trio import TaskStatus
 
 from adapter.errors import PortUnavailableError
 from adapter.protocols.web import guard
@@ -50,7 +49,7 @@ class WebServer:
     stop: trio.Event
     name: str = "web"
 
-    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         guard.install()
         config = Config()
@@ -70,7 +69,7 @@ class WebServer:
             task_status.started()
 
     async def _serve(
-        self, config: Config, *, task_status: TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+        self, config: Config, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         await serve(
             self.app,  # type: ignore[arg-type]

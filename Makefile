@@ -1,0 +1,48 @@
+# Verbs of this repository. Every one works on a fresh clone with Python 3.11 and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SEED ?=
+N ?= 50
+ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
+
+.PHONY: demo test check bench sim run docs lock clean
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(STAMP)  ## the whole job on real DICOM files
+	$(BIN)/dicom-adapter demo
+
+test: $(STAMP)  ## every test; peers that are not installed are skipped unless REQUIRE_PEERS=1
+	$(BIN)/python -m pytest tests
+
+check: $(STAMP)  ## format, lint, types, house rules, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/flake8-async --enable $(ASYNC_RULES) $$(git ls-files 'adapter/*.py')
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/unit tests/actors
+
+sim: $(STAMP)  ## one seed: make sim SEED=4711; many: make sim N=10000
+	SIM_SEEDS=$(N) SIM_SEED=$(SEED) $(BIN)/python -m pytest -q tests/sim
+
+bench: $(STAMP)  ## ratios against the peers found on this machine
+	$(BIN)/python benchmarks/receive.py --markdown docs/performance.md
+	$(BIN)/python benchmarks/memory.py
+
+run: $(STAMP)  ## the adapter in the foreground with config/dev.toml
+	$(BIN)/dicom-adapter serve -c config/dev.toml
+
+docs: $(STAMP)  ## regenerate what is generated: diagrams, configuration reference
+	$(BIN)/python -m tests.generate_docs
+
+lock: $(STAMP)  ## write requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,227 @@
+"""Fakes of everything that is kept: one disk that outlives the processes that use it.
+
+`FakeDisk` is the platter. Each life of the program gets its own `FakeStore`, `FakeSpace` and ledger
+engine on it; killing a life means that no operation of it ever ends again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from adapter.domain.messages import Placement
+from adapter.domain.ports import SpaceReading
+from adapter.domain.records import GroupRecord, Job, ResultFile, Results, StoredGroup
+from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
+
+
+class Bug(Exception):
+    """An exception nobody expects: crashes the actor it reaches."""
+
+
+@dataclass(slots=True)
+class Rates:
+    """How often things go wrong, 0 to 1; drawn for each seed, so some runs are calm."""
+
+    full: float = 0.0
+    fault: float = 0.0
+    bug: float = 0.0
+    platform: float = 0.0
+    unreachable: float = 0.0
+    refused: float = 0.0
+    lost: float = 0.0
+    abort: float = 0.0
+
+    @classmethod
+    def drawn(cls, rng: Random) -> "Rates":
+        def rate(most: float) -> float:
+            return rng.choice((0.0, 0.0, most / 4, most))
+
+        return cls(
+            full=rate(0.1), fault=rate(0.1), bug=rate(0.01), platform=rate(0.3),
+            unreachable=rate(0.5), refused=rate(0.2), lost=rate(0.2), abort=rate(0.2),
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class FakeGroup:
+    record: GroupRecord
+    files: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FakePayload:
+    job: Job
+    files: frozenset[str]
+    outputs: list[ResultFile] | None = None
+
+
+@dataclass(slots=True)
+class FakeDisk:
+    """What survives."""
+
+    open_groups: dict[str, FakeGroup] = field(default_factory=dict)
+    closed_groups: dict[str, FakeGroup] = field(default_factory=dict)
+    payloads: dict[str, FakePayload] = field(default_factory=dict)
+    rows: dict[str, bytes] = field(default_factory=dict)
+    history: dict[str, FakePayload] = field(default_factory=dict)
+    """Every payload ever made: what the checkers look at."""
+    removed: set[str] = field(default_factory=set)
+
+
+class Life:
+    """One life of the program: delays, faults, and death."""
+
+    def __init__(self, rng: Random, rates: Rates) -> None:
+        self.rng = rng
+        self.rates = rates
+        self.dead = False
+
+    async def io(self, longest_s: float = 0.02) -> None:
+        """Take some time; never end after death; sometimes fail."""
+        await trio.sleep(self.rng.uniform(0, longest_s))
+        if self.dead:
+            await trio.sleep_forever()
+        if self.rng.random() < self.rates.bug:
+            raise Bug
+
+    def maybe_full(self) -> None:
+        draw = self.rng.random()
+        if draw < self.rates.full:
+            raise StorageFullError("no space left on the storage")
+        if draw < self.rates.full + self.rates.fault:
+            raise StorageFaultError("storage failed")
+
+
+class FakeStore:
+    """Ports InstanceStore, PayloadStore and ResultSource on a FakeDisk."""
+
+    def __init__(self, disk: FakeDisk, life: Life) -> None:
+        self.disk = disk
+        self.life = life
+
+    async def recover(self) -> None:
+        await trio.sleep(0)
+
+    async def open_group(self, record: GroupRecord) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        self.disk.open_groups[record.id] = FakeGroup(record)
+
+    def commit(self, placement: Placement, now: float) -> bool:
+        """Commit an instance; False: there was one of that name."""
+        self.life.maybe_full()
+        group = self.disk.open_groups.get(placement.group_id)
+        if group is None:
+            raise GroupClosedError("the group has closed")
+        name = f"{placement.study}/{placement.series}/{placement.instance}"
+        is_new = name not in group.files
+        if is_new or placement.replace:
+            group.files[name] = now
+        return is_new or placement.replace
+
+    async def open_groups(self, ae_title: str) -> list[StoredGroup]:
+        await self.life.io()
+        return _stored(self.disk.open_groups, ae_title)
+
+    async def close_group(self, group_id: str) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        if group := self.disk.open_groups.pop(group_id, None):
+            self.disk.closed_groups[group_id] = group
+        assert group_id in self.disk.closed_groups
+
+    async def closed_groups(self, ae_title: str) -> list[StoredGroup]:
+        await self.life.io()
+        return _stored(self.disk.closed_groups, ae_title)
+
+    async def remove_group(self, group_id: str) -> int:
+        await self.life.io()
+        self.life.maybe_full()
+        self.disk.closed_groups.pop(group_id, None)
+        return 0
+
+    async def create_payload(self, job: Job) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        if job.id not in self.disk.payloads:
+            group = self.disk.closed_groups[job.group_id]
+            payload = FakePayload(job, frozenset(group.files))
+            assert job.id not in self.disk.removed, "a job came back from the dead"
+            self.disk.payloads[job.id] = self.disk.history[job.id] = payload
+
+    async def remove_payload(self, job_id: str) -> int:
+        await self.life.io()
+        self.life.maybe_full()
+        if self.disk.payloads.pop(job_id, None):
+            self.disk.removed.add(job_id)
+        return 1
+
+    async def payload_ids(self) -> set[str]:
+        await self.life.io()
+        return set(self.disk.payloads)
+
+    async def results(self, job_id: str) -> Results:
+        await self.life.io()
+        return Results(files=list(self.disk.payloads[job_id].outputs or ()))
+
+    def path(self, job_id: str, file: str) -> str:
+        return f"{job_id}/{file}"
+
+
+def _stored(groups: dict[str, FakeGroup], ae_title: str) -> list[StoredGroup]:
+    return [
+        StoredGroup(
+            record=group.record,
+            instances=len(group.files),
+            payload_bytes=len(group.files),
+            last_arrival_at=max([group.record.opened_at, *group.files.values()]),
+        )
+        for group in sorted(groups.values(), key=lambda group: group.record.opened_at)
+        if group.record.ae_title == ae_title
+    ]
+
+
+class FakeEngine:
+    """Ledger engine on a FakeDisk."""
+
+    def __init__(self, disk: FakeDisk) -> None:
+        self.disk = disk
+
+    def load(self) -> Iterator[tuple[str, bytes]]:
+        yield from list(self.disk.rows.items())
+
+    def write(self, changes: Sequence[tuple[str, bytes | None]]) -> None:
+        for key, value in changes:
+            if value is None:
+                self.disk.rows.pop(key, None)
+            else:
+                self.disk.rows[key] = value
+
+
+class FakeWriter:
+    """The writer thread without a thread."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
+    async def write(
+        self, engine: FakeEngine, changes: Sequence[tuple[str, bytes | None]]
+    ) -> None:
+        await trio.sleep(self.life.rng.uniform(0, 0.01))
+        if not self.life.dead:  # the ledger shields a write, so a dead one ends, with nothing done
+            engine.write(changes)
+
+
+class FakeSpace:
+    """Port SpaceGauge: low now and then."""
+
+    def __init__(self, life: Life) -> None:
+        self.low = False
+        self._life = life
+
+    async def measure(self) -> SpaceReading:
+        await self._life.io()
+        self.low = self._life.rng.random() < self._life.rates.full
+        return SpaceReading(total_bytes=100, free_bytes=50, reserved_bytes=10)

@@ -1,0 +1,238 @@
+"""Fakes of everybody outside: senders, destinations, the platform, the name server."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.entities import Destination
+from adapter.domain.messages import Ignored, InstanceSettled, Placement, ReceivedInstance
+from adapter.domain.ports import (
+    AssociationReport,
+    AssociationService,
+    OutgoingInstance,
+    SendResult,
+)
+from adapter.domain.records import Job, ResultFile
+from adapter.errors import PipelineError, UnavailableError
+from fakes.disk import FakeDisk, FakeStore, Life
+
+CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
+
+
+@dataclass(slots=True)
+class Oracle:
+    """What was promised to the outside, noted from outside."""
+
+    acknowledged: set[tuple[str, str]] = field(default_factory=set)
+    """(group, file) of every instance answered 0x0000."""
+    pending: set[tuple[str, str]] = field(default_factory=set)
+    """(study, instance) a sender still wants to deliver."""
+    delivered: set[tuple[str, str]] = field(default_factory=set)
+    """(destination, SOP Instance UID) that a destination has answered 0x0000."""
+    slowest_answer_s: float = 0.0
+
+
+class FakeListener:
+    """Port DimseListener: connections come from `connect`."""
+
+    def __init__(self) -> None:
+        self._in, self._out = trio.open_memory_channel[FakeAssociation](0)
+
+    async def accept(self) -> "FakeAssociation":
+        try:
+            return await self._out.receive()
+        except trio.EndOfChannel:
+            raise trio.ClosedResourceError from None
+
+    async def connect(self, association: "FakeAssociation") -> None:
+        try:
+            await self._in.send(association)
+        except trio.BrokenResourceError:
+            association.close()  # nobody listens any more: connection refused
+
+    def close(self) -> None:
+        self._out.close()
+
+
+class FakeAssociation:
+    """Port PendingAssociation: one sender's visit."""
+
+    peer, peer_port = "127.0.0.1", 40000
+
+    def __init__(
+        self,
+        called: str,
+        instances: list[tuple[str, str]],
+        store: FakeStore,
+        oracle: Oracle,
+        start_at: float,
+    ) -> None:
+        self.called = called
+        self.instances = instances
+        self.store = store
+        self.oracle = oracle
+        self.over = trio.Event()
+        self._aborted = False
+        self._wall = start_at
+
+    async def request(self) -> AssociationRequest | None:
+        await self.store.life.io()
+        return AssociationRequest(
+            called_ae_title=self.called, calling_ae_title="CT1", peer=self.peer,
+            peer_port=self.peer_port, abstract_syntaxes=(CT,),
+        )  # fmt: skip
+
+    async def reject(self, rejection: Rejection) -> None:
+        await trio.sleep(0)
+
+    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        stored = 0
+        for study, uid in self.instances:
+            if self._aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
+                return self._report(stored, released=False)
+            stored += await self._store(association, service, study, uid)
+        return self._report(stored, released=True)
+
+    async def _store(
+        self, association: str, service: AssociationService, study: str, uid: str
+    ) -> bool:
+        instance = ReceivedInstance(
+            association=association, calling_ae_title="CT1", sop_class_uid=CT,
+            sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, payload_bytes=1,
+            attributes={"0020,000D": study, "0020,000E": study + ".1"},
+        )  # fmt: skip
+        begin = trio.current_time()
+        answer = await service.place(instance)
+        waited = trio.current_time() - begin
+        self.oracle.slowest_answer_s = max(self.oracle.slowest_answer_s, waited)
+        if isinstance(answer, Ignored) or not isinstance(answer, Placement):
+            return False
+        done = is_new = False
+        try:
+            await trio.sleep(self.store.life.rng.uniform(0, 0.02))
+            if self.store.life.dead:
+                await trio.sleep_forever()
+            is_new = self.store.commit(answer, self._wall + trio.current_time())
+            done = True
+        except UnavailableError:
+            pass  # answered 0xA700
+        finally:
+            service.settled(
+                InstanceSettled(
+                    instance=instance, placement=answer, stored=done, duplicate=not is_new
+                )
+            )
+        if done:
+            name = f"{answer.study}/{answer.series}/{answer.instance}"
+            self.oracle.acknowledged.add((answer.group_id, name))
+            self.oracle.pending.discard((study, uid))
+        return done
+
+    def _report(self, stored: int, *, released: bool) -> AssociationReport:
+        return AssociationReport(
+            released=released, why="", instances=stored, payload_bytes=stored, refused=0
+        )
+
+    def abort(self) -> None:
+        self._aborted = True
+
+    def close(self) -> None:
+        self.over.set()
+
+
+class FakePlatform:
+    """Port Platform: slow, forgetful, and in the end obliging."""
+
+    def __init__(self, disk: FakeDisk, life: Life) -> None:
+        self._disk = disk
+        self._life = life
+
+    async def _step(self) -> None:
+        await self._life.io(0.5)
+        draw = self._life.rng.random()
+        if draw < self._life.rates.platform / 2:
+            raise UnavailableError("the platform is away")
+        if draw < self._life.rates.platform:
+            raise PipelineError("exit status 1")
+
+    async def create(self, job: Job) -> str:
+        await self._step()
+        return job.id
+
+    async def upload_metadata(self, job: Job) -> None:
+        await self._step()
+
+    async def upload(self, job: Job) -> None:
+        await self._step()
+
+    async def start(self, job: Job) -> None:
+        await self._step()
+
+    async def wait(self, job: Job) -> None:
+        await self._life.io(20.0)
+        await self._step()
+        payload = self._disk.payloads[job.id]
+        payload.outputs = [
+            ResultFile(
+                file=f"{number}.dcm", sop_class_uid=CT, sop_instance_uid=f"{job.id}/{number}",
+                transfer_syntax_uid=SYNTAX, data_set_offset=1,
+            )
+            for number in range(len(payload.files))
+        ]  # fmt: skip
+
+    def concurrency(self, pipeline_id: str) -> int:
+        return 2
+
+
+class FakeRequestor:
+    """Port Requestor: a destination with moods."""
+
+    def __init__(self, life: Life, oracle: Oracle) -> None:
+        self._life = life
+        self._oracle = oracle
+
+    @asynccontextmanager
+    async def associate(
+        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+    ) -> AsyncIterator["FakeOutbound"]:
+        await self._life.io(0.2)
+        if self._life.rng.random() < self._life.rates.unreachable:
+            raise UnavailableError("no connection: Connection refused")
+        yield FakeOutbound(self._life, self._oracle, destination.name)
+
+    async def echo(self, destination: Destination) -> int:
+        await self._life.io(0.2)
+        return 0
+
+
+class FakeOutbound:
+    """Port OutboundAssociation."""
+
+    def __init__(self, life: Life, oracle: Oracle, destination: str) -> None:
+        self._life = life
+        self._oracle = oracle
+        self._destination = destination
+        self._lost = False
+
+    async def store(self, instances: Sequence[OutgoingInstance]) -> list[SendResult]:
+        results = []
+        for instance in instances:
+            await self._life.io()
+            self._lost = self._lost or self._life.rng.random() < self._life.rates.lost / 10
+            if self._lost:
+                results.append(SendResult(status=None, error="closed by the peer"))
+            elif self._life.rng.random() < self._life.rates.refused:
+                results.append(SendResult(status=0xA700, error="status 0xA700"))
+            else:
+                self._oracle.delivered.add((self._destination, instance.sop_instance_uid))
+                results.append(SendResult(status=0))
+        return results
+
+
+async def resolve(host: str, /) -> frozenset[str]:
+    """Port Resolver: knows every name."""
+    await trio.sleep(0)
+    return frozenset({"127.0.0.1"})

@@ -1,0 +1,222 @@
+"""The whole gateway from one seed: fakes at every edge, faults, kills and restarts, virtual time.
+
+First anything may go wrong and nothing wrong may be promised (safety); then the faults stop and
+everything outstanding must end (liveness). Replay a failure with `make sim SEED=...`.
+"""
+
+import os
+from dataclasses import replace
+from random import Random
+
+import msgspec
+import pytest
+import trio
+import trio._core._run as trio_run
+from trio.testing import MockClock
+
+from adapter.domain.records import Export
+from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
+from adapter.gateway import Edges, gateway
+from adapter.settings import Settings
+from adapter.store.ledger import RowLedger
+from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.peers import FakeAssociation, FakeListener, FakePlatform, FakeRequestor, Oracle, resolve
+
+EPOCH = 1_800_000_000.0
+LIVENESS_S = 4000.0
+AE_TITLES = ("AE1", "AE2")
+PIPELINES = ("one", "two")
+
+SETTINGS = msgspec.convert(
+    {
+        "dicom": {
+            "scp": {"reject_unknown_sources": False, "max_associations": 6},
+            "scu": {"export": {"retry_delay_s": 5.0, "max_retries": 1000}},
+        },
+        "platform": {"max_retries": 1000, "retry_delay_s": 5.0},
+        "storage": {"retention": {"completed_s": 30.0}},
+        "destinations": [{"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104}],
+        "application_entities": [
+            {
+                "name": title.lower(),
+                "ae_title": title,
+                "timeout_s": 5.0,
+                "max_age_s": 60.0,
+                "pipelines": {name: name for name in PIPELINES},
+                "destinations": ["pacs"],
+            }
+            for title in AE_TITLES
+        ],
+    },
+    Settings,
+)
+
+
+class World:
+    """One seed's disk, its oracle, and the lives of the program on it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = Random(seed)
+        self.rates = Rates.drawn(self.rng)
+        self.disk, self.oracle = FakeDisk(), Oracle()
+        self.settings = SETTINGS
+        self.ids = 0
+        self.life = Life(self.rng, self.rates)
+        self.store = FakeStore(self.disk, self.life)
+        self.listener = FakeListener()
+        self.ledger: RowLedger | None = None
+
+    def now(self) -> float:
+        return EPOCH + trio.current_time()
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"{self.ids:06}"
+
+    def edges(self, rates: Rates) -> Edges:
+        """Begin a new life on the old disk."""
+        self.life = life = Life(self.rng, rates)
+        self.store = FakeStore(self.disk, life)
+        self.listener = FakeListener()
+        self.ledger = RowLedger(FakeEngine(self.disk), FakeWriter(life), self.now)
+        self.ledger.load()
+        return Edges(
+            listener=self.listener, requestor=FakeRequestor(life, self.oracle), resolver=resolve,
+            store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
+            platform=FakePlatform(self.disk, life), results=self.store, web=None,
+            new_id=self.new_id, now=self.now,
+        )  # fmt: skip
+
+    async def live(self, rates: Rates, seconds: float, *, kill: bool) -> None:
+        """Run the program for a while, then kill or stop it."""
+        stop = trio.Event()
+        edges = self.edges(rates)
+        with trio.CancelScope() as process:
+            async with trio.open_nursery() as nursery:
+                outcome: list[bool] = []
+                nursery.start_soon(self._run, edges, stop, outcome, process)
+                nursery.start_soon(self._send)
+                with trio.move_on_after(seconds):
+                    await self._all_ended()
+                if kill:
+                    self.life.dead = True
+                    process.cancel()
+                stop.set()
+                stopped_at = trio.current_time()
+                while not outcome:
+                    await trio.sleep(0.05)
+                took = trio.current_time() - stopped_at
+                assert took <= self.settings.shutdown.deadline_s + 6, "a stop took too long"
+                nursery.cancel_scope.cancel()
+
+    async def _all_ended(self) -> None:
+        """Return when nothing is left to do; in a storm that is hardly ever."""
+        disk = self.disk
+        while self.oracle.pending or disk.open_groups or disk.closed_groups or disk.payloads:
+            await trio.sleep(5)
+
+    async def _run(
+        self, edges: Edges, stop: trio.Event, outcome: list[bool], process: trio.CancelScope
+    ) -> None:
+        try:
+            outcome.append(await gateway(self.settings, edges, stop))
+        except Exception:
+            if not (self.rates.bug or self.life.dead):
+                raise  # an essential actor over its budget ends the process; else nothing may
+            self.life.dead = True
+            process.cancel()
+
+    async def _send(self) -> None:
+        """Senders come and go; what is not acknowledged is sent again."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(self.rng.expovariate(0.5))
+                nursery.start_soon(self._visit)
+
+    async def _visit(self) -> None:
+        wanted = sorted(self.oracle.pending)
+        visit = self.rng.sample(wanted, min(len(wanted), self.rng.randint(0, 8)))
+        association = FakeAssociation(
+            self.rng.choice(AE_TITLES), visit, self.store, self.oracle, EPOCH
+        )
+        await self.listener.connect(association)
+        await association.over.wait()
+
+    def new_work(self) -> None:
+        """Some studies more to deliver; a few instances come up again and again."""
+        for _ in range(self.rng.randint(1, 4)):
+            study = f"1.2.{self.rng.randint(1, 6)}"
+            for _ in range(self.rng.randint(1, 10)):
+                self.oracle.pending.add((study, f"{study}.{self.rng.randint(1, 40)}"))
+
+
+async def simulate(seed: int) -> World:
+    """Lives with faults, then one without, then the checks."""
+    world = World(seed)
+    for _ in range(world.rng.randint(1, 5)):
+        world.new_work()
+        await world.live(
+            world.rates, world.rng.uniform(0.5, 60), kill=world.rng.random() < 0.7
+        )
+        check_safety(world)
+    world.new_work()
+    calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,
+                   lost=0, abort=0)  # fmt: skip
+    world.rates = calm
+    await world.live(calm, LIVENESS_S, kill=False)
+    check_safety(world)
+    await check_liveness(world)
+    return world
+
+
+def check_safety(world: World) -> None:
+    """I1, I2, I3: nothing acknowledged is lost, doubled, or deleted while it is held."""
+    disk = world.disk
+    jobs_of: dict[tuple[str, str], list[str]] = {}
+    for payload in disk.history.values():
+        for name in payload.files:
+            jobs_of.setdefault((payload.job.group_id, name), []).append(payload.job.pipeline)
+    for group_id, name in world.oracle.acknowledged:
+        group = disk.open_groups.get(group_id) or disk.closed_groups.get(group_id)
+        pipelines = jobs_of.get((group_id, name), [])
+        assert len(pipelines) == len(set(pipelines)), f"{name} is in two jobs of one pipeline"
+        if group is not None:
+            assert name in group.files, f"{name} was acknowledged and is gone"
+        else:
+            assert sorted(pipelines) == sorted(PIPELINES), f"{name} has no job: {pipelines}"
+    for job_id in disk.removed:
+        payload = disk.history[job_id]
+        for result in payload.outputs or ():
+            assert ("pacs", result.sop_instance_uid) in world.oracle.delivered, "deleted too early"
+    assert world.oracle.slowest_answer_s <= world.settings.dicom.scp.answer_s + 0.1
+
+
+async def check_liveness(world: World) -> None:
+    """I7: after the faults everything has ended, been delivered, and been reclaimed."""
+    assert world.ledger is not None
+    assert not world.oracle.pending
+    assert not world.disk.open_groups
+    assert not world.disk.closed_groups
+    assert all(job.state in JOB_TERMINAL for job in await world.ledger.jobs())
+    exports: list[Export] = await world.ledger.exports()
+    assert all(export.state in EXPORT_TERMINAL for export in exports)
+    faulted = [job for job in await world.ledger.jobs() if job.state is JobState.FAULTED]
+    assert not faulted
+    assert not [export for export in exports if export.state is ExportState.FAILED]
+    assert not world.disk.payloads, "space was not reclaimed"
+
+
+def seeds() -> list[int]:
+    one = os.environ.get("SIM_SEED")
+    return [int(one)] if one else list(range(int(os.environ.get("SIM_SEEDS") or 50)))
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_nothing_acknowledged_is_lost_and_everything_ends(seed: int) -> None:
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    trio_run._r.seed(seed)
+    try:
+        trio.run(simulate, seed, clock=MockClock(autojump_threshold=0.0))
+    except BaseException:
+        print(f"replay: make sim SEED={seed}")
+        raise

@@ -22,18 +22,17 @@ from adapter.actors.results import ResultsActor
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.domain.admission import AdmissionPolicy
+from adapter.domain.dimse_ports import DimseListener, Requestor
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.events import Event
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import EntityMessage, Subscribe, Wake
 from adapter.domain.ports import (
-    DimseListener,
     InstanceStore,
     Ledger,
     PayloadStore,
     Platform,
-    Requestor,
     Resolver,
     ResultSource,
     SpaceGauge,

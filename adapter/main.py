@@ -10,10 +10,10 @@ from pathlib import Path
 import structlog
 import trio
 
-from adapter import logs
 from adapter.domain.ports import Platform
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import Edges, Views, gateway
+from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scp import ScpLimits
@@ -46,7 +46,7 @@ GB = 10**9
 
 def serve(settings: Settings) -> int:
     """Run the adapter in the foreground until SIGTERM or SIGINT; return the exit code."""
-    logs.configure(settings.logging)
+    configure(settings.logging)
     try:
         return trio.run(_serve, settings)
     except ConfigurationError as error:

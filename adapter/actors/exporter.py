@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from adapter.channels import notify, wait_woken
+from adapter.domain.dimse_ports import OutboundAssociation, OutgoingInstance, Requestor
 from adapter.domain.entities import PRIORITY_ORDER, Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import (
@@ -23,14 +24,7 @@ from adapter.domain.exporting import (
     verdict,
 )
 from adapter.domain.messages import Wake
-from adapter.domain.ports import (
-    Ledger,
-    OutboundAssociation,
-    OutgoingInstance,
-    Requestor,
-    ResultSource,
-    WallClock,
-)
+from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.records import Export, Outcome
 from adapter.domain.tables import ExportState, StepEvent
 from adapter.errors import UnavailableError

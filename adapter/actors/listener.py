@@ -20,6 +20,7 @@ from adapter.domain.admission import (
     Rejection,
     decide,
 )
+from adapter.domain.dimse_ports import AssociationReport, DimseListener, PendingAssociation
 from adapter.domain.events import Event, Publish
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
@@ -32,7 +33,7 @@ from adapter.domain.messages import (
     StoreAnswer,
     StoreRequest,
 )
-from adapter.domain.ports import AssociationReport, DimseListener, PendingAssociation, SpaceGauge
+from adapter.domain.ports import SpaceGauge
 from adapter.domain.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from adapter.errors import UnavailableError
 

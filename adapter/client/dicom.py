@@ -8,9 +8,9 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.exporting import contexts_of
-from adapter.domain.ports import OutgoingInstance, SendResult
 from adapter.domain.statuses import SUCCESS, is_success
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.file_meta import NotPart10Error

@@ -19,9 +19,9 @@ from adapter.client.dicom import outgoing, send_all
 from adapter.client.watch import follow_events
 from adapter.demo.peer import AE_TITLE, ReceivingPeer
 from adapter.demo.samples import sample_files
+from adapter.domain.dimse_ports import OutgoingInstance
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event
-from adapter.domain.ports import OutgoingInstance
 from adapter.domain.snapshot import Snapshot
 from adapter.settings import Settings
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
-from adapter.domain.ports import OutgoingInstance, SendResult
+from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.records import Export, Outcome
 from adapter.domain.statuses import is_success
 from adapter.domain.tables import StepEvent

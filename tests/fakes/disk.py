@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import trio
+import trio.lowlevel
 
 from adapter.domain.messages import Placement
 from adapter.domain.ports import SpaceReading
@@ -102,7 +103,7 @@ class FakeStore:
         self.life = life
 
     async def recover(self) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     async def open_group(self, record: GroupRecord) -> None:
         await self.life.io()
@@ -206,9 +207,7 @@ class FakeWriter:
     def __init__(self, life: Life) -> None:
         self.life = life
 
-    async def write(
-        self, engine: FakeEngine, changes: Sequence[tuple[str, bytes | None]]
-    ) -> None:
+    async def write(self, engine: FakeEngine, changes: Sequence[tuple[str, bytes | None]]) -> None:
         await trio.sleep(self.life.rng.uniform(0, 0.01))
         if not self.life.dead:  # the ledger shields a write, so a dead one ends, with nothing done
             engine.write(changes)

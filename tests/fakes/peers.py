@@ -5,19 +5,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
+import trio.lowlevel
+from fakes.disk import FakeDisk, FakeStore, Life
 
 from adapter.domain.admission import AssociationRequest, Rejection
-from adapter.domain.entities import Destination
-from adapter.domain.messages import Ignored, InstanceSettled, Placement, ReceivedInstance
-from adapter.domain.ports import (
+from adapter.domain.dimse_ports import (
     AssociationReport,
     AssociationService,
     OutgoingInstance,
     SendResult,
 )
+from adapter.domain.entities import Destination
+from adapter.domain.messages import Ignored, InstanceSettled, Placement, ReceivedInstance
 from adapter.domain.records import Job, ResultFile
 from adapter.errors import PipelineError, UnavailableError
-from fakes.disk import FakeDisk, FakeStore, Life
 
 CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 
@@ -86,7 +87,7 @@ class FakeAssociation:
         )  # fmt: skip
 
     async def reject(self, rejection: Rejection) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
         stored = 0
@@ -234,5 +235,5 @@ class FakeOutbound:
 
 async def resolve(host: str, /) -> frozenset[str]:
     """Port Resolver: knows every name."""
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     return frozenset({"127.0.0.1"})

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 import trio
 import trio._core._run as trio_run
+from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.peers import FakeAssociation, FakeListener, FakePlatform, FakeRequestor, Oracle, resolve
 from trio.testing import MockClock
 
 from adapter.domain.records import Export
@@ -19,8 +21,6 @@ from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, Jo
 from adapter.gateway import Edges, gateway
 from adapter.settings import Settings
 from adapter.store.ledger import RowLedger
-from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
-from fakes.peers import FakeAssociation, FakeListener, FakePlatform, FakeRequestor, Oracle, resolve
 
 EPOCH = 1_800_000_000.0
 LIVENESS_S = 4000.0
@@ -155,9 +155,7 @@ async def simulate(seed: int) -> World:
     world = World(seed)
     for _ in range(world.rng.randint(1, 5)):
         world.new_work()
-        await world.live(
-            world.rates, world.rng.uniform(0.5, 60), kill=world.rng.random() < 0.7
-        )
+        await world.live(world.rates, world.rng.uniform(0.5, 60), kill=world.rng.random() < 0.7)
         check_safety(world)
     world.new_work()
     calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import trio
 
 from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.dimse_ports import AssociationReport, AssociationService, PartFile
 from adapter.domain.messages import InstanceSettled, ReceivedInstance, StoreAnswer
-from adapter.domain.ports import AssociationReport, AssociationService, PartFile
 from adapter.errors import PortUnavailableError, UnavailableError
 from adapter.protocols.dimse import negotiation, pdu
 from adapter.protocols.dimse.connection import LINGER_S, Connection

@@ -7,6 +7,7 @@ answered, the rest of the data set is then read and thrown away, and the associa
 from collections.abc import Callable
 from typing import Protocol
 
+from adapter.domain.dimse_ports import PartFile
 from adapter.domain.identifiers import is_uid
 from adapter.domain.messages import (
     Ignored,
@@ -16,7 +17,6 @@ from adapter.domain.messages import (
     Refused,
     StoreAnswer,
 )
-from adapter.domain.ports import PartFile
 from adapter.domain.statuses import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,

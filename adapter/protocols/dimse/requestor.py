@@ -7,8 +7,8 @@ from typing import TypeVar
 import trio
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.entities import Destination
-from adapter.domain.ports import OutgoingInstance, SendResult
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.scu import AssociationLostError, ScuAssociation, ScuOptions

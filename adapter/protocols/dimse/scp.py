@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
-from adapter.domain.ports import AssociationReport, PartFile
+from adapter.domain.dimse_ports import AssociationReport, PartFile
 from adapter.domain.statuses import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
 from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.entities import Destination
-from adapter.domain.ports import OutgoingInstance, SendResult
 from adapter.domain.statuses import is_success, is_transient
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse import command_set, negotiation, pdu

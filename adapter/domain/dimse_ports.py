@@ -1,0 +1,164 @@
+"""The seams to DIMSE: what the listener and the exporters need from `protocols/dimse/`.
+
+See `adapter.domain.ports` for the rules all ports keep.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.entities import Destination
+from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
+
+# --- DIMSE, as acceptor
+
+
+class AssociationService(Protocol):
+    """What an established association asks of the application entity it called."""
+
+    attributes: frozenset[str]
+    """Tags `GGGG,EEEE` to read from each instance."""
+
+    async def place(self, instance: ReceivedInstance) -> StoreAnswer:
+        """Return where the instance goes. Never raises an expected error: refusal is an answer."""
+
+    def settled(self, settled: InstanceSettled) -> None:
+        """Take note of what became of a placed instance."""
+
+
+class PartFile(Protocol):
+    """An instance while it is being received. Blocking; for association threads only.
+
+    Raises (write, commit):
+        StorageFullError: No room; call `discard`.
+        StorageFaultError: The file system failed; call `discard`.
+    """
+
+    def write(self, views: Sequence[bytes | memoryview]) -> None:
+        """Append."""
+
+    def commit(self, placement: Placement) -> bool:
+        """Make the instance durable under its final name; False: one was there and is kept.
+
+        Either way an instance of that name is durable on return.
+
+        Raises:
+            GroupClosedError: The group closed meanwhile; call `discard`.
+        """
+
+    def discard(self) -> None:
+        """Delete what was received. Again, or after a commit, it is harmless."""
+
+
+class AssociationReport(Struct, frozen=True, kw_only=True):
+    """How an association went."""
+
+    released: bool
+    why: str
+    """For the operator: "released", or what ended it; free of patient data."""
+    instances: int
+    payload_bytes: int
+    refused: int
+
+
+class PendingAssociation(Protocol):
+    """An accepted TCP connection, on its way to become an association."""
+
+    peer: str
+    peer_port: int
+
+    async def request(self) -> AssociationRequest | None:
+        """Wait for A-ASSOCIATE-RQ; None: the peer left, or was told off for anything else.
+
+        Cancel: the connection is as good as lost; close it.
+        """
+
+    async def reject(self, rejection: Rejection) -> None:
+        """Send A-ASSOCIATE-RJ and wait a moment for the peer to close."""
+
+    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        """Accept and serve until the association is over. Not cancellable: use `abort`."""
+
+    def abort(self) -> None:
+        """Make `serve` end soon with A-ABORT; no effect before or after it."""
+
+    def close(self) -> None:
+        """Close the connection if it is still open."""
+
+
+class DimseListener(Protocol):
+    """A bound listening socket."""
+
+    async def accept(self) -> PendingAssociation:
+        """Wait for a TCP connection.
+
+        Raises:
+            UnavailableError: No descriptor or memory for it; try again in a moment.
+        """
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+# --- DIMSE, as requestor
+
+
+class OutgoingInstance(Struct, frozen=True, kw_only=True):
+    """A file to send as it is stored."""
+
+    path: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set_offset: int
+    """Bytes from the start of the file to its data set."""
+
+    @property
+    def context(self) -> tuple[str, str]:
+        """The presentation context it needs: SOP class, transfer syntax."""
+        return self.sop_class_uid, self.transfer_syntax_uid
+
+
+class SendResult(Struct, frozen=True, kw_only=True):
+    """The answer to one C-STORE-RQ."""
+
+    status: int | None
+    """None: the destination never said."""
+    error: str = ""
+    permanent: bool = False
+
+
+class OutboundAssociation(Protocol):
+    """An established association in the role of SCU."""
+
+    async def store(self, instances: Sequence[OutgoingInstance]) -> list[SendResult]:
+        """Send instances one after the other; one result each, in order.
+
+        An association that breaks half-way gives results with status None for the rest.
+        Cancel: the association is aborted; what was sent is unknown.
+        """
+
+
+class Requestor(Protocol):
+    """Opens associations to destinations."""
+
+    def associate(
+        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[OutboundAssociation]:
+        """Open an association that proposes exactly these (SOP class, transfer syntax) pairs.
+
+        Releases it on leaving.
+
+        Raises:
+            UnavailableError: No TCP connection, rejected, or no answer in time.
+        """
+
+    async def echo(self, destination: Destination) -> int:
+        """Verify the destination by C-ECHO and return its status.
+
+        Raises:
+            UnavailableError: No TCP connection, rejected, or no answer in time.
+        """

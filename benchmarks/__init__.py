@@ -1,0 +1,1 @@
+"""Measurements of the adapter, each against real peers: `python -m benchmarks.NAME`."""

@@ -1,0 +1,78 @@
+"""Fixtures of the integration tests: the real program, real peers, and their logs on failure."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dicom_peers import PROGRAMS
+from harness import RUNNING, Adapter
+
+MakeAdapter = Callable[..., Adapter]
+LOG_LINES = 60
+
+
+def required() -> bool:
+    """Return whether a missing peer is a failure."""
+    return os.environ.get("REQUIRE_PEERS") == "1"
+
+
+def missing(what: str) -> None:
+    """Skip the test, or fail it where everything has to be there."""
+    if required():
+        pytest.fail(f"{what} (REQUIRE_PEERS=1)", pytrace=False)
+    pytest.skip(what)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests whose peer is missing; fail them under REQUIRE_PEERS=1."""
+    for mark in item.iter_markers("peer"):
+        absent = [path for path in PROGRAMS[mark.args[0]] if not Path(path).exists()]
+        if absent:
+            missing(f"not installed: {', '.join(absent)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[Any]:
+    """Show the log of every running adapter beside a failure."""
+    report = yield
+    if report.failed:
+        for adapter in RUNNING:
+            text = "\n".join(adapter.log[-LOG_LINES:])
+            report.sections.append((f"adapter {adapter.file}", text))
+    return report
+
+
+def crashes(adapter: Adapter) -> list[str]:
+    """Return the log lines that no peer may cause."""
+    signs = ('"actor.crashed"', '"process.failed"', '"web.handler_failed"', "Traceback")
+    return [line for line in adapter.log if any(sign in line for sign in signs)]
+
+
+def _factory(folder: Path) -> Iterator[MakeAdapter]:
+    made: list[Adapter] = []
+
+    def make(changes: Mapping[str, Any] | None = None, *, start: bool = True) -> Adapter:
+        adapter = Adapter(folder / f"adapter-{len(made)}", changes)
+        made.append(adapter)
+        return adapter.start() if start else adapter
+
+    yield make
+    for adapter in made:
+        adapter.kill()
+    assert [line for adapter in made for line in crashes(adapter)] == []
+
+
+@pytest.fixture
+def make_adapter(tmp_path: Path) -> Iterator[MakeAdapter]:
+    """Start adapters; at the end of the test they are killed, and nothing in them has crashed."""
+    yield from _factory(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_shared_adapter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeAdapter]:
+    """Start adapters that all tests of a module share."""
+    yield from _factory(tmp_path_factory.mktemp("shared"))

@@ -1,0 +1,87 @@
+"""What the documents promise exists, and what exists is documented."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from adapter.configuration import effective_values, json_schema, load
+from adapter.domain.events import EVENT_TYPES
+from adapter.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+ADAPTER_TOML = (ROOT / "config" / "adapter.toml").read_text()
+
+
+def test_adapter_toml_is_valid_and_states_the_defaults() -> None:
+    layered = load(ROOT / "config" / "adapter.toml", {})
+    assert layered.settings == Settings()
+
+
+def test_adapter_toml_states_every_key() -> None:
+    stated = set(tomllib.loads(ADAPTER_TOML))
+    assert stated <= set(Settings.__struct_fields__)
+    for path, _, origin in effective_values(load(ROOT / "config" / "adapter.toml", {})):
+        lists = ("application_entities", "sources", "destinations", "platform.pipelines")
+        if path not in (*lists, "api.auth"):
+            assert origin != "default", f"{path} is not in config/adapter.toml"
+
+
+def test_adapter_toml_shows_every_field_of_its_lists() -> None:
+    for kind in json_schema()["$defs"]["ApplicationEntity"]["properties"]:
+        assert re.search(rf"^# {kind} = ", ADAPTER_TOML, re.MULTILINE), kind
+    commented = "\n".join(
+        line[2:] for line in ADAPTER_TOML.splitlines() if re.match(r"# (\[\[|\w+ = )", line)
+    )
+    example = msgspec.convert(tomllib.loads(commented), Settings)
+    assert example.application_entities
+    assert example.destinations
+    assert example.sources
+    assert example.platform.pipelines
+
+
+def test_dev_toml_is_valid() -> None:
+    assert load(ROOT / "config" / "dev.toml", {}).settings.application_entities
+
+
+def test_every_event_type_is_documented() -> None:
+    text = (ROOT / "docs" / "events.md").read_text()
+    missing = [kind for kind in sorted(EVENT_TYPES) if f"`{kind}`" not in text]
+    assert not missing
+
+
+def test_every_metric_is_documented() -> None:
+    source = (ROOT / "adapter" / "protocols" / "web" / "health.py").read_text()
+    text = (ROOT / "docs" / "operation.md").read_text()
+    names = set(re.findall(r'"(dicom_adapter_\w+)"', source))
+    assert names
+    assert not [name for name in names if name not in text]
+
+
+def test_every_route_is_documented() -> None:
+    text = (ROOT / "docs" / "operation.md").read_text()
+    routes = set()
+    for module in (ROOT / "adapter" / "protocols" / "web").glob("*.py"):
+        routes |= set(re.findall(r'@(?:get|websocket)\("(/[^"]+)"', module.read_text()))
+    assert len(routes) >= 10
+    assert not [r for r in routes if re.sub(r"\{(\w+?)_id:str\}", "{id}", r) not in text]
+
+
+def test_job_meta_schema_is_documented() -> None:
+    from adapter.store.payloads import JobMeta
+
+    text = (ROOT / "docs" / "pipelines.md").read_text()
+    for name in msgspec.json.schema(JobMeta)["$defs"]["JobMeta"]["properties"]:
+        assert f"`{name}`" in text, name
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_schema_is_json() -> None:
+    assert json.loads(json.dumps(json_schema()))["$ref"].endswith("Settings")

@@ -1,0 +1,221 @@
+"""Command sets, with pynetdicom's DIMSE messages as the peer."""
+
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pynetdicom.dimse_messages import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_STORE_RQ,
+    C_STORE_RSP,
+    DIMSEMessage,
+)
+from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND, C_STORE
+from pynetdicom.pdu import P_DATA_TF
+
+from adapter.protocols.dimse import command_set, pdu
+from adapter.protocols.dimse.command_set import Command, MalformedCommandError
+
+CT, VERIFICATION = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.1"
+REQUEST = Command(1, 7, CT, "1.2.3.45", True, None)
+
+
+def of_peer(message, primitive):
+    """Return the command set pynetdicom encodes."""
+    message = message()
+    message.primitive_to_message(primitive)
+    fragments = [
+        value
+        for pdata in message.encode_msg(1, 16382)
+        for _, value in pdata.presentation_data_value_list
+    ]
+    return b"".join(value[1:] for value in fragments if value[0] & 1)
+
+
+def by_peer(encoded):
+    """Return what pynetdicom makes of a P-DATA-TF of ours: (context id, primitive)."""
+    message, complete = DIMSEMessage(), False
+    data = pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, 8, 4, encoded[10], 2) + b"\0\0"
+    for each in (encoded, data):
+        if not complete:  # a data set follows where the command announces one
+            decoded = P_DATA_TF()
+            decoded.decode(each)
+            complete = message.decode_msg(decoded.to_primitive())
+    assert complete
+    return message.context_id, message.message_to_primitive()
+
+
+def store():
+    primitive = C_STORE()
+    primitive.MessageID, primitive.Priority = 7, 1
+    primitive.AffectedSOPClassUID, primitive.AffectedSOPInstanceUID = CT, "1.2.3.45"
+    primitive.MoveOriginatorApplicationEntityTitle = "MOVER"
+    primitive.MoveOriginatorMessageID = 9
+    primitive.DataSet = BytesIO(b"\0\0")
+    return primitive
+
+
+def test_store_request_of_pynetdicom_is_understood():
+    assert command_set.decode(of_peer(C_STORE_RQ, store())) == REQUEST
+
+
+def test_store_response_of_pynetdicom_is_understood():
+    primitive = store()
+    primitive.MessageIDBeingRespondedTo, primitive.Status = 7, 0xA700
+    primitive.DataSet = None
+    command = command_set.decode(of_peer(C_STORE_RSP, primitive))
+    assert command == Command(0x8001, 7, CT, "1.2.3.45", False, 0xA700)
+
+
+def test_echo_request_of_pynetdicom_is_understood():
+    primitive = C_ECHO()
+    primitive.MessageID, primitive.AffectedSOPClassUID = 3, VERIFICATION
+    command = command_set.decode(of_peer(C_ECHO_RQ, primitive))
+    assert command == Command(command_set.C_ECHO_RQ, 3, VERIFICATION, "", False, None)
+
+
+def test_message_id_of_a_cancel_is_the_one_it_cancels():
+    primitive = C_CANCEL()
+    primitive.MessageIDBeingRespondedTo = 12
+    command = command_set.decode(of_peer(C_CANCEL_RQ, primitive))
+    assert (command.field, command.message_id) == (command_set.C_CANCEL_RQ, 12)
+
+
+def test_another_service_is_understood_well_enough_to_refuse_it():
+    primitive = C_FIND()
+    primitive.MessageID, primitive.Priority = 4, 2
+    primitive.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.2.2.1"
+    primitive.Identifier = BytesIO(b"\0\0")
+    command = command_set.decode(of_peer(C_FIND_RQ, primitive))
+    assert (command.field, command.message_id, command.has_data_set) == (0x0020, 4, True)
+
+
+def test_pynetdicom_understands_our_store_request():
+    context_id, primitive = by_peer(command_set.store_request(5, 7, CT, "1.2.3"))
+    assert context_id == 5
+    assert type(primitive) is C_STORE
+    assert (primitive.MessageID, primitive.Priority) == (7, 0)
+    assert primitive.AffectedSOPClassUID == CT
+    assert primitive.AffectedSOPInstanceUID == "1.2.3"
+
+
+def test_pynetdicom_understands_our_echo_request():
+    context_id, primitive = by_peer(command_set.echo_request(1, 65535, VERIFICATION))
+    assert context_id == 1
+    assert type(primitive) is C_ECHO
+    assert (primitive.MessageID, primitive.AffectedSOPClassUID) == (65535, VERIFICATION)
+
+
+def test_pynetdicom_understands_our_store_response():
+    context_id, primitive = by_peer(command_set.response(3, REQUEST, 0xA700, "space is low"))
+    assert context_id == 3
+    assert primitive.MessageIDBeingRespondedTo == 7
+    assert primitive.Status == 0xA700
+    assert primitive.ErrorComment == "space is low"
+    assert primitive.AffectedSOPClassUID == CT
+    assert primitive.AffectedSOPInstanceUID == "1.2.3.45"
+
+
+def test_pynetdicom_understands_our_echo_response():
+    request = command_set.decode(command_set.echo_request(1, 9, VERIFICATION)[12:])
+    _, primitive = by_peer(command_set.response(1, request, 0))
+    assert type(primitive) is C_ECHO
+    assert (primitive.MessageIDBeingRespondedTo, primitive.Status) == (9, 0)
+
+
+def test_error_comment_has_at_most_64_characters():
+    _, primitive = by_peer(command_set.response(1, REQUEST, 0x0110, "\u00e4" + "x" * 100))
+    assert primitive.ErrorComment == "?" + "x" * 63
+
+
+uids = st.from_regex(r"[12](\.[1-9][0-9]{0,5}){1,8}", fullmatch=True)
+
+
+@settings(max_examples=60)
+@given(uids, uids, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.text(max_size=70))
+def test_our_response_is_read_back(sop_class, sop_instance, message_id, status, comment):
+    request = Command(1, message_id, sop_class, sop_instance, True, None)
+    encoded = command_set.response(1, request, status, comment)
+    assert len(encoded) % 2 == 0
+    command = command_set.decode(encoded[12:])
+    assert command == Command(0x8001, message_id, sop_class, sop_instance, False, status)
+
+
+@settings(max_examples=60)
+@given(uids, uids, st.integers(0, 0xFFFF))
+def test_our_request_is_read_back(sop_class, sop_instance, message_id):
+    encoded = command_set.store_request(1, message_id, sop_class, sop_instance)
+    command = command_set.decode(encoded[12:])
+    assert command == Command(1, message_id, sop_class, sop_instance, True, None)
+
+
+def test_lengths_of_our_pdata_agree():
+    encoded = command_set.store_request(5, 7, CT, "1.2.3")
+    assert int.from_bytes(encoded[2:6], "big") == len(encoded) - 6
+    assert int.from_bytes(encoded[6:10], "big") == len(encoded) - 10
+    assert encoded[10:12] == b"\x05\x03"
+    group_length = int.from_bytes(encoded[20:24], "little")
+    assert group_length == len(encoded) - 24
+
+
+def element(number, value):
+    return bytes((0, 0)) + number.to_bytes(2, "little") + len(value).to_bytes(4, "little") + value
+
+
+COMPLETE = {0x0100: b"\1\0", 0x0110: b"\7\0", 0x0800: b"\0\0"}
+
+
+@pytest.mark.parametrize("missing", COMPLETE)
+def test_missing_element_is_named(missing):
+    elements = [element(number, value) for number, value in COMPLETE.items() if number != missing]
+    with pytest.raises(MalformedCommandError, match=rf"\(0000,{missing:04X}\) is missing"):
+        command_set.decode(b"".join(elements))
+
+
+@pytest.mark.parametrize("wrong", COMPLETE)
+def test_element_of_the_wrong_length_is_refused(wrong):
+    elements = [
+        element(number, value + b"\0\0" if number == wrong else value)
+        for number, value in COMPLETE.items()
+    ]
+    with pytest.raises(MalformedCommandError, match="wrong length"):
+        command_set.decode(b"".join(elements))
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"\x08\x00\x05\x00\x00\x00\x00\x00",
+        element(0x0100, b"\1\0")[:-1],
+        b"\0\0\0\1\xff\xff\xff\xff",
+        b"\0\0\0",
+    ],
+)
+def test_lying_lengths_and_foreign_groups_are_refused(encoded):
+    with pytest.raises(MalformedCommandError):
+        command_set.decode(encoded)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                element, st.sampled_from([0, 2, 0x100, 0x110, 0x120, 0x800, 0x900, 0x1000]),
+                st.binary(max_size=4),
+            ),
+            st.binary(max_size=12),
+        ),
+        max_size=8,
+    )
+)  # fmt: skip
+def test_noise_is_malformed_or_a_command_that_can_be_answered(pieces):
+    try:
+        command = command_set.decode(b"".join(pieces))
+    except MalformedCommandError:
+        return
+    answer = command_set.decode(command_set.response(1, command, 0x0211)[12:])
+    assert answer.status == 0x0211

@@ -1,0 +1,304 @@
+"""Configuration: layers, origins, and every problem at once."""
+
+import json
+
+import pytest
+
+from adapter.configuration import effective_values, json_schema, load
+from adapter.errors import ConfigurationError
+from adapter.settings import Settings
+
+ENTITY = """
+[[application_entities]]
+name = "brain"
+ae_title = "BRAIN"
+pipelines = { seg = "p1" }
+"""
+
+
+def file(tmp_path, text, name="adapter.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def problems(path=None, environment=None, flags=()):
+    with pytest.raises(ConfigurationError) as raised:
+        load(path, environment or {}, flags)
+    assert str(raised.value) == "\n".join(raised.value.problems)
+    return raised.value.problems
+
+
+# --- layers
+
+
+def test_defaults_are_a_configuration():
+    layered = load(None, {})
+    assert layered.settings == Settings()
+    assert layered.origins == {}
+
+
+def test_file_is_read(tmp_path):
+    path = file(tmp_path, ENTITY + "[dicom.scp]\nport = 104\n")
+    layered = load(path, {})
+    assert layered.settings.dicom.scp.port == 104
+    assert layered.settings.application_entities[0].pipelines == {"seg": "p1"}
+    assert layered.origins["dicom.scp.port"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.toml", "[dicom.scp]\nport = 104"),
+        ("a.yaml", "dicom:\n  scp:\n    port: 104"),
+        ("a.yml", "dicom: {scp: {port: 104}}"),
+        ("a.json", '{"dicom": {"scp": {"port": 104}}}'),
+    ],
+)
+def test_format_follows_from_the_name(tmp_path, name, text):
+    assert load(file(tmp_path, text, name), {}).settings.dicom.scp.port == 104
+
+
+def test_empty_file_changes_nothing(tmp_path):
+    for name in ("a.toml", "a.yaml"):
+        assert load(file(tmp_path, "", name), {}).settings == Settings()
+
+
+def test_flags_win_over_environment_over_file(tmp_path):
+    path = file(tmp_path, "[dicom.scp]\nport = 1\nmax_pdu = 10000\nmax_associations = 7\n")
+    environment = {"DICOM_ADAPTER__DICOM__SCP__PORT": "2", "DICOM_ADAPTER__DICOM__SCP__MAX_PDU": "20000"}
+    layered = load(path, environment, ["dicom.scp.port=3"])
+    scp = layered.settings.dicom.scp
+    assert (scp.port, scp.max_pdu, scp.max_associations) == (3, 20000, 7)
+    assert layered.origins == {
+        "dicom.scp.port": "--set dicom.scp.port",
+        "dicom.scp.max_pdu": "DICOM_ADAPTER__DICOM__SCP__MAX_PDU",
+        "dicom.scp.max_associations": str(path),
+    }
+
+
+def test_last_flag_wins():
+    assert load(None, {}, ["dicom.scp.port=3", "dicom.scp.port=4"]).settings.dicom.scp.port == 4
+
+
+def test_variables_of_others_are_ignored():
+    assert load(None, {"DICOM_ADAPTER": "x", "PATH": "/bin", "DICOM_SCP__PORT": "1"}).origins == {}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("storage.root=/data/x", "/data/x"),
+        ('storage.root="/data/y"', "/data/y"),
+        ("storage.root=a=b", "a=b"),
+        ("storage.root= ./z", " ./z"),
+    ],
+)
+def test_text_needs_no_quotes_in_a_flag(flag, value):
+    assert load(None, {}, [flag]).settings.storage.root == value
+
+
+def test_list_may_be_set_as_a_whole():
+    flag = 'destinations=[{name = "pacs", ae_title = "PACS", host = "10.0.0.9", port = 104}]'
+    assert load(None, {}, [flag]).settings.destinations[0].ae_title == "PACS"
+
+
+def test_entry_of_a_list_is_reached_by_its_number(tmp_path):
+    layered = load(file(tmp_path, ENTITY), {}, ["application_entities.0.timeout_s=9"])
+    assert layered.settings.application_entities[0].timeout_s == 9.0
+
+
+# --- problems
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    path = file(
+        tmp_path,
+        """
+        surprise = 1
+        [dicom.scp]
+        port = 70000
+        max_asociations = 5
+        [storage]
+        durability = "maybe"
+        root = 7
+        [[application_entities]]
+        name = "brain"
+        ae_title = "TOO LONG FOR AN AE TITLE"
+        [[destinations]]
+        name = "pacs"
+        ae_title = "PACS"
+        host = "10.0.0.9"
+        """,
+    )
+    found = problems(path, {"DICOM_ADAPTER__API__PORT": "x"}, ["logging.level=loud", "nonsense"])
+    expected = [
+        ("--set nonsense", "is not KEY=VALUE"),
+        (str(path), "surprise: unknown key"),
+        (str(path), "dicom.scp.port = 70000: "),
+        (str(path), "dicom.scp.max_asociations: unknown key; did you mean max_associations?"),
+        (str(path), "storage.durability = 'maybe': "),
+        (str(path), "storage.root = 7: "),
+        (str(path), "application_entities[0].ae_title = 'TOO LONG FOR AN AE TITLE': "),
+        (str(path), "destinations[0].port: is missing"),
+        ("DICOM_ADAPTER__API__PORT", "api.port = 'x': "),
+        ("--set logging.level", "logging.level = 'loud': "),
+    ]
+    for origin, text in expected:
+        assert any(line.startswith(f"{origin}: {text}") for line in found), (origin, text, found)
+    assert len(found) == len(expected)
+    assert not [line for line in found if "\n" in line]
+
+
+def test_allowed_values_are_listed(tmp_path):
+    (line,) = problems(None, {}, ["storage.durability=maybe"])
+    assert "allowed: 'fsync', 'os'" in line
+
+
+def test_unknown_key_without_a_likeness_lists_the_known_ones():
+    (line,) = problems(None, {}, ["shutdown.zzz=1"])
+    assert line == (
+        "--set shutdown.zzz: shutdown.zzz: unknown key; allowed: association_grace_s, deadline_s"
+    )
+
+
+def test_problem_in_an_entry_names_the_variable_it_comes_from(tmp_path):
+    path = file(tmp_path, ENTITY)
+    (line,) = problems(path, {"DICOM_ADAPTER__APPLICATION_ENTITIES__0__TIMEOUT_S": "-1"})
+    assert line.startswith(
+        "DICOM_ADAPTER__APPLICATION_ENTITIES__0__TIMEOUT_S: application_entities[0].timeout_s = -1: "
+    )
+
+
+def test_problem_in_a_list_set_as_a_whole_names_the_flag(tmp_path):
+    path = file(tmp_path, ENTITY)
+    found = problems(path, {}, ['destinations=[{name = "pacs", ae_title = "PACS", port = 0}]'])
+    assert len(found) == 2
+    assert all(line.startswith("--set destinations: destinations[0]") for line in found)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["application_entities.7.name=x", "application_entities.x.name=x", "storage.root.x=1"],
+)
+def test_flag_that_leads_nowhere_is_a_problem(tmp_path, flag):
+    path = file(tmp_path, ENTITY + '[storage]\nroot = "./data"\n')
+    found = problems(path, {}, [flag])
+    assert found[0].startswith(f"--set {flag.partition('=')[0]}: ")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "3601", "true", "[]"])
+def test_seconds_are_positive_and_finite(text):
+    (line,) = problems(None, {}, [f"dicom.scp.artim_s={text}"])
+    assert line.startswith("--set dicom.scp.artim_s: dicom.scp.artim_s = ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.toml", "[dicom\nport = 104"),
+        ("a.toml", "a = 2001-99-99"),
+        ("a.yaml", "dicom:\n  scp: [1,\nx: }"),
+        ("a.yaml", "date: 2001-99-99"),
+        ("a.json", '{"dicom":\n {"scp":'),
+        ("a.json", "[1, 2]"),
+        ("a.yaml", "just text"),
+    ],
+)
+def test_file_that_cannot_be_parsed_is_one_line(tmp_path, name, text):
+    path = file(tmp_path, text, name)
+    (line,) = problems(path)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+
+
+def test_file_that_is_no_text_is_one_line(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xff\xfe\0")
+    assert len(problems(path)) == 1
+
+
+def test_missing_file_is_named(tmp_path):
+    assert problems(tmp_path / "no.toml") == [f"{tmp_path / 'no.toml'}: No such file or directory"]
+
+
+# --- between keys
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["dicom.scp.answer_s=30"], "dicom.scp.answer_s must be below dicom.scp.dimse_s"),
+        (["shutdown.deadline_s=10"],
+         "shutdown.association_grace_s must be below shutdown.deadline_s"),
+        (["dicom.scu.dimse_s=5"], "dicom.scu.dimse_s must not be below dicom.scp.answer_s"),
+    ],
+)  # fmt: skip
+def test_limits_that_depend_on_each_other_are_checked(flags, text):
+    assert text in problems(None, {}, flags)
+
+
+def test_api_for_other_machines_needs_a_word_about_authentication():
+    (line,) = problems(None, {}, ["api.host=0.0.0.0"])
+    assert 'say api.auth = "none"' in line
+    assert load(None, {}, ["api.host=0.0.0.0", "api.auth=none"]).settings.api.auth == "none"
+
+
+def test_names_are_used_once_and_references_resolve(tmp_path):
+    path = file(
+        tmp_path,
+        ENTITY.replace("name", 'destinations = ["archive"]\nname', 1)
+        + ENTITY
+        + """
+        [[destinations]]
+        name = "pacs"
+        ae_title = "PACS"
+        host = "10.0.0.9"
+        port = 104
+        [[destinations]]
+        name = "pacs"
+        ae_title = "PACS2"
+        host = "10.0.0.9"
+        port = 104
+        """,
+    )
+    assert problems(path) == [
+        "application_entities: ae_title 'BRAIN' is used twice",
+        "application_entities: name 'brain' is used twice",
+        "destinations: name 'pacs' is used twice",
+        "application_entities[0].destinations: 'archive' is not among the destinations",
+    ]
+
+
+def test_settings_of_a_processor_are_checked(tmp_path):
+    path = file(tmp_path, ENTITY + 'settings = { timeout = "soon", colour = "red" }\n')
+    found = problems(path)
+    assert len(found) == 2
+    assert found[0].startswith("application_entities[0].settings.timeout: ")
+    assert found[1].startswith("application_entities[0].settings.colour: ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_destination_is_not_the_adapter_itself(host):
+    flag = f'destinations=[{{name = "me", ae_title = "ME", host = "{host}", port = 11112}}]'
+    assert problems(None, {}, [flag]) == ["destinations: 'me' is this adapter itself"]
+
+
+# --- showing it
+
+
+def test_effective_values_name_their_origin(tmp_path):
+    path = file(tmp_path, ENTITY)
+    rows = {key: (value, origin) for key, value, origin in effective_values(
+        load(path, {"DICOM_ADAPTER__DICOM__SCP__PORT": "104"}))}  # fmt: skip
+    assert rows["dicom.scp.port"] == ("104", "DICOM_ADAPTER__DICOM__SCP__PORT")
+    assert rows["dicom.scp.max_pdu"] == ("131072", "default")
+    value, origin = rows["application_entities"]
+    assert json.loads(value)[0]["ae_title"] == "BRAIN"
+    assert origin == str(path)
+
+
+def test_schema_describes_every_top_level_key():
+    schema = json_schema()
+    settings = schema["$defs"]["Settings"]["properties"]
+    assert set(settings) == set(Settings.__struct_fields__)

@@ -1,0 +1,95 @@
+"""Identifiers: what may become part of a path, and ids that are derived."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapter.domain.identifiers import (
+    AE_TITLE_LENGTH_MAX,
+    JOB_NAME_LENGTH_MAX,
+    UID_LENGTH_MAX,
+    export_id,
+    is_ae_title,
+    is_id,
+    is_uid,
+    job_id,
+    job_name,
+    path_part,
+)
+
+uids = st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6}){0,7}", fullmatch=True).filter(
+    lambda uid: len(uid) <= UID_LENGTH_MAX
+)
+
+
+@pytest.mark.parametrize("uid", ["1", "1.2.840.10008.1.1", "2.25.0", "1.02.3", "1" * 64])
+def test_uid_of_the_standards_form_is_one(uid):
+    assert is_uid(uid)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "1.", ".1", "1..2", "1.2\n", " 1.2", "1.2\0", "1.a", "1" * 65, "\u0661.2", "../1", "-1"],
+)
+def test_anything_else_is_no_uid(text):
+    assert not is_uid(text)
+
+
+@pytest.mark.parametrize("title", ["A", "MODALITY 1", "x" * AE_TITLE_LENGTH_MAX, "~!{}[]", " A "])
+def test_printable_ascii_is_an_ae_title(title):
+    assert is_ae_title(title)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "A\\B", "A\n", "\x7f", "x" * 17, "\u00c4E", "A\tB"])
+def test_anything_else_is_no_ae_title(text):
+    assert not is_ae_title(text)
+
+
+@pytest.mark.parametrize("text", ["", "-a", "A", "a/b", "a.b", "a\n", ".", "..", "a" * 65, "a b"])
+def test_id_of_another_form_is_refused(text):
+    assert not is_id(text)
+
+
+@given(uids)
+def test_uid_is_its_own_path_part(uid):
+    assert path_part(uid) == uid
+
+
+@given(st.text(max_size=80))
+def test_path_part_is_always_one_safe_name(text):
+    part = path_part(text)
+    assert re.fullmatch(r"[x0-9a-f.]{1,64}", part)
+    assert part not in (".", "..")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_different_names_get_different_path_parts(one, other):
+    assert (path_part(one) == path_part(other)) == (one == other)
+
+
+def test_job_id_is_the_same_for_the_same_group_and_pipeline():
+    assert job_id("group-1", "brain") == job_id("group-1", "brain")
+    assert len({job_id(g, p) for g in ("group-1", "group-2") for p in ("a", "b")}) == 4
+
+
+@given(st.text(), st.text())
+def test_derived_ids_have_the_form_of_ids(one, other):
+    assert is_id(job_id(one, other))
+    assert is_id(export_id(one, other))
+
+
+def test_export_id_differs_by_destination():
+    assert export_id("job-1", "pacs") != export_id("job-1", "archive")
+
+
+def test_job_name_is_claras():
+    assert job_name("BRAIN", "seg_v2", "20260102030405") == "brain-seg-v2-20260102030405"
+
+
+@given(st.text(max_size=30), st.text(max_size=60))
+def test_job_name_is_lower_case_words_joined_by_hyphens(title, pipeline):
+    name = job_name(title, pipeline, "20260102030405")
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    assert len(name) <= JOB_NAME_LENGTH_MAX

@@ -1,0 +1,118 @@
+"""Job folders on a real file system."""
+
+import json
+import os
+
+import pytest
+import trio
+
+from adapter.domain.messages import Placement
+from adapter.domain.records import GroupRecord, Job
+from adapter.errors import StorageFaultError
+from adapter.store.files import DiskThreads
+from adapter.store.instances import FolderInstanceStore
+from adapter.store.layout import Layout
+from adapter.store.parts import PartFiles
+from adapter.store.payloads import FolderPayloadStore
+
+
+@pytest.fixture
+async def disk(tmp_path):
+    """Return (layout, instance store, payload store, part files) with one open group in them."""
+    layout, threads = Layout(tmp_path / "root"), DiskThreads(trio.CapacityLimiter(2))
+    parts = PartFiles(layout, "fsync")
+    store = FolderInstanceStore(layout, "fsync", parts, threads)
+    await store.recover()
+    await store.open_group(GroupRecord(id="group-1", ae_title="BRAIN", key="1", opened_at=0.0))
+    for instance in ("1.1", "1.2"):
+        part = parts.open()
+        part.write([instance.encode() * 100])
+        part.commit(Placement(group_id="group-1", study="7", series="8", instance=instance, replace=False))
+        part.discard()
+    return layout, store, FolderPayloadStore(layout, "fsync", threads)
+
+
+def job(identifier="job-1", pipeline="seg"):
+    return Job(
+        id=identifier, group_id="group-1", ae_title="BRAIN", processor="AE Title Job Processor",
+        name="brain-seg-1", pipeline=pipeline, pipeline_id="p1", priority="higher", opened_at=0.5,
+        changed_at=0.5, instances=2, payload_bytes=600,
+    )  # fmt: skip
+
+
+async def test_payload_has_the_closed_group_as_input(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    folder = layout.payload("job-1")
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert found == ["input/dcm/7/8/1.1.dcm", "input/dcm/7/8/1.2.dcm", "job.meta"]
+    assert (folder / "input/dcm/7/8/1.1.dcm").read_bytes() == b"1.1" * 100
+    assert list((folder / "output").iterdir()) == []
+    assert await payloads.payload_ids() == {"job-1"}
+
+
+async def test_no_byte_is_copied(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    received = layout.closed_group("group-1") / "dcm/7/8/1.1.dcm"
+    assert os.path.samefile(received, layout.payload("job-1") / "input/dcm/7/8/1.1.dcm")
+
+
+async def test_meta_describes_the_job(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    assert json.loads((layout.payload("job-1") / "job.meta").read_bytes()) == {
+        "jobId": "job-1", "name": "brain-seg-1", "pipeline": "seg", "pipelineId": "p1",
+        "priority": "higher", "source": "BRAIN (AE Title Job Processor)", "aeTitle": "BRAIN",
+        "groupId": "group-1", "openedAt": "1970-01-01T00:00:00.500+00:00",
+        "metadata": {"Source": "BRAIN (AE Title Job Processor)", "Instances": "2"},
+    }  # fmt: skip
+
+
+async def test_creating_again_is_harmless(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    (layout.payload("job-1") / "output" / "result").write_bytes(b"kept")
+    await payloads.create_payload(job())
+    assert (layout.payload("job-1") / "output" / "result").read_bytes() == b"kept"
+
+
+async def test_creating_again_after_a_failure_half_way_succeeds(disk):
+    """A full or failing disk leaves an unfinished folder; the next try must not stumble over it."""
+    layout, store, payloads = disk
+    with pytest.raises(StorageFaultError):
+        await payloads.create_payload(job())  # the group is not closed: nothing to link
+    assert await payloads.payload_ids() == set()
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    assert len(list(layout.payload("job-1").rglob("*.dcm"))) == 2
+
+
+async def test_payload_survives_the_removal_of_its_group(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    await store.remove_group("group-1")
+    assert len(list(layout.payload("job-1").rglob("*.dcm"))) == 2
+
+
+async def test_shared_bytes_come_back_with_the_last_payload(disk):
+    _, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job("job-1"))
+    await payloads.create_payload(job("job-2", pipeline="lung"))
+    await store.remove_group("group-1")
+    assert await payloads.remove_payload("job-1") < 600
+    assert await payloads.remove_payload("job-2") >= 600
+    assert await payloads.remove_payload("job-2") == 0
+    assert await payloads.payload_ids() == set()
+
+
+async def test_unfinished_payload_does_not_count(disk):
+    layout, _, payloads = disk
+    (layout.payloads / ".job-9").mkdir()
+    assert await payloads.payload_ids() == set()

@@ -1,0 +1,105 @@
+"""Processors: Clara's settings, group keys, jobs, plug-ins."""
+
+import pytest
+
+from adapter.domain.entities import ApplicationEntity
+from adapter.domain.messages import ReceivedInstance
+from adapter.domain.processors import AETitleProcessor, load_processor
+from adapter.domain.records import GroupRecord, StoredGroup
+
+
+def entity(**changes):
+    return ApplicationEntity(**{"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | changes)
+
+
+def instance(**attributes):
+    return ReceivedInstance(
+        association="a-1", calling_ae_title="CT1", sop_class_uid="1.2", sop_instance_uid="1.3",
+        transfer_syntax_uid="1.4", attributes=attributes, payload_bytes=1,
+    )  # fmt: skip
+
+
+CLOSED = StoredGroup(
+    record=GroupRecord(id="group-1", ae_title="BRAIN", key="1", opened_at=0.0),
+    instances=1, payload_bytes=1, last_arrival_at=0.0,
+)  # fmt: skip
+
+
+def specs(processor):
+    return [(s.pipeline, s.pipeline_id, s.priority) for s in processor.jobs(CLOSED)]
+
+
+def test_fields_of_the_entity_are_the_defaults():
+    processor = AETitleProcessor(
+        entity(grouping="0020,000e", timeout_s=2.5, priority="higher", pipelines={"a": "1", "b": "2"})
+    )
+    assert processor.attributes == {"0020,000E"}
+    assert processor.timeout_s == 2.5
+    assert specs(processor) == [("a", "1", "higher"), ("b", "2", "higher")]
+
+
+def test_claras_settings_win():
+    settings = {
+        "timeout": "60", "jobRetryDelay": 5000, "priority": "Lower", "groupBy": "0010,0020",
+        "pipeline-lung": "p2",
+    }  # fmt: skip
+    processor = AETitleProcessor(entity(settings=settings))
+    assert processor.attributes == {"0010,0020"}
+    assert processor.timeout_s == 60.0
+    assert specs(processor) == [("seg", "p1", "lower"), ("lung", "p2", "lower")]
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(0, 5.0), (4, 5.0), (5, 5.0), ("6", 6.0)])
+def test_timeout_below_five_seconds_becomes_five(timeout, seconds):
+    assert AETitleProcessor(entity(settings={"timeout": timeout})).timeout_s == seconds
+
+
+def test_instances_are_grouped_by_the_attribute():
+    processor = AETitleProcessor(entity())
+    assert processor.group_key(instance(**{"0020,000D": "1.2.3"})) == "1.2.3"
+
+
+def test_instance_without_the_attribute_joins_a_group_of_its_kind():
+    assert AETitleProcessor(entity()).group_key(instance()) == ""
+
+
+def test_every_problem_of_the_settings_is_told():
+    settings = {
+        "timeout": "soon", "jobRetryDelay": -1, "priority": "urgent", "groupBy": "StudyInstanceUID",
+        "pipeline-": "x", "pipeline-lung": 7, "colour": "red",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="timeout") as raised:
+        AETitleProcessor(entity(settings=settings))
+    lines = str(raised.value).splitlines()
+    assert [line.partition(":")[0].removeprefix("settings.") for line in lines] == list(settings)
+
+
+def test_entity_needs_a_pipeline():
+    with pytest.raises(ValueError, match="pipelines: at least one is needed"):
+        AETitleProcessor(entity(pipelines={}))
+
+
+def test_clara_pipeline_alone_is_enough():
+    processor = AETitleProcessor(entity(pipelines={}, settings={"pipeline-lung": "p2"}))
+    assert specs(processor) == [("lung", "p2", "normal")]
+
+
+def test_default_processor_is_claras():
+    assert isinstance(load_processor(entity()), AETitleProcessor)
+
+
+def test_unknown_processor_is_named():
+    with pytest.raises(ValueError, match="no plug-in named 'nobody'"):
+        load_processor(entity(processor="nobody"))
+
+
+def test_processor_of_an_installed_package_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "third_party-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(
+        "[dicom_adapter.processors]\ncustom = third_party_processor:make\n"
+    )
+    (tmp_path / "third_party_processor.py").write_text("def make(entity):\n    return entity.name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_processor(entity(processor="custom")) == "brain"

@@ -1,0 +1,151 @@
+"""The snapshot: what all events so far amount to, and no more."""
+
+import pytest
+
+from adapter.domain.events import EVENT_TYPES, Event
+from adapter.domain.snapshot import ENDED_MAX, Snapshot
+
+
+def folded(*events):
+    snapshot = Snapshot()
+    for number, event in enumerate(events):
+        snapshot.apply(event, f"t{number}")
+    return snapshot.as_dict()
+
+
+def association(verb, **data):
+    return Event(type=f"association.{verb}", ae_title="BRAIN", association="a-1", data=data)
+
+
+def instance(verb, **data):
+    return Event(type=f"instance.{verb}", association="a-1", group="group-1", data=data)
+
+
+def group(verb):
+    data = {"instances": 0, "bytes": 0}
+    return Event(type=f"group.{verb}", ae_title="BRAIN", group="group-1", data=data)
+
+
+def test_nothing_is_known_at_first():
+    assert folded() == {
+        "associations": [], "groups": [], "jobs": [], "exports": [], "destinations": [],
+        "actors": [], "storage": {"low": False, "reclaimedBytes": 0},
+    }  # fmt: skip
+
+
+def test_association_counts_its_instances():
+    (row,) = folded(
+        association("requested", peer="10.0.0.7"),
+        association("accepted"),
+        instance("stored", bytes=10),
+        instance("stored", bytes=5),
+        instance("refused", bytes=7),
+        instance("duplicate", bytes=7),
+        association("released", bytes=99, why="released"),
+    )["associations"]
+    assert row == {
+        "id": "a-1", "aeTitle": "BRAIN", "openedAt": "t0", "changedAt": "t6", "state": "released",
+        "stored": 2, "bytes": 15, "refused": 1, "peer": "10.0.0.7", "why": "released",
+    }  # fmt: skip
+
+
+def test_group_lives_from_opened_to_closed():
+    (row,) = folded(group("opened"), instance("stored", bytes=10))["groups"]
+    assert (row["instances"], row["bytes"], row["lastArrivalAt"]) == (1, 10, "t1")
+    assert folded(group("opened"), group("closed"))["groups"] == []
+
+
+def test_instance_of_an_unknown_group_or_association_does_no_harm():
+    assert folded(instance("stored", bytes=1)) == folded()
+
+
+def test_job_keeps_what_it_was_told():
+    opened = Event(type="job.opened", ae_title="BRAIN", group="group-1", job="job-1",
+                   data={"state": "Queued", "pipeline": "seg"})  # fmt: skip
+    done = Event(type="job.completed", ae_title="BRAIN", group="group-1", job="job-1",
+                 data={"state": "Completed"})  # fmt: skip
+    (row,) = folded(opened, done)["jobs"]
+    assert row == {
+        "id": "job-1", "openedAt": "t0", "changedAt": "t1", "state": "Completed",
+        "pipeline": "seg", "aeTitle": "BRAIN", "group": "group-1",
+    }  # fmt: skip
+
+
+def export(verb, **data):
+    return Event(type=f"export.{verb}", job="job-1", export="export-1", destination="pacs", data=data)
+
+
+def test_export_adds_up_what_was_delivered():
+    (row,) = folded(
+        export("opened", state="Queued", instances=3),
+        export("sent", delivered=2, failed=1),
+        export("sent", delivered=1),
+    )["exports"]
+    assert (row["sent"], row["state"], row["destination"]) == (3, "Queued", "pacs")
+
+
+def test_reclaimed_job_takes_its_exports_along():
+    state = folded(
+        Event(type="job.opened", job="job-1"),
+        export("opened"),
+        Event(type="export.opened", job="job-2", export="export-2"),
+        Event(type="storage.reclaimed", job="job-1", data={"bytes": 7}),
+        Event(type="storage.reclaimed", job="job-0", data={"bytes": 3}),
+    )
+    assert state["jobs"] == []
+    assert [row["id"] for row in state["exports"]] == ["export-2"]
+    assert state["storage"]["reclaimedBytes"] == 10
+
+
+def test_storage_is_low_until_it_recovers():
+    low = Event(type="storage.low", data={"freeBytes": 1})
+    assert folded(low)["storage"]["low"] is True
+    assert folded(low, Event(type="storage.recovered"))["storage"]["low"] is False
+
+
+def test_destination_has_its_last_state():
+    events = [
+        Event(type="destination.down", destination="pacs", data={"why": "no connection"}),
+        Event(type="destination.up", destination="pacs"),
+    ]
+    assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": "t1"}]
+
+
+def test_actor_keeps_its_number_of_crashes():
+    (row,) = folded(
+        Event(type="actor.crashed", data={"actor": "hub", "crashes": 2}),
+        Event(type="actor.started", data={"actor": "hub"}),
+    )["actors"]
+    assert (row["state"], row["crashes"]) == ("started", 2)
+
+
+@pytest.mark.parametrize(
+    ("section", "ended"),
+    [
+        ("associations", lambda n: Event(type="association.released", association=f"a-{n}")),
+        ("jobs", lambda n: Event(type="job.faulted", job=f"j-{n}", data={"state": "Faulted"})),
+        ("exports", lambda n: Event(type="export.failed", export=f"e-{n}", data={"state": "Failed"})),
+    ],
+)
+def test_only_so_much_that_ended_is_kept(section, ended):
+    rows = folded(*(ended(number) for number in range(ENDED_MAX + 50)))[section]
+    assert len(rows) == ENDED_MAX
+    assert rows[-1]["id"].endswith(f"-{ENDED_MAX + 49}")
+
+
+def test_what_goes_on_is_never_forgotten():
+    open_jobs = [
+        Event(type="job.opened", job=f"open-{n}", data={"state": "Queued"}) for n in range(ENDED_MAX + 5)
+    ]
+    ended = [
+        Event(type="job.completed", job=f"done-{n}", data={"state": "Completed"})
+        for n in range(ENDED_MAX + 5)
+    ]
+    rows = folded(*open_jobs, *ended)["jobs"]
+    assert sum(row["state"] == "Queued" for row in rows) == ENDED_MAX + 5
+    assert sum(row["state"] == "Completed" for row in rows) == ENDED_MAX
+
+
+@pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
+def test_every_event_type_can_be_folded(kind):
+    assert folded(Event(type=kind, data={"actor": "x"}))["storage"]["reclaimedBytes"] == 0

@@ -38,8 +38,8 @@ bench: $(STAMP)  ## ratios against the peers found on this machine
 run: $(STAMP)  ## the adapter in the foreground with config/dev.toml
 	$(BIN)/dicom-adapter serve -c config/dev.toml
 
-docs: $(STAMP)  ## regenerate what is generated: diagrams, configuration reference
-	$(BIN)/python -m tests.generate_docs
+docs: $(STAMP)  ## write what is generated: state diagrams, OpenAPI, JSON Schema
+	$(BIN)/python docs/generate.py
 
 lock: $(STAMP)  ## write requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock

@@ -8,7 +8,7 @@ import trio
 from adapter.domain.messages import Wake
 
 PAUSE_S_MIN = 0.001
-"""Wall times are rounded (0.2 us today): an actor that wakes a hair too early must let time pass."""
+"""Wall times are rounded (to 0.2 us today): whoever wakes a hair too early must let time pass."""
 
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -85,3 +86,11 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_schema_is_json() -> None:
     assert json.loads(json.dumps(json_schema()))["$ref"].endswith("Settings")
+
+
+def test_generated_documents_are_fresh() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    from generate import documents
+
+    for path, text in documents().items():
+        assert path.read_text() == text, f"{path.name} is stale: run `make docs`"

@@ -17,7 +17,7 @@ from adapter.domain.records import GroupRecord, Job, ResultFile, Results, Stored
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 
 
-class Bug(Exception):
+class UnexpectedError(Exception):
     """An exception nobody expects: crashes the actor it reaches."""
 
 
@@ -85,7 +85,7 @@ class Life:
         if self.dead:
             await trio.sleep_forever()
         if self.rng.random() < self.rates.bug:
-            raise Bug
+            raise UnexpectedError
 
     def maybe_full(self) -> None:
         draw = self.rng.random()

@@ -21,8 +21,8 @@ log = structlog.get_logger("adapter.web")
 BODY_BYTES_MAX = 1 << 20
 
 
-def make_app(web: WebState) -> Litestar:
-    """Return the ASGI application for this process."""
+def make_app(web: WebState | None) -> Litestar:
+    """Return the ASGI application for this process; without a state it can only be described."""
     return Litestar(
         route_handlers=[*VIEWS, events, health.live, health.ready, health.status, health.metrics],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
@@ -36,6 +36,11 @@ def make_app(web: WebState) -> Litestar:
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    return make_app(None).openapi_schema.to_schema()
 
 
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:

@@ -1,0 +1,234 @@
+"""The ports of `adapter.domain.ports` in memory, without threads, for one actor at a time."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from adapter.domain.entities import Destination
+from adapter.domain.ports import SendResult, SpaceReading
+from adapter.domain.records import Export, Job, ResultFile, Results, StoredGroup
+from adapter.errors import StorageFaultError, UnavailableError
+from adapter.store.ledger import RowLedger
+
+BOOTED_AT = 1_700_000_000.0
+CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
+
+
+def wall() -> float:
+    """Wall clock that goes with the test's clock."""
+    return BOOTED_AT + trio.current_time()
+
+
+def counting_ids():
+    numbers = itertools.count(1)
+    return lambda: f"{next(numbers):06d}"
+
+
+@asynccontextmanager
+async def running(actor) -> AsyncIterator[trio.Nursery]:
+    """Run the actor, started, as long as the block lasts."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: actor.run(task_status=task_status))
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+class Rows:
+    """A ledger engine in memory, written without a thread."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def load(self):
+        yield from self.rows.items()
+
+    async def write(self, engine, changes):
+        await trio.lowlevel.checkpoint()
+        engine.rows.update(changes)
+
+
+def new_ledger() -> RowLedger:
+    """The real ledger over rows that are only in memory."""
+    rows = Rows()
+    return RowLedger(rows, rows, wall)
+
+
+class Disk:
+    """Instance store and payload store."""
+
+    def __init__(self):
+        self.open = {}
+        self.closed = {}
+        self.payloads = {}
+        self.faults = []
+        self.close_s = 0.0
+        self.calls = []
+
+    def _may_fail(self, call, what):
+        self.calls.append((call, what))
+        if call in self.faults:
+            self.faults.remove(call)
+            raise StorageFaultError("storage failed")
+
+    def add(self, record, instances=0, last_arrival_at=None):
+        self.open[record.id] = StoredGroup(
+            record=record,
+            instances=instances,
+            payload_bytes=0,
+            last_arrival_at=record.opened_at if last_arrival_at is None else last_arrival_at,
+        )
+
+    async def recover(self):
+        await trio.lowlevel.checkpoint()
+
+    async def open_group(self, record):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("open_group", record.id)
+        self.add(record)
+
+    async def open_groups(self, ae_title):
+        await trio.lowlevel.checkpoint()
+        return [group for group in self.open.values() if group.record.ae_title == ae_title]
+
+    async def close_group(self, group_id):
+        await trio.sleep(self.close_s)
+        self._may_fail("close_group", group_id)
+        self.closed[group_id] = self.open.pop(group_id)
+
+    async def closed_groups(self, ae_title):
+        await trio.lowlevel.checkpoint()
+        return [group for group in self.closed.values() if group.record.ae_title == ae_title]
+
+    async def remove_group(self, group_id):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("remove_group", group_id)
+        self.closed.pop(group_id, None)
+        return 0
+
+    async def create_payload(self, job):
+        await trio.lowlevel.checkpoint()
+        self.payloads[job.id] = job.payload_bytes
+
+    async def remove_payload(self, job_id):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("remove_payload", job_id)
+        return self.payloads.pop(job_id, 0)
+
+    async def payload_ids(self):
+        await trio.lowlevel.checkpoint()
+        return set(self.payloads)
+
+
+class Space:
+    """Free space as the test says."""
+
+    def __init__(self, *, low=False):
+        self.low = low
+        self.next_low = low
+        self.broken = False
+
+    async def measure(self):
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise UnavailableError("no file system")
+        self.low = self.next_low
+        return SpaceReading(total_bytes=100, free_bytes=1 if self.low else 50, reserved_bytes=10)
+
+
+class Outputs:
+    """Results of every job: so many files."""
+
+    def __init__(self, files=1, sop_classes=None):
+        self.sop_classes = sop_classes or [CT] * files
+        self.missing = set()
+
+    async def results(self, job_id):
+        await trio.lowlevel.checkpoint()
+        files = [
+            ResultFile(
+                file=f"{index}.dcm",
+                sop_class_uid=sop_class,
+                sop_instance_uid=f"1.2.{index}",
+                transfer_syntax_uid=EXPLICIT,
+                data_set_offset=300,
+            )
+            for index, sop_class in enumerate(self.sop_classes)
+            if f"{index}.dcm" not in self.missing
+        ]
+        return Results(files=files)
+
+    def path(self, job_id, file):
+        return f"/{job_id}/{file}"
+
+
+class Peer:
+    """A destination: reachable or not, and what it answers, by path."""
+
+    def __init__(self):
+        self.up = True
+        self.answers = {}
+        self.tries = []
+        self.proposals = []
+        self.received = []
+        self.store_s = 0.0
+        self.stored = lambda: None
+
+    @asynccontextmanager
+    async def associate(self, destination: Destination, contexts):
+        await trio.lowlevel.checkpoint()
+        self.tries.append(trio.current_time())
+        if not self.up:
+            raise UnavailableError("no connection: refused")
+        self.proposals.append(list(contexts))
+        yield self
+
+    async def store(self, instances):
+        results = []
+        for instance in instances:
+            await trio.sleep(self.store_s)
+            self.received.append(instance.path)
+            answers = self.answers.get(instance.path, [])
+            results.append(answers.pop(0) if answers else SendResult(status=0))
+            self.stored()
+        return results
+
+    async def echo(self, destination):
+        await trio.lowlevel.checkpoint()
+        return 0
+
+
+LATER = SendResult(status=0xA700, error="status 0xA700")
+NEVER = SendResult(status=0xC000, error="status 0xC000", permanent=True)
+LOST = SendResult(status=None, error="timeout")
+
+
+def a_job(identifier="job-1", **changes) -> Job:
+    fields = {
+        "id": identifier,
+        "group_id": f"group-{identifier}",
+        "ae_title": "BRAIN",
+        "processor": "AE Title Job Processor",
+        "name": f"brain-{identifier}",
+        "pipeline": "seg",
+        "pipeline_id": "p1",
+        "priority": "normal",
+        "opened_at": wall(),
+        "changed_at": wall(),
+        "instances": 1,
+        "payload_bytes": 10,
+    }
+    return Job(**fields | changes)
+
+
+def an_export(number=1, **changes) -> Export:
+    fields = {
+        "id": f"export-{number}",
+        "job_id": f"job-{number}",
+        "destination": "pacs",
+        "opened_at": wall(),
+        "changed_at": wall(),
+        "instances": 1,
+    }
+    return Export(**fields | changes)

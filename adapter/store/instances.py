@@ -96,19 +96,23 @@ class FolderInstanceStore:
 
     async def remove_group(self, group_id: str) -> int:
         """See `InstanceStore.remove_group`."""
-        return await self._threads.run(remove_folder, self._layout.closed_group(group_id))
+        folder = self._layout.closed_group(group_id)
+        return await self._threads.run(remove_folder, folder, self._durability)
 
 
-def remove_folder(folder: Path) -> int:
-    """Delete a folder, all or (to the next start) nothing; return the bytes this gave back.
+def remove_folder(folder: Path, durability: Durability) -> int:
+    """Delete a folder as a whole; return the bytes this gave back.
 
-    Bytes that another hard link still holds are not given back and not counted.
+    It is gone durably before its content is touched: a group that came back after a power loss
+    would become a job again. Bytes that another hard link still holds are not given back, and not
+    counted.
     """
     doomed = unfinished(folder)
     try:
         folder.rename(doomed)
     except FileNotFoundError:
         return 0
+    sync_folder(folder.parent, durability)
     freed = 0
     for entry in walk_files(doomed):
         status = entry.stat(follow_symlinks=False)

@@ -69,7 +69,8 @@ class FolderPayloadStore:
 
     async def remove_payload(self, job_id: str) -> int:
         """See `PayloadStore.remove_payload`."""
-        return await self._threads.run(remove_folder, self._layout.payload(job_id))
+        folder = self._layout.payload(job_id)
+        return await self._threads.run(remove_folder, folder, self._durability)
 
     async def payload_ids(self) -> set[str]:
         """See `PayloadStore.payload_ids`."""

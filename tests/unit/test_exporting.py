@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.exporting import (
     OUTAGE_PAUSE_S_MAX,
     Attempt,

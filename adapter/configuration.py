@@ -70,7 +70,7 @@ def _read(file: Path) -> dict[str, Any]:
                 tree = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError([f"{file}: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, json.JSONDecodeError, UnicodeError) as error:
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, ValueError) as error:
         raise ConfigurationError([f"{file}: {' '.join(str(error).split())}"]) from error
     if not isinstance(tree, dict):
         raise ConfigurationError([f"{file}: not a table of keys and values"])
@@ -127,13 +127,11 @@ def _leaves(tree: Any, path: str = "") -> Iterator[str]:
 
 
 def _prefixes(path: str) -> Iterator[str]:
+    """Yield the key path and its parents, longest first; list[0].key is list.0.key here."""
+    path = path.replace("[", ".").replace("]", "")
     while path:
         yield path
-        path = (
-            path.rpartition(".")[0].rpartition("[")[0]
-            if path.endswith("]")
-            else (path.rpartition(".")[0])
-        )
+        path = path.rpartition(".")[0]
 
 
 def _convert(

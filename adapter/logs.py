@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,7 +36,9 @@ def configure(settings: "Logging") -> None:
     )
     # Libraries say little that is ours to tell, and some print what a peer sent: warnings only.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    for library in ("pydicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore", UserWarning)  # pydicom's remarks about values
 
 
 def _render_json(_: object, __: str, event: structlog.typing.EventDict) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from adapter.protocols.dimse import command_set
 from benchmarks.instances import CT_SIDE, ct_head, template
-from benchmarks.load import CONTEXT, Sender, fragments, send_all
+from benchmarks.load import CONTEXT, Sender, SendFailedError, fragments, send_all
 from benchmarks.peers import RECEIVERS, PeerFailedError, running, workspace
 
 CHUNK_BYTES = 1 << 20
@@ -97,7 +97,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(arguments)
     with workspace(args.folder) as (work, _):
-        memory = measure(args.mb * 10**6, work)
+        try:
+            memory = measure(args.mb * 10**6, work)
+        except (PeerFailedError, SendFailedError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
     growth = memory.peak - memory.warm
     for what, size in (
         ("instance", memory.instance_bytes),

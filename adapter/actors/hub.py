@@ -92,14 +92,19 @@ class Hub:
         """See `Actor.run`."""
         self._epoch, self._seq = self.new_id(), 0
         self._ring.clear()
+        self._end_subscriptions()  # a crash left them with numbers of another epoch
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_subscriptions)
             task_status.started()
             async for event in self.events:
                 self._stream(event)
             nursery.cancel_scope.cancel()
+        self._end_subscriptions()
+
+    def _end_subscriptions(self) -> None:
         for subscriber in self._subscribers:
             subscriber.feed.close()
+        self._subscribers.clear()
 
     def close(self) -> None:
         """See `Actor.close`."""

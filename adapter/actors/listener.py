@@ -156,6 +156,7 @@ class Listener:
                 self.answer_s,
             )
         except (trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError):
+            _send(door.requests, AssociationEnded(association=association))  # in case it said yes
             return Rejection(result=2, source=3, reason=1, why="the AE Title does not answer")
         if rejection is not None:
             return rejection

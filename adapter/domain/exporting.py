@@ -14,6 +14,8 @@ from adapter.domain.records import Export, Outcome
 from adapter.domain.statuses import is_success
 from adapter.domain.tables import StepEvent
 
+OUTAGE_PAUSE_S_MIN = 1.0
+"""Shortest one, also with retry_delay_s = 0: nobody is hammered."""
 OUTAGE_PAUSE_S_MAX = 900.0
 """Longest pause between two tries to reach a destination that is down."""
 OUTAGE_DOUBLINGS_MAX = 16
@@ -21,7 +23,8 @@ OUTAGE_DOUBLINGS_MAX = 16
 
 def outage_pause_s(outages: int, rules: "RetryRules") -> float:
     """Return the pause before the next try after so many in a row did not get through."""
-    doubled = rules.retry_delay_s * 2.0 ** min(outages - 1, OUTAGE_DOUBLINGS_MAX)
+    first = max(rules.retry_delay_s, OUTAGE_PAUSE_S_MIN)
+    doubled = first * 2.0 ** min(outages - 1, OUTAGE_DOUBLINGS_MAX)
     return min(doubled, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s))
 
 

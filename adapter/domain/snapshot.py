@@ -5,6 +5,7 @@ number of things that ended, so it never grows with the history.
 """
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from adapter.domain.events import Event
@@ -70,7 +71,7 @@ class Snapshot:
         if verb == "stored" and (group := self.sections["groups"].get(event.group)):
             group["instances"] += 1
             group["bytes"] += size
-            group["lastArrivalAt"] = time
+            group["dueAt"] = _later(time, group["timeoutS"])
 
     def _group(self, event: Event, verb: str, time: str) -> None:
         section = self.sections["groups"]
@@ -78,9 +79,13 @@ class Snapshot:
             section.pop(event.group, None)
             return
         section[event.group] = {
-            "id": event.group, "aeTitle": event.ae_title, "openedAt": time,
-            "lastArrivalAt": time, "state": verb, **event.data,
-        }  # fmt: skip
+            "id": event.group,
+            "aeTitle": event.ae_title,
+            "openedAt": time,
+            "state": verb,
+            "dueAt": _later(time, event.data["leftS"]),
+            **event.data,
+        }
 
     def _job(self, event: Event, _verb: str, time: str) -> None:
         section = self.sections["jobs"]
@@ -117,6 +122,11 @@ class Snapshot:
         name = event.data["actor"]
         row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
         row.update(event.data, state=verb, changedAt=time)
+
+
+def _later(time: str, seconds: float) -> str:
+    moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _forget_ended(section: Section, ended: tuple[str, ...]) -> None:

@@ -23,6 +23,9 @@ from adapter.store.files import (
 from adapter.store.layout import Layout, unfinished
 from adapter.store.parts import PartFiles, clear_parts
 
+QUARANTINED_ALIKE_MAX = 10_000
+"""Folders of one name in quarantine; more means that something is very wrong."""
+
 
 class FolderInstanceStore:
     """Group folders below one root."""
@@ -55,7 +58,7 @@ class FolderInstanceStore:
                 if path.name.startswith("."):
                     shutil.rmtree(path)
                 elif parent != layout.payloads and _read_record(path) is None:
-                    path.rename(layout.quarantine / f"{parent.name}-{path.name}")
+                    path.rename(_free_name(layout.quarantine / f"{parent.name}-{path.name}"))
         sync_folder(layout.root, self._durability)
 
     async def open_group(self, record: GroupRecord) -> None:
@@ -119,6 +122,11 @@ def remove_folder(folder: Path, durability: Durability) -> int:
         freed += status.st_size if status.st_nlink == 1 else 0
     shutil.rmtree(doomed)
     return freed
+
+
+def _free_name(path: Path) -> Path:
+    names = (path, *(path.with_name(f"{path.name}.{n}") for n in range(1, QUARANTINED_ALIKE_MAX)))
+    return next(name for name in names if not name.exists())
 
 
 def _read_record(folder: Path) -> GroupRecord | None:

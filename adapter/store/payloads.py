@@ -5,6 +5,7 @@ read-only, because the same bytes may be the input of another job.
 """
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class FolderPayloadStore:
         if final.exists():
             return
         folder = unfinished(final)
+        shutil.rmtree(folder, ignore_errors=True)  # a try that failed half-way
         (folder / "output").mkdir(FOLDER_MODE, parents=True)
         (folder / "input").mkdir(FOLDER_MODE)
         self._link_tree(self._layout.closed_group(job.group_id) / "dcm", folder / "input" / "dcm")

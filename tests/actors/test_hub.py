@@ -4,8 +4,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-
 from actor_ports import counting_ids, running, wall
+
 from adapter.actors.hub import FEED_MAX, RING_MAX, Hub, Publisher
 from adapter.channels import ask
 from adapter.domain.events import Event
@@ -168,8 +168,8 @@ async def test_every_number_is_delivered_or_in_a_gap(autojump_clock):
         for burst, drained in ((FEED_MAX + 3, 1), (1, 2), (4, 1), (2, 3), (9, FEED_MAX), (1, 1)):
             stage.tell(burst)
             await trio.testing.wait_all_tasks_blocked()
-            for _ in range(drained):
-                messages.append(msgspec.json.decode(subscription.feed.receive_nowait()))
+            taken = [subscription.feed.receive_nowait() for _ in range(drained)]
+            messages += map(msgspec.json.decode, taken)
         stage.tell(1)
         messages += await heard(subscription)
         known = []

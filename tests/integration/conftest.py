@@ -10,7 +10,7 @@ from dicom_peers import PROGRAMS
 from harness import RUNNING, Adapter
 
 MakeAdapter = Callable[..., Adapter]
-LOG_LINES = 60
+LOG_LINES = 25
 
 
 def required() -> bool:

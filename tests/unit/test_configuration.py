@@ -66,7 +66,10 @@ def test_empty_file_changes_nothing(tmp_path):
 
 def test_flags_win_over_environment_over_file(tmp_path):
     path = file(tmp_path, "[dicom.scp]\nport = 1\nmax_pdu = 10000\nmax_associations = 7\n")
-    environment = {"DICOM_ADAPTER__DICOM__SCP__PORT": "2", "DICOM_ADAPTER__DICOM__SCP__MAX_PDU": "20000"}
+    environment = {
+        "DICOM_ADAPTER__DICOM__SCP__PORT": "2",
+        "DICOM_ADAPTER__DICOM__SCP__MAX_PDU": "20000",
+    }
     layered = load(path, environment, ["dicom.scp.port=3"])
     scp = layered.settings.dicom.scp
     assert (scp.port, scp.max_pdu, scp.max_associations) == (3, 20000, 7)
@@ -164,10 +167,9 @@ def test_unknown_key_without_a_likeness_lists_the_known_ones():
 
 def test_problem_in_an_entry_names_the_variable_it_comes_from(tmp_path):
     path = file(tmp_path, ENTITY)
-    (line,) = problems(path, {"DICOM_ADAPTER__APPLICATION_ENTITIES__0__TIMEOUT_S": "-1"})
-    assert line.startswith(
-        "DICOM_ADAPTER__APPLICATION_ENTITIES__0__TIMEOUT_S: application_entities[0].timeout_s = -1: "
-    )
+    variable = "DICOM_ADAPTER__APPLICATION_ENTITIES__0__TIMEOUT_S"
+    (line,) = problems(path, {variable: "-1"})
+    assert line.startswith(f"{variable}: application_entities[0].timeout_s = -1: ")
 
 
 def test_problem_in_a_list_set_as_a_whole_names_the_flag(tmp_path):

@@ -15,7 +15,6 @@ from adapter.domain.exporting import (
     outcome_after,
     verdict,
 )
-from adapter.domain.dimse_ports import (OutgoingInstance, SendResult)
 from adapter.domain.records import Export, Outcome
 from adapter.domain.tables import EXPORT_TRANSITIONS, ExportState, StepEvent, next_state
 

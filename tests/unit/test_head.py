@@ -1,6 +1,7 @@
 """The head scan against pydicom: the same values, whatever the pieces and the transfer syntax."""
 
 import functools
+import itertools
 import warnings
 import zlib
 from io import BytesIO
@@ -165,12 +166,14 @@ def test_pieces_of_every_size_make_no_difference(syntax):
 
 
 @settings(max_examples=60)
-@given(st.sampled_from([IMPLICIT, EXPLICIT, BIG, DEFLATED]), st.lists(st.integers(0, 400), max_size=5))
+@given(
+    st.sampled_from([IMPLICIT, EXPLICIT, BIG, DEFLATED]), st.lists(st.integers(0, 400), max_size=5)
+)
 def test_any_two_pieces_make_no_difference(syntax, cuts):
     data = encoded(syntax)
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     head = Head(syntax, WANTED)
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         head.feed(memoryview(data)[start:end], last=end == len(data))
     assert head.values == EXPECTED
 
@@ -205,7 +208,7 @@ def test_undefined_length_un_is_skipped_as_implicit_vr():
     item = b"\x08\0\x00\x01\x02\0\0\0AB"
     unknown = (
         b"\x09\0\x01\x10UN\0\0\xff\xff\xff\xff"
-        + b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\x0d\xe0\0\0\0\0"
+         b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + item + b"\xfe\xff\x0d\xe0\0\0\0\0"
         + b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item
         + b"\xfe\xff\xdd\xe0\0\0\0\0"
     )  # fmt: skip

@@ -31,7 +31,21 @@ def test_uid_of_the_standards_form_is_one(uid):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "1.", ".1", "1..2", "1.2\n", " 1.2", "1.2\0", "1.a", "1" * 65, "\u0661.2", "../1", "-1"],
+    [
+        "",
+        ".",
+        "1.",
+        ".1",
+        "1..2",
+        "1.2\n",
+        " 1.2",
+        "1.2\0",
+        "1.a",
+        "1" * 65,
+        "\u0661.2",
+        "../1",
+        "-1",
+    ],
 )
 def test_anything_else_is_no_uid(text):
     assert not is_uid(text)

@@ -126,7 +126,11 @@ async def test_bytes_that_are_linked_elsewhere_are_not_given_back(storage):
 
 async def test_what_was_unfinished_is_cleared_at_the_next_start(storage):
     layout = storage.layout
-    for folder in (layout.incoming / ".group-1", layout.closed / ".group-2", layout.payloads / ".job-1"):
+    for folder in (
+        layout.incoming / ".group-1",
+        layout.closed / ".group-2",
+        layout.payloads / ".job-1",
+    ):
         (folder / "dcm").mkdir(parents=True)
         (folder / "dcm" / "file").write_bytes(b"x")
     (layout.parts / "7").write_bytes(b"half an instance")

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from adapter.domain.records import Export, Job, Outcome, ResultFile
+from adapter.domain.records import Export, Job, ResultFile
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -490,11 +490,3 @@ async def test_writer_thread_makes_rows_durable(folder):
     again = DiskcacheEngine(folder)
     assert len(list(again.load())) == 11
     again.close()
-
-
-def test_longest_texts_of_an_outcome_fit_a_row():
-    outcome = Outcome(
-        export_id="export-" + "f" * 20, index=1 << 20, file="f" * 4096,
-        sop_instance_uid="1" * 64, error="e" * 4096,
-    )  # fmt: skip
-    assert len(msgspec.msgpack.encode(outcome)) < ROW_BYTES_MAX

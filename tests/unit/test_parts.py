@@ -22,7 +22,9 @@ def place(request, tmp_path):
 
 
 def placement(instance="1.2.3", replace=False, group="group-1"):
-    return Placement(group_id=group, study="1.2", series="1.2.1", instance=instance, replace=replace)
+    return Placement(
+        group_id=group, study="1.2", series="1.2.1", instance=instance, replace=replace
+    )
 
 
 def final(layout, instance="1.2.3"):

@@ -25,11 +25,15 @@ from pynetdicom.pdu_primitives import (
 )
 
 from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.negotiation import negotiate
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
+
+BRAIN, CT1 = b"BRAIN".ljust(16), b"CT1".ljust(16)
+RAW_CT, RAW_IMPLICIT = CT.encode(), IMPLICIT.encode()
 
 
 def peer_request(*contexts, extras=(), max_length=16382, called="BRAIN", calling="CT1"):
@@ -50,7 +54,7 @@ def peer_request(*contexts, extras=(), max_length=16382, called="BRAIN", calling
     return A_ASSOCIATE_RQ(primitive).encode()
 
 
-def raw_request(*items, called=b"BRAIN".ljust(16), calling=b"CT1".ljust(16), version=1):
+def raw_request(*items, called=BRAIN, calling=CT1, version=1):
     body = version.to_bytes(2, "big") + bytes(2) + called + calling + bytes(32) + b"".join(items)
     return pdu.HEADER.pack(1, len(body)) + body
 
@@ -59,7 +63,7 @@ def item(kind, value):
     return bytes((kind, 0)) + len(value).to_bytes(2, "big") + value
 
 
-def proposed(context_id=1, abstract=CT.encode(), syntaxes=(IMPLICIT.encode(),)):
+def proposed(context_id=1, abstract=RAW_CT, syntaxes=(RAW_IMPLICIT,)):
     names = item(0x30, abstract) + b"".join(item(0x40, syntax) for syntax in syntaxes)
     return item(0x20, bytes((context_id, 0, 0, 0)) + names)
 
@@ -164,7 +168,7 @@ def test_ae_title_is_stripped_and_a_bad_one_is_empty(raw, title):
     ],
 )  # fmt: skip
 def test_malformed_request_is_refused(encoded):
-    with pytest.raises(pdu.MalformedPDUError):
+    with pytest.raises(MalformedPDUError):
         pdu.decode_associate_rq(encoded)
 
 
@@ -192,7 +196,7 @@ def test_damaged_request_is_answered_or_malformed(changes):
     encoded = mutated(peer_request((CT, [JPEG]), ("1.2.3.4", [IMPLICIT])), changes)
     try:
         request, accept = checked(encoded)
-    except pdu.MalformedPDUError:
+    except MalformedPDUError:
         return
     assert set(accept.contexts) == {context.id for context in request.contexts}
 
@@ -201,9 +205,10 @@ def test_damaged_request_is_answered_or_malformed(changes):
 @given(st.binary(max_size=200))
 def test_noise_is_malformed_or_a_request(noise):
     try:
-        pdu.decode_associate_rq(raw_request(noise))
-    except pdu.MalformedPDUError as error:
-        assert "\n" not in str(error)
+        request = pdu.decode_associate_rq(raw_request(noise))
+    except MalformedPDUError:
+        return
+    assert request.contexts
 
 
 @pytest.mark.parametrize("syntax", [b"", b"x", b"1.2.", b"\xff", b"9" * 65, b"1" * 300])
@@ -212,7 +217,7 @@ def test_transfer_syntax_that_is_no_uid_is_malformed_or_refused(syntax):
     encoded = raw_request(APPLICATION, proposed(syntaxes=[syntax]), USER)
     try:
         _, accept = checked(encoded)
-    except pdu.MalformedPDUError:
+    except MalformedPDUError:
         return
     assert accept.contexts[1][0] != 0
 
@@ -266,7 +271,10 @@ def test_pynetdicom_understands_our_request():
     )
     decoded = A_ASSOCIATE_RQ()
     decoded.decode(encoded)
-    assert (decoded.called_ae_title.strip(), decoded.calling_ae_title.strip()) == ("PACS", "ADAPTER")
+    assert (decoded.called_ae_title.strip(), decoded.calling_ae_title.strip()) == (
+        "PACS",
+        "ADAPTER",
+    )
     assert [
         (c.presentation_context_id, c.abstract_syntax, c.transfer_syntax)
         for c in decoded.presentation_context
@@ -277,7 +285,9 @@ def test_pynetdicom_understands_our_request():
 def test_our_request_is_read_back_with_all_contexts():
     contexts = [(2 * i + 1, f"1.2.3.{i}", [JPEG, IMPLICIT]) for i in range(pdu.CONTEXTS_MAX)]
     request = pdu.decode_associate_rq(pdu.encode_associate_rq("PACS", "ADAPTER", contexts, 0))
-    assert [(c.id, c.abstract_syntax, list(c.transfer_syntaxes)) for c in request.contexts] == contexts
+    assert [
+        (c.id, c.abstract_syntax, list(c.transfer_syntaxes)) for c in request.contexts
+    ] == contexts
 
 
 def test_accept_of_pynetdicom_is_understood():
@@ -306,14 +316,14 @@ def test_damaged_accept_is_read_or_malformed(changes):
     encoded = pdu.encode_associate_ac(peer_request((CT, [JPEG])), results, 4096)
     try:
         accept = pdu.decode_associate_ac(mutated(encoded, changes))
-    except pdu.MalformedPDUError:
+    except MalformedPDUError:
         return
     assert accept.contexts
 
 
 @pytest.mark.parametrize("raw", [b"", pdu.HEADER.pack(2, 68) + bytes(68)])
 def test_accept_without_contexts_is_malformed(raw):
-    with pytest.raises(pdu.MalformedPDUError):
+    with pytest.raises(MalformedPDUError):
         pdu.decode_associate_ac(raw)
 
 

@@ -9,7 +9,9 @@ from adapter.domain.records import GroupRecord, StoredGroup
 
 
 def entity(**changes):
-    return ApplicationEntity(**{"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | changes)
+    return ApplicationEntity(
+        **{"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | changes
+    )
 
 
 def instance(**attributes):
@@ -31,7 +33,9 @@ def specs(processor):
 
 def test_fields_of_the_entity_are_the_defaults():
     processor = AETitleProcessor(
-        entity(grouping="0020,000e", timeout_s=2.5, priority="higher", pipelines={"a": "1", "b": "2"})
+        entity(
+            grouping="0020,000e", timeout_s=2.5, priority="higher", pipelines={"a": "1", "b": "2"}
+        )
     )
     assert processor.attributes == {"0020,000E"}
     assert processor.timeout_s == 2.5
@@ -100,6 +104,8 @@ def test_processor_of_an_installed_package_is_found(tmp_path, monkeypatch):
     (package / "entry_points.txt").write_text(
         "[dicom_adapter.processors]\ncustom = third_party_processor:make\n"
     )
-    (tmp_path / "third_party_processor.py").write_text("def make(entity):\n    return entity.name\n")
+    (tmp_path / "third_party_processor.py").write_text(
+        "def make(entity):\n    return entity.name\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert load_processor(entity(processor="custom")) == "brain"

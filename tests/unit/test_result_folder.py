@@ -49,7 +49,12 @@ async def test_instances_are_found_in_all_folders_in_order(tmp_path, output):
     for name in ("b.dcm", "a.dcm", "deep/er/c", "deep/d.dcm"):
         write(output / name, f"1.2.{len(name)}")
     results = await source(tmp_path).results("job-1")
-    assert [result.file for result in results.files] == ["a.dcm", "b.dcm", "deep/d.dcm", "deep/er/c"]
+    assert [result.file for result in results.files] == [
+        "a.dcm",
+        "b.dcm",
+        "deep/d.dcm",
+        "deep/er/c",
+    ]
     assert results.skipped == []
 
 
@@ -58,8 +63,8 @@ async def test_instance_is_described(tmp_path, output):
     (result,) = (await source(tmp_path).results("job-1")).files
     assert (result.sop_class_uid, result.sop_instance_uid) == (SC, "1.2.3")
     assert result.transfer_syntax_uid == EXPLICIT
-    path = source(tmp_path).path("job-1", result.file)
-    assert Path(path).read_bytes()[result.data_set_offset :][:4] == b"\x08\0\x16\0"
+    content = (output / result.file).read_bytes()
+    assert content[result.data_set_offset :][:4] == b"\x08\0\x16\0"
 
 
 async def test_anything_else_is_skipped_and_left_alone(tmp_path, output):
@@ -137,7 +142,13 @@ def test_file_without_a_data_set_is_no_result(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "JPEG2000.dcm"],
+    [
+        "CT_small.dcm",
+        "MR_small_implicit.dcm",
+        "MR_small_bigendian.dcm",
+        "image_dfl.dcm",
+        "JPEG2000.dcm",
+    ],
 )
 def test_files_of_pydicom_are_described_as_pydicom_reads_them(name):
     dataset = pydicom.dcmread(TEST_FILES / name, stop_before_pixels=True)

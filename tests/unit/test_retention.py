@@ -63,9 +63,7 @@ def test_faulted_job_is_held_for_its_retention_even_in_a_hurry():
     assert goes(job(JobState.FAULTED), now=1000.0)
 
 
-@given(
-    st.sampled_from(JobState), st.lists(st.sampled_from(ExportState), max_size=3), st.booleans()
-)
+@given(st.sampled_from(JobState), st.lists(st.sampled_from(ExportState), max_size=3), st.booleans())
 def test_nothing_goes_before_everything_has_ended(state, states, collected):
     held = state is not JobState.FAULTED and (
         state is not JobState.COMPLETED

@@ -6,10 +6,14 @@ from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.snapshot import ENDED_MAX, Snapshot
 
 
+def at(second):
+    return f"2026-01-31T09:30:{second:02}.000Z"
+
+
 def folded(*events):
     snapshot = Snapshot()
     for number, event in enumerate(events):
-        snapshot.apply(event, f"t{number}")
+        snapshot.apply(event, at(number))
     return snapshot.as_dict()
 
 
@@ -22,7 +26,7 @@ def instance(verb, **data):
 
 
 def group(verb):
-    data = {"instances": 0, "bytes": 0}
+    data = {"instances": 0, "bytes": 0, "timeoutS": 5.0, "leftS": 3.0}
     return Event(type=f"group.{verb}", ae_title="BRAIN", group="group-1", data=data)
 
 
@@ -44,15 +48,22 @@ def test_association_counts_its_instances():
         association("released", bytes=99, why="released"),
     )["associations"]
     assert row == {
-        "id": "a-1", "aeTitle": "BRAIN", "openedAt": "t0", "changedAt": "t6", "state": "released",
+        "id": "a-1", "aeTitle": "BRAIN", "openedAt": at(0), "changedAt": at(6), "state": "released",
         "stored": 2, "bytes": 15, "refused": 1, "peer": "10.0.0.7", "why": "released",
     }  # fmt: skip
 
 
 def test_group_lives_from_opened_to_closed():
     (row,) = folded(group("opened"), instance("stored", bytes=10))["groups"]
-    assert (row["instances"], row["bytes"], row["lastArrivalAt"]) == (1, 10, "t1")
+    assert (row["instances"], row["bytes"], row["dueAt"]) == (1, 10, at(6))
     assert folded(group("opened"), group("closed"))["groups"] == []
+
+
+def test_group_is_due_when_its_time_is_over():
+    (row,) = folded(group("opened"))["groups"]
+    assert row["dueAt"] == at(3)
+    (row,) = folded(group("opened"), instance("stored", bytes=10))["groups"]
+    assert row["dueAt"] == at(6)
 
 
 def test_instance_of_an_unknown_group_or_association_does_no_harm():
@@ -66,13 +77,15 @@ def test_job_keeps_what_it_was_told():
                  data={"state": "Completed"})  # fmt: skip
     (row,) = folded(opened, done)["jobs"]
     assert row == {
-        "id": "job-1", "openedAt": "t0", "changedAt": "t1", "state": "Completed",
+        "id": "job-1", "openedAt": at(0), "changedAt": at(1), "state": "Completed",
         "pipeline": "seg", "aeTitle": "BRAIN", "group": "group-1",
     }  # fmt: skip
 
 
 def export(verb, **data):
-    return Event(type=f"export.{verb}", job="job-1", export="export-1", destination="pacs", data=data)
+    return Event(
+        type=f"export.{verb}", job="job-1", export="export-1", destination="pacs", data=data
+    )
 
 
 def test_export_adds_up_what_was_delivered():
@@ -108,7 +121,7 @@ def test_destination_has_its_last_state():
         Event(type="destination.down", destination="pacs", data={"why": "no connection"}),
         Event(type="destination.up", destination="pacs"),
     ]
-    assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": "t1"}]
+    assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": at(1)}]
 
 
 def test_actor_keeps_its_number_of_crashes():
@@ -124,7 +137,10 @@ def test_actor_keeps_its_number_of_crashes():
     [
         ("associations", lambda n: Event(type="association.released", association=f"a-{n}")),
         ("jobs", lambda n: Event(type="job.faulted", job=f"j-{n}", data={"state": "Faulted"})),
-        ("exports", lambda n: Event(type="export.failed", export=f"e-{n}", data={"state": "Failed"})),
+        (
+            "exports",
+            lambda n: Event(type="export.failed", export=f"e-{n}", data={"state": "Failed"}),
+        ),
     ],
 )
 def test_only_so_much_that_ended_is_kept(section, ended):
@@ -135,7 +151,8 @@ def test_only_so_much_that_ended_is_kept(section, ended):
 
 def test_what_goes_on_is_never_forgotten():
     open_jobs = [
-        Event(type="job.opened", job=f"open-{n}", data={"state": "Queued"}) for n in range(ENDED_MAX + 5)
+        Event(type="job.opened", job=f"open-{n}", data={"state": "Queued"})
+        for n in range(ENDED_MAX + 5)
     ]
     ended = [
         Event(type="job.completed", job=f"done-{n}", data={"state": "Completed"})
@@ -147,5 +164,9 @@ def test_what_goes_on_is_never_forgotten():
 
 
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
-def test_every_event_type_can_be_folded(kind):
-    assert folded(Event(type=kind, data={"actor": "x"}))["storage"]["reclaimedBytes"] == 0
+def test_every_event_type_is_folded_into_its_section(kind):
+    topic = kind.partition(".")[0]
+    nowhere = topic in ("instance", "storage", "config") or kind == "group.closed"
+    state = folded(Event(type=kind, data={"actor": "x", "leftS": 1.0}))
+    del state["storage"]
+    assert [name for name, rows in state.items() if rows] == ([] if nowhere else [f"{topic}s"])

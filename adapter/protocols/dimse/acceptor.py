@@ -17,6 +17,7 @@ from adapter.domain.messages import InstanceSettled, ReceivedInstance, StoreAnsw
 from adapter.errors import PortUnavailableError, UnavailableError
 from adapter.protocols.dimse import negotiation, pdu
 from adapter.protocols.dimse.connection import LINGER_S, Connection
+from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError, Signal
 from adapter.protocols.dimse.reception import AcceptedContext
 from adapter.protocols.dimse.scp import ScpLimits, StorageScp
@@ -110,7 +111,7 @@ class TcpPendingAssociation:
         except ProtocolViolationError as violation:
             await self._farewell(violation.reply)
             return None
-        except pdu.MalformedPDUError:
+        except MalformedPDUError:
             await self._farewell(self._layer.abort(pdu.BY_PROVIDER, pdu.INVALID_PARAMETER))
             return None
         except OSError:

@@ -39,7 +39,11 @@ class MalformedDataSetError(Exception):
 
 
 class _NeedMore(Exception):  # noqa: N818 - a signal inside this module
-    """The scan ran off the end of what has arrived."""
+    """The scan ran off the end of what has arrived, inside an element."""
+
+
+class _NoMore(_NeedMore):
+    """The scan came to the end of what has arrived, between two elements."""
 
 
 @dataclass(slots=True)
@@ -66,10 +70,11 @@ class Head:
         # The first fragment nearly always has all: no copy then.
         data = fragment if not self._bytes else memoryview(self._bytes + fragment)
         try:
-            self.values = scan(data, self.wanted, self.transfer_syntax_uid)
+            self.values = _scan(data, self.wanted, self.transfer_syntax_uid)
             self.complete = True
         except _NeedMore as found:
-            if len(data) >= HEAD_BYTES_MAX:
+            whole = last and isinstance(found, _NoMore)
+            if whole or len(data) >= HEAD_BYTES_MAX:
                 self.values = found.args[0]
                 self.complete = True
             elif last:
@@ -90,8 +95,8 @@ class Head:
             raise MalformedDataSetError("not a deflated data set") from broken
 
 
-def scan(data: memoryview, wanted: Collection[int], transfer_syntax_uid: str) -> dict[int, str]:
-    """Return the wanted attributes of the main data set that are there, as text.
+def _scan(data: memoryview, wanted: Collection[int], transfer_syntax_uid: str) -> dict[int, str]:
+    """Return the wanted attributes of the main data set, as text, once the last one is passed.
 
     Args:
         data: The first bytes of the data set, inflated if need be.
@@ -100,11 +105,14 @@ def scan(data: memoryview, wanted: Collection[int], transfer_syntax_uid: str) ->
             every encapsulated and every future one is (PS3.5 A.4).
 
     Raises:
+        _NeedMore: It is not passed yet; carries what was found so far.
         MalformedDataSetError: This is not a data set.
     """
+    if len(data) < 8:
+        raise (_NeedMore if data else _NoMore)({})
     # Some writers leave Implicit VR in files that announce an encapsulated syntax; the first
     # element tells, and such a data set is stored as it came like any other.
-    explicit = len(data) < 6 or _is_vr(bytes(data[4:6]))
+    explicit = _is_vr(bytes(data[4:6]))
     if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN or not explicit:
         return _scan_implicit(data, wanted)
     return _scan_explicit(data, wanted, transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN)
@@ -123,7 +131,7 @@ def _scan_explicit(data: memoryview, wanted: Collection[int], big: bool) -> dict
         tag = group << 16 | element
         _check(tag, vr)
         if tag > last_wanted:
-            break
+            return found
         position += 8
         if vr in _LONG:
             if position + 4 > end:
@@ -138,7 +146,7 @@ def _scan_explicit(data: memoryview, wanted: Collection[int], big: bool) -> dict
         if tag in wanted:
             found[tag] = _text(data[position : position + length])
         position += length
-    return found
+    raise _NoMore(found)
 
 
 def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
@@ -153,7 +161,7 @@ def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
         tag = group << 16 | element
         _check(tag, None)
         if tag > last_wanted:
-            break
+            return found
         position += 8
         if length == _UNDEFINED:
             position = _skip_undefined(data, position, True, False, found)
@@ -163,7 +171,7 @@ def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
         if tag in wanted:
             found[tag] = _text(data[position : position + length])
         position += length
-    return found
+    raise _NoMore(found)
 
 
 def _check(tag: int, vr: bytes | None) -> None:

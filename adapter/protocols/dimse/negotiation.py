@@ -8,15 +8,9 @@ be another service is refused, so that no sender takes us for a worklist or an a
 from collections.abc import Collection, Sequence
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
-from pynetdicom.service_class import (
-    NonPatientObjectStorageServiceClass,
-    ServiceClass,
-    StorageServiceClass,
-)
-from pynetdicom.sop_class import uid_to_service_class
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.identifiers import is_uid
 from adapter.protocols.dimse.pdu import ContextResult, ProposedContext
 
 # PS3.8 9.3.3.2: results of a presentation context
@@ -28,21 +22,22 @@ EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
 
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR: for media, not for networks
 _DICOM_ROOT = "1.2.840.10008."
+_STORAGE_ARC = _DICOM_ROOT + "5.1.4.1.1."
 
 
 def is_storage_class(uid: str) -> bool:
     """Return whether uid is, or can be, a SOP class of the Storage Service Class (PS3.4 B)."""
-    service = uid_to_service_class(uid)
-    if service in (StorageServiceClass, NonPatientObjectStorageServiceClass):
-        return True
-    if service is not ServiceClass:
-        return False  # another service, by pynetdicom's registry
     if not uid.startswith(_DICOM_ROOT):
         return True  # private: only a sender that wants to store proposes it to us
     if uid not in UID_dictionary:
-        return uid.startswith(_DICOM_ROOT + "5.1.4.1.1.")  # the arc of storage classes
-    name = UID(uid).name
+        return uid.startswith(_STORAGE_ARC)
+    name, kind = UID_dictionary[uid][:2]
+    if kind != "SOP Class" or uid == MEDIA_STORAGE_DIRECTORY:
+        return False
+    if not name:  # retired so long ago that the Standard keeps the number only
+        return uid.startswith(_STORAGE_ARC)
     return "Storage" in name and not name.startswith("Storage Commitment")
 
 
@@ -66,7 +61,7 @@ def _judge(context: ProposedContext, verification_syntaxes: Collection[str]) -> 
     if context.abstract_syntax == VERIFICATION and verification_syntaxes:
         syntax = next((uid for uid in proposed if uid in verification_syntaxes), None)
     elif context.abstract_syntax != VERIFICATION and is_storage_class(context.abstract_syntax):
-        syntax = proposed[0] if proposed else None
+        syntax = next(filter(is_uid, proposed), None)
     else:
         return _refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED)
     if not syntax:
@@ -76,5 +71,5 @@ def _judge(context: ProposedContext, verification_syntaxes: Collection[str]) -> 
 
 def _refused(context: ProposedContext, result: int) -> ContextResult:
     # The transfer syntax of a refused context means nothing, but must be there (PS3.8 9.3.3.2).
-    syntax = (*context.transfer_syntaxes, IMPLICIT_VR_LITTLE_ENDIAN)[0]
+    syntax = next(filter(is_uid, context.transfer_syntaxes), IMPLICIT_VR_LITTLE_ENDIAN)
     return ContextResult(context.id, context.abstract_syntax, syntax, result)

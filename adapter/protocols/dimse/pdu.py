@@ -1,7 +1,6 @@
 """Protocol Data Units (PS3.8 9.3): the headers by hand, association items by pynetdicom's codecs.
 
-Everything that happens once per association goes through pynetdicom; P-DATA-TF, which happens
-thousands of times, is read and written in `upper_layer` and `fragments`.
+What happens once per association goes through pynetdicom; P-DATA-TF is read in `upper_layer`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,16 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext
 
 from adapter.domain.identifiers import is_ae_title, is_uid
+from adapter.protocols.dimse.items import (
+    MAXIMUM_LENGTH,
+    PRESENTATION_CONTEXT_AC,
+    TRANSFER_SYNTAX,
+    USER_INFORMATION,
+    MalformedPDUError,
+    items,
+    uid_text,
+    understood,
+)
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 
@@ -40,19 +49,6 @@ UNRECOGNIZED_PARAMETER, UNEXPECTED_PARAMETER, INVALID_PARAMETER = 4, 5, 6
 
 RELEASE_RQ_PDU = HEADER.pack(RELEASE_RQ, 4) + bytes(4)
 RELEASE_RP_PDU = HEADER.pack(RELEASE_RP, 4) + bytes(4)
-
-_KNOWN_USER_ITEMS = frozenset(range(0x51, 0x5A)) - {0x57}  # PS3.7 D.3.3; 0x57 needs no answer
-
-
-_UserItem = (
-    MaximumLengthNotification
-    | ImplementationClassUIDNotification
-    | ImplementationVersionNameNotification
-)
-
-
-class MalformedPDUError(Exception):
-    """The peer sent an association PDU that cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ def decode_associate_rq(pdu: bytes) -> AssociateRequest:
     if len(pdu) < 74:
         raise MalformedPDUError("A-ASSOCIATE-RQ is shorter than its fixed fields")
     titles = [_ae_title(pdu[10:26]), _ae_title(pdu[26:42])]
-    neutral = pdu[:10] + b"NEUTRAL".ljust(16) * 2 + _without_unknown_items(pdu[42:])
+    neutral = pdu[:10] + b"NEUTRAL".ljust(16) * 2 + understood(pdu[42:])
     try:
         decoded = A_ASSOCIATE_RQ()
         decoded.decode(HEADER.pack(ASSOCIATE_RQ, len(neutral) - 6) + neutral[6:])
@@ -166,37 +162,22 @@ def _ae_title(raw: bytes) -> str:
     return text if is_ae_title(text) else ""
 
 
-def _items(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield (type, value, whole item) of items with a two-byte length (PS3.8 9.3.2.1)."""
-    position = 0
-    while position < len(data):
-        end = position + 4 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if position + 4 > len(data) or end > len(data):
-            raise MalformedPDUError("an item is longer than the PDU")
-        yield data[position], data[position + 4 : end], data[position:end]
-        position = end
-
-
-def _without_unknown_items(tail: bytes) -> bytes:
-    """Return the reserved bytes and variable items of a request without what we do not know."""
-    kept = [tail[:32]]
-    for kind, value, whole in _items(tail[32:]):
-        if kind == 0x50:
-            known = b"".join(sub for k, _, sub in _items(value) if k in _KNOWN_USER_ITEMS)
-            kept.append(bytes((0x50, 0)) + len(known).to_bytes(2, "big") + known)
-        elif kind in (0x10, 0x20):
-            kept.append(whole)
-    return b"".join(kept)
-
-
-def _user_information(max_pdu: int) -> list[_UserItem]:
+def _user_information(
+    max_pdu: int,
+) -> Iterator[
+    MaximumLengthNotification
+    | ImplementationClassUIDNotification
+    | ImplementationVersionNameNotification
+]:
     length = MaximumLengthNotification()
     length.maximum_length_received = max_pdu
+    yield length
     uid = ImplementationClassUIDNotification()
     uid.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    yield uid
     version = ImplementationVersionNameNotification()
     version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    return [length, uid, version]
+    yield version
 
 
 def encode_associate_ac(
@@ -265,13 +246,13 @@ def decode_associate_ac(pdu: bytes) -> AssociateAccept:
     """
     contexts: dict[int, tuple[int, str]] = {}
     max_length = 0
-    for kind, value, _ in _items(pdu[74:]):
-        if kind == 0x21 and len(value) >= 4:
-            syntax = next((v for k, v, _ in _items(value[4:]) if k == 0x40), b"")
-            contexts[value[0]] = (value[2], syntax.rstrip(b"\0 ").decode("ascii", "replace"))
-        elif kind == 0x50:
-            for sub, data, _ in _items(value):
-                if sub == 0x51 and len(data) == 4:
+    for kind, value, _ in items(pdu[74:]):
+        if kind == PRESENTATION_CONTEXT_AC and len(value) >= 4:
+            syntax = next((v for k, v, _ in items(value[4:]) if k == TRANSFER_SYNTAX), b"")
+            contexts[value[0]] = (value[2], uid_text(syntax))
+        elif kind == USER_INFORMATION:
+            for sub, data, _ in items(value):
+                if sub == MAXIMUM_LENGTH and len(data) == 4:
                     max_length = int.from_bytes(data, "big")
     if not contexts:
         raise MalformedPDUError("A-ASSOCIATE-AC without a presentation context")

@@ -19,6 +19,7 @@ from adapter.protocols.dimse import command_set, negotiation, pdu
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     AssociatePDU,
@@ -91,7 +92,7 @@ class ScuAssociation:
             connection.send(request, options.acse_s)
             event = connection.next_event(options.acse_s, options.acse_s)
             self._associated(event, contexts)
-        except (ProtocolViolationError, PeerTimeoutError, pdu.MalformedPDUError, OSError) as error:
+        except (ProtocolViolationError, PeerTimeoutError, MalformedPDUError, OSError) as error:
             self.abort()
             raise UnavailableError(f"no association: {_reason(error)}") from error
         except UnavailableError:
@@ -125,8 +126,9 @@ class ScuAssociation:
             return
         try:
             connection.send(connection.layer.release(), options.acse_s)
-            while connection.next_event(options.acse_s, options.acse_s) is Signal.IGNORED:
-                pass
+            over = (Signal.RELEASED, Signal.CLOSED, Signal.RELEASE_REQUESTED)
+            while connection.next_event(options.acse_s, options.acse_s) not in over:
+                pass  # a late response
         except (ProtocolViolationError, PeerTimeoutError, OSError):
             pass  # nothing is pending: the peer's manners at the end change nothing
         self._close()

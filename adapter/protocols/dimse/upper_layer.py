@@ -36,6 +36,9 @@ _RECEIVED = {
 }
 
 
+_TAKES_DATA = (State.STA6, State.STA7)  # DT-2, AR-6
+
+
 class UpperLayer:
     """One association's protocol state and receive buffer."""
 
@@ -118,9 +121,11 @@ class UpperLayer:
         while True:
             if self._fragment_left or self._pdu_left:
                 event = self._next_in_pdata()
+            elif self.state is State.STA1:
+                return Signal.CLOSED  # it is over: whatever still arrives means nothing
             elif self._end - self._start < 6:
                 return Signal.NEED_DATA
-            elif self._view[self._start] == pdu.P_DATA_TF and self.state is State.STA6:
+            elif self._view[self._start] == pdu.P_DATA_TF and self.state in _TAKES_DATA:
                 event = self._begin_pdata()
             else:
                 return self._control_pdu()

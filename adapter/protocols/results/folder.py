@@ -45,7 +45,7 @@ class FolderResults:
         results = Results()
         output = self._output(job_id)
         try:
-            for folder, folders, names in os.walk(output):
+            for folder, folders, names in os.walk(output, onerror=_raise):
                 folders.sort()
                 for name in sorted(names):
                     path = Path(folder, name)
@@ -73,3 +73,8 @@ class FolderResults:
                 data_set_offset=instance.data_set_offset,
             )
         )
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one."""
+    raise error

@@ -58,8 +58,7 @@ async def groups(web: State) -> list[dict[str, Any]]:
     now = web.now()
     rows = []
     for row in web.snapshot.sections["groups"].values():
-        quiet_for = now - datetime.fromisoformat(row["lastArrivalAt"]).timestamp()
-        left = max(float(row.get("timeoutS", 0.0)) - quiet_for, 0.0)
+        left = max(datetime.fromisoformat(row["dueAt"]).timestamp() - now, 0.0)
         rows.append({**row, "leftS": round(left, 3)})
     return rows
 

@@ -1,0 +1,325 @@
+"""Exporter: what is sent, what is sent again, and what never is."""
+
+import itertools
+
+import pytest
+import trio
+import trio.testing
+from actor_ports import (
+    CT,
+    EXPLICIT,
+    LATER,
+    LOST,
+    NEVER,
+    Outputs,
+    Peer,
+    a_job,
+    an_export,
+    new_ledger,
+    running,
+    wall,
+)
+
+from adapter.actors.exporter import BATCH, CONTEXTS_MAX, POLL_S, Exporter
+from adapter.channels import notify
+from adapter.domain.entities import Destination
+from adapter.domain.exporting import RetryRules
+from adapter.domain.records import ResultFile
+from adapter.domain.tables import ExportState, StepEvent
+
+
+class Stage:
+    """An exporter, its ledger, and its destination."""
+
+    def __init__(self, files=3, max_retries=2, sop_classes=None):
+        self.ledger, self.peer, self.events = new_ledger(), Peer(), []
+        self.outputs = Outputs(files, sop_classes)
+        self.wake, woken = trio.open_memory_channel(1)
+        reclaimer_wake, self.reclaimer = trio.open_memory_channel(1)
+        self.actor = Exporter(
+            destination=Destination(name="pacs", ae_title="PACS", host="10.0.0.9", port=104),
+            ledger=self.ledger, source=self.outputs, requestor=self.peer, wake=woken,
+            reclaimer_wake=reclaimer_wake, publish=self.events.append, now=wall,
+            rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
+        )  # fmt: skip
+
+    async def open(self, *exports):
+        for export in exports or (an_export(),):
+            await self.ledger.open_jobs([a_job(export.job_id)])
+            files = [
+                ResultFile(file=f"{n}.dcm", sop_class_uid=sop, sop_instance_uid=f"1.2.{n}",
+                           transfer_syntax_uid=EXPLICIT, data_set_offset=300)
+                for n, sop in enumerate(self.outputs.sop_classes)
+            ]  # fmt: skip
+            await self.ledger.open_exports(export.job_id, [(export, files)])
+        notify(self.wake)
+
+    async def row(self, identifier="export-1"):
+        return next(row for row in await self.ledger.exports() if row.id == identifier)
+
+    def told(self, topic):
+        return [event.type for event in self.events if event.topic == topic]
+
+
+async def test_everything_is_sent_and_the_export_completed(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed, row.error) == (ExportState.COMPLETED, 3, 0, "")
+        assert stage.peer.received == [f"/job-1/{n}.dcm" for n in range(3)]
+        assert stage.peer.proposals == [[(CT, EXPLICIT)]]
+        outcomes = await stage.ledger.outcomes("export-1")
+        assert all(outcome.delivered and outcome.attempts == 1 for outcome in outcomes)
+        assert stage.told("destination") == ["destination.up"]
+        assert stage.told("export")[-1] == "export.completed"
+        stage.reclaimer.receive_nowait()
+
+
+async def test_only_what_was_not_delivered_is_sent_again(autojump_clock):
+    stage = Stage()
+    stage.peer.answers["/job-1/1.dcm"] = [LATER]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        row = await stage.row()
+        assert (row.state, row.try_count, row.sent) == (ExportState.QUEUED, 1, 2)
+        assert row.error == "status 0xA700"
+        await trio.sleep(60 + POLL_S)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert stage.peer.received[3:] == ["/job-1/1.dcm"]
+        assert 60 <= stage.peer.tries[1] <= 60 + POLL_S
+
+
+async def test_export_is_held_when_retries_are_used_up(autojump_clock):
+    stage = Stage(max_retries=2)
+    stage.peer.answers["/job-1/1.dcm"] = [LATER] * 9
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(10_000)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert stage.peer.received.count("/job-1/1.dcm") == 3
+        assert stage.told("export")[-1] == "export.failed"
+
+
+async def test_permanent_refusal_is_held_and_never_sent_again(autojump_clock):
+    stage = Stage()
+    stage.peer.answers["/job-1/1.dcm"] = [NEVER]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(10_000)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert stage.peer.received.count("/job-1/1.dcm") == 1
+
+
+async def test_refused_instance_does_not_stop_the_retry_of_others(autojump_clock):
+    stage = Stage()
+    stage.peer.answers = {"/job-1/0.dcm": [NEVER], "/job-1/1.dcm": [LATER]}
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1000)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert stage.peer.received[3:] == ["/job-1/1.dcm"]
+
+
+async def test_missing_file_is_held_and_the_rest_sent(autojump_clock):
+    stage = Stage()
+    stage.outputs.missing.add("1.dcm")
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1000)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert row.error == "the result file is missing"
+
+
+async def test_association_that_breaks_is_a_retry_of_the_rest(autojump_clock):
+    stage = Stage()
+    stage.peer.answers = {"/job-1/1.dcm": [LOST], "/job-1/2.dcm": [LOST]}
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        assert (await stage.row()).try_count == 1
+        await trio.sleep(60 + POLL_S)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert stage.peer.received[3:] == ["/job-1/1.dcm", "/job-1/2.dcm"]
+
+
+# --- a destination that is down
+
+
+async def test_unreachable_destination_costs_no_retry(autojump_clock):
+    stage = Stage(max_retries=0)
+    stage.peer.up = False
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5000)
+        row = await stage.row()
+        assert (row.state, row.try_count, row.sent) == (ExportState.QUEUED, 0, 0)
+        assert row.error == "no connection: refused"
+        stage.peer.up = True
+        await trio.sleep(1000)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert stage.told("destination") == ["destination.down", "destination.up"]
+
+
+async def test_unreachable_destination_is_tried_once_for_the_whole_queue(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with running(stage.actor):
+        await stage.open(*[an_export(n) for n in range(1, 6)])
+        await trio.sleep(50)
+        notify(stage.wake)
+        await trio.sleep(5)
+        assert len(stage.peer.tries) == 1
+        states = {row.state for row in await stage.ledger.exports()}
+        assert states == {ExportState.QUEUED}
+
+
+async def test_pauses_of_an_outage_grow(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5000)
+        tries = stage.peer.tries
+        pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+        for pause, expected in zip(pauses, [60, 120, 240, 480, 900, 900], strict=False):
+            assert expected <= pause <= expected + POLL_S
+        assert len(pauses) >= 6
+
+
+async def test_outage_is_over_when_the_destination_was_reached(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1000)
+        stage.peer.up = True
+        await trio.sleep(1000)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        stage.peer.up = False
+        await stage.open(an_export(2))
+        await trio.sleep(POLL_S)
+        down = len(stage.peer.tries)
+        await trio.sleep(60 + POLL_S)
+        assert len(stage.peer.tries) == down + 1
+
+
+async def test_export_that_waits_for_its_retry_holds_up_no_other(autojump_clock):
+    stage = Stage(files=1)
+    stage.peer.answers["/job-1/0.dcm"] = [LATER]
+    async with running(stage.actor):
+        await stage.open(an_export(1, priority="immediate"), an_export(2))
+        await trio.sleep(1)
+        assert (await stage.row("export-1")).state is ExportState.QUEUED
+        assert (await stage.row("export-2")).state is ExportState.COMPLETED
+
+
+# --- order and shape
+
+
+async def test_urgent_exports_come_first_and_older_ones_before_younger(autojump_clock):
+    stage = Stage(files=1)
+    async with running(stage.actor):
+        await stage.open(
+            an_export(1, priority="lower", opened_at=1.0),
+            an_export(2, opened_at=3.0),
+            an_export(3, opened_at=2.0),
+            an_export(4, priority="immediate", opened_at=4.0),
+        )
+        await trio.sleep(1)
+        assert stage.peer.received == [f"/job-{n}/0.dcm" for n in (4, 3, 2, 1)]
+
+
+async def test_exports_of_other_destinations_are_left_alone(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(an_export(destination="archive"))
+        await trio.sleep(100)
+        assert stage.peer.tries == []
+
+
+async def test_more_contexts_than_an_association_has_take_several(autojump_clock):
+    classes = [f"1.2.3.{n}" for n in range(CONTEXTS_MAX + 10)]
+    stage = Stage(sop_classes=classes)
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        assert [len(proposal) for proposal in stage.peer.proposals] == [CONTEXTS_MAX, 10]
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert len(stage.peer.received) == CONTEXTS_MAX + 10
+
+
+async def test_outcomes_are_recorded_while_the_export_is_being_sent(autojump_clock):
+    stage = Stage(files=3 * BATCH)
+    stage.peer.store_s = 1.0
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1.5 * BATCH)
+        outcomes = await stage.ledger.outcomes("export-1")
+        assert sum(outcome.delivered for outcome in outcomes) == BATCH
+
+
+# --- starts and stops
+
+
+async def test_export_that_a_crash_left_half_sent_goes_on(autojump_clock):
+    stage = Stage()
+    await stage.open()
+    await stage.ledger.change_export("export-1", StepEvent.BEGIN)
+    async with running(stage.actor):
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED
+
+
+async def test_stop_ends_soon_and_costs_no_retry(autojump_clock):
+    stage = Stage(files=10 * BATCH)
+    stage.peer.store_s = 1.0
+    async with running(stage.actor) as nursery:
+        await stage.open()
+        await trio.sleep(1.5 * BATCH)
+        stage.wake.close()
+        await trio.sleep(BATCH)
+        assert not nursery.child_tasks
+    row = await stage.row()
+    assert (row.state, row.try_count, row.sent) == (ExportState.QUEUED, 0, 2 * BATCH)
+
+
+async def test_stop_does_not_wait_for_a_pause_to_end(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with running(stage.actor) as nursery:
+        await stage.open()
+        await trio.sleep(1)
+        stage.wake.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert trio.current_time() == 1
+
+
+@pytest.mark.parametrize("state", [ExportState.COMPLETED, ExportState.FAILED])
+async def test_export_that_has_ended_is_left_alone(autojump_clock, state):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(an_export(state=state))
+        await trio.sleep(1000)
+        assert stage.peer.tries == []
+
+
+async def test_resubmitted_export_sends_what_is_left(autojump_clock):
+    stage = Stage(max_retries=0)
+    stage.peer.answers["/job-1/2.dcm"] = [LATER]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.FAILED
+        await stage.ledger.change_export("export-1", StepEvent.RESUBMIT, try_count=0)
+        notify(stage.wake)
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert stage.peer.received[3:] == ["/job-1/2.dcm"]

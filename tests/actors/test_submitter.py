@@ -1,0 +1,286 @@
+"""Submitter: steps, retries, limits, priorities, stops."""
+
+import itertools
+
+import pytest
+import trio
+import trio.testing
+from actor_ports import a_job, new_ledger, running, wall
+
+from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S, Submitter
+from adapter.channels import notify
+from adapter.domain.tables import JobState
+from adapter.errors import PipelineError, UnavailableError
+from adapter.supervision import ESSENTIAL, supervise
+
+
+class Engine:
+    """A platform (port `Platform`) that records its calls and fails where it is told to."""
+
+    def __init__(self):
+        self.calls = []
+        self.errors = {}
+        self.run_s = {}
+        self.upload_s = 0.0
+        self.limits = {}
+        self.uploading = self.uploading_most = 0
+        self.at_once = {}
+        self.most = {}
+
+    async def _call(self, step, job):
+        await trio.lowlevel.checkpoint()
+        self.calls.append((step, job.id, trio.current_time()))
+        if errors := self.errors.get((step, job.id)):
+            raise errors.pop(0)
+
+    async def create(self, job):
+        await self._call("create", job)
+        return f"platform-{job.id}"
+
+    async def upload_metadata(self, job):
+        await self._call("upload_metadata", job)
+
+    async def upload(self, job):
+        self.uploading += 1
+        self.uploading_most = max(self.uploading_most, self.uploading)
+        await trio.sleep(self.upload_s)
+        self.uploading -= 1
+        await self._call("upload", job)
+
+    async def start(self, job):
+        await self._call("start", job)
+
+    async def wait(self, job):
+        name = job.pipeline_id
+        self.at_once[name] = self.at_once.get(name, 0) + 1
+        self.most[name] = max(self.most.get(name, 0), self.at_once[name])
+        try:
+            await trio.sleep(self.run_s.get(name, 0))
+        finally:
+            self.at_once[name] -= 1
+        await self._call("wait", job)
+
+    def concurrency(self, pipeline_id):
+        return self.limits.get(pipeline_id, 100)
+
+    def times(self, step, job_id="job-1"):
+        return [at for name, identifier, at in self.calls if (name, identifier) == (step, job_id)]
+
+    def order(self, step):
+        return [identifier for name, identifier, _ in self.calls if name == step]
+
+
+class Stage:
+    """A submitter, its ledger and its platform."""
+
+    def __init__(self, max_retries=3, uploads=4):
+        self.ledger, self.engine, self.events = new_ledger(), Engine(), []
+        self.wake, woken = trio.open_memory_channel(1)
+        results_wake, self.results = trio.open_memory_channel(1)
+        self.actor = Submitter(
+            ledger=self.ledger, platform=self.engine, wake=woken, results_wake=results_wake,
+            publish=self.events.append, now=wall, max_retries=max_retries, retry_delay_s=60.0,
+            uploads=trio.CapacityLimiter(uploads),
+        )  # fmt: skip
+
+    async def open(self, *jobs):
+        await self.ledger.open_jobs(jobs)
+        notify(self.wake)
+
+    async def state(self, job_id="job-1"):
+        return (await self.ledger.job(job_id)).state
+
+
+async def test_job_walks_through_every_step(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.platform_job_id) == (JobState.COMPLETED, "platform-job-1")
+        assert [step for step, _, _ in stage.engine.calls] == [
+            "create", "upload_metadata", "upload", "start", "wait",
+        ]  # fmt: skip
+        assert [event.data["state"] for event in stage.events] == [
+            "Creating", "Created", "MetadataUploading", "MetadataUploaded", "PayloadUploading",
+            "PayloadUploaded", "Starting", "Completed",
+        ]  # fmt: skip
+        assert stage.events[-1].type == "job.completed"
+        stage.results.receive_nowait()
+
+
+async def test_job_that_was_there_before_is_taken_up(autojump_clock):
+    stage = Stage()
+    await stage.ledger.open_jobs([a_job(state=JobState.PAYLOAD_UPLOADED)])
+    async with running(stage.actor):
+        await trio.sleep(1)
+        assert await stage.state() is JobState.COMPLETED
+        assert stage.engine.order("create") == []
+        assert stage.engine.order("start") == ["job-1"]
+
+
+async def test_failing_step_is_tried_again_and_then_the_job_is_faulted(autojump_clock):
+    stage = Stage(max_retries=3)
+    stage.engine.errors["create", "job-1"] = [UnavailableError(f"try {n}") for n in range(9)]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1000)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.try_count, job.error) == (JobState.FAULTED, 4, "try 3")
+        tries = stage.engine.times("create")
+        pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+        assert len(tries) == 4
+        assert all(60 <= pause <= 60 + POLL_S for pause in pauses)
+        assert stage.events[-1].type == "job.faulted"
+
+
+async def test_no_retries_means_one_try(autojump_clock):
+    stage = Stage(max_retries=0)
+    stage.engine.errors["create", "job-1"] = [UnavailableError("no")]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1)
+        assert await stage.state() is JobState.FAULTED
+
+
+async def test_retry_begins_with_the_step_that_failed(autojump_clock):
+    stage = Stage()
+    stage.engine.errors["upload", "job-1"] = [UnavailableError("full")]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(100)
+        assert await stage.state() is JobState.COMPLETED
+        assert len(stage.engine.times("create")) == 1
+        assert len(stage.engine.times("upload")) == 2
+
+
+async def test_every_step_has_its_own_retries(autojump_clock):
+    stage = Stage(max_retries=1)
+    for step in ("create", "upload_metadata", "upload", "start"):
+        stage.engine.errors[step, "job-1"] = [UnavailableError("once")]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1000)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.try_count, job.error) == (JobState.COMPLETED, 0, "")
+
+
+async def test_pipeline_that_ends_without_a_result_is_run_again(autojump_clock):
+    stage = Stage(max_retries=1)
+    stage.engine.errors["wait", "job-1"] = [PipelineError("x" * 2000), PipelineError("y" * 2000)]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1000)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.error) == (JobState.FAULTED, "y" * ERROR_LENGTH_MAX)
+        assert len(stage.engine.times("start")) == 2
+
+
+async def test_job_is_not_taken_up_before_it_is_due(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(a_job(due_at=wall() + 42))
+        await trio.sleep(100)
+        (at,) = stage.engine.times("create")
+        assert 42 <= at <= 42 + POLL_S
+
+
+async def test_slow_pipeline_delays_no_other(autojump_clock):
+    stage = Stage()
+    stage.engine.run_s["slow"] = 10_000.0
+    stage.engine.limits["slow"] = 1
+    async with running(stage.actor):
+        slow = [a_job(f"slow-{n}", pipeline_id="slow", priority="immediate") for n in range(5)]
+        await stage.open(*slow, a_job("quick", pipeline_id="quick", priority="lower"))
+        await trio.sleep(1)
+        assert await stage.state("quick") is JobState.COMPLETED
+        assert await stage.state("slow-0") is JobState.STARTING
+        assert await stage.state("slow-1") is JobState.QUEUED
+
+
+async def test_pipeline_runs_only_so_many_jobs_at_once(autojump_clock):
+    stage = Stage()
+    stage.engine.run_s["p1"] = 10.0
+    stage.engine.limits["p1"] = 2
+    async with running(stage.actor):
+        await stage.open(*[a_job(f"job-{n}") for n in range(6)])
+        await trio.sleep(29.9)
+        assert stage.engine.most == {"p1": 2}
+        await trio.sleep(0.2)
+        assert {await stage.state(f"job-{n}") for n in range(6)} == {JobState.COMPLETED}
+
+
+async def test_urgent_jobs_come_first_and_older_ones_before_younger(autojump_clock):
+    stage = Stage()
+    stage.engine.limits["p1"] = 1
+    async with running(stage.actor):
+        await stage.open(
+            a_job("low", priority="lower", opened_at=1.0),
+            a_job("normal-2", opened_at=3.0),
+            a_job("normal-1", opened_at=2.0),
+            a_job("high", priority="higher", opened_at=4.0),
+            a_job("now", priority="immediate", opened_at=5.0),
+        )
+        await trio.sleep(1)
+        assert stage.engine.order("create") == ["now", "high", "normal-1", "normal-2", "low"]
+
+
+async def test_waiting_job_leaves_its_place_to_others(autojump_clock):
+    """A job that pauses before its retry does not count as running."""
+    stage = Stage()
+    stage.engine.limits["p1"] = 1
+    stage.engine.errors["create", "job-1"] = [UnavailableError("no")]
+    async with running(stage.actor):
+        await stage.open(a_job("job-1", priority="immediate"), a_job("job-2"))
+        await trio.sleep(1)
+        assert await stage.state("job-2") is JobState.COMPLETED
+
+
+async def test_uploads_are_limited_over_all_pipelines(autojump_clock):
+    stage = Stage(uploads=2)
+    stage.engine.upload_s = 1.0
+    async with running(stage.actor):
+        await stage.open(*[a_job(f"job-{n}", pipeline_id=f"p{n}") for n in range(6)])
+        await trio.sleep(3.5)
+        assert stage.engine.uploading_most == 2
+        assert len(stage.engine.order("upload")) == 6
+
+
+async def test_stop_interrupts_and_the_next_start_goes_on(autojump_clock):
+    stage = Stage()
+    stage.engine.run_s["p1"] = 100.0
+    async with running(stage.actor) as nursery:
+        await stage.open(a_job())
+        await trio.sleep(50)
+        stage.wake.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+    assert stage.engine.times("wait") == []
+    again = Stage()
+    again.actor.ledger, again.actor.platform = stage.ledger, stage.engine
+    async with running(again.actor):
+        await trio.sleep(101)
+        assert await stage.state() is JobState.COMPLETED
+    assert len(stage.engine.times("create")) == 1
+
+
+async def test_jobs_in_hand_survive_a_crash(autojump_clock):
+    stage = Stage()
+    stage.engine.run_s["p2"] = 10.0
+    stage.engine.errors["upload", "job-1"] = [RuntimeError("a bug")]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervise, stage.actor, ESSENTIAL, lambda event: None)
+        await stage.open(a_job("job-1"), a_job("job-2", pipeline_id="p2"))
+        await trio.sleep(60)
+        assert await stage.state("job-1") is JobState.COMPLETED
+        assert await stage.state("job-2") is JobState.COMPLETED
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAULTED])
+async def test_job_that_has_ended_is_left_alone(autojump_clock, state):
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(a_job(state=state))
+        await trio.sleep(100)
+        assert stage.engine.calls == []

@@ -1,0 +1,165 @@
+"""Peers that stall: every wait for a peer has an end, and others are served meanwhile (F01-F05,
+F25, F34-F36).
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import MakeAdapter
+from harness import Adapter, eventually
+from wire import (
+    C_ECHO,
+    C_STORE,
+    CT,
+    DATA,
+    NO_DATA,
+    VERIFICATION,
+    Wire,
+    associate_rq,
+    data_set,
+    echo_works,
+    pdu,
+    pdv,
+    request,
+)
+
+ARTIM_S, IDLE_S, DIMSE_S = 1.0, 3.0, 2.0
+SLACK_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_adapter: MakeAdapter) -> Adapter:
+    limits = {"artim_s": ARTIM_S, "idle_s": IDLE_S, "dimse_s": DIMSE_S, "answer_s": 1}
+    return make_shared_adapter({"dicom": {"scp": {**limits, "max_associations": 5}}})
+
+
+@pytest.fixture
+def adapter(shared: Adapter) -> Iterator[Adapter]:
+    """The adapter; after the case it lives, answers a C-ECHO, and has no slot in use."""
+    yield shared
+    assert shared.alive()
+    eventually(lambda: shared.get("/health/status")["activeDimseConnections"] == 0, 5)
+    assert echo_works(shared.dicom_port)
+
+
+def until_closed(wire: Wire, drip: bytes = b"") -> float:
+    """Return how long the peer keeps the connection while `drip` is sent byte by byte."""
+    begin = time.monotonic()
+    wire.sock.settimeout(0.3)
+    pending = iter(drip)
+    while time.monotonic() - begin < 15:
+        try:
+            if wire.read_pdu() is None:
+                return time.monotonic() - begin
+        except TimeoutError:
+            if (byte := next(pending, None)) is not None:
+                wire.send(bytes((byte,)))
+    raise AssertionError("the connection stays open")
+
+
+def test_silence_after_connect_is_ended_by_artim(adapter: Adapter) -> None:
+    with Wire(adapter.dicom_port) as wire:
+        assert ARTIM_S - 0.1 < until_closed(wire) < ARTIM_S + SLACK_S
+
+
+def test_request_byte_by_byte_is_ended_by_artim(adapter: Adapter) -> None:
+    """F02: the deadline is for the whole request."""
+    with Wire(adapter.dicom_port) as wire:
+        assert until_closed(wire, associate_rq()) < ARTIM_S + SLACK_S
+
+
+def test_request_that_stops_half_way_is_ended_by_artim(adapter: Adapter) -> None:
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq()[:100])
+        assert until_closed(wire) < ARTIM_S + SLACK_S
+
+
+def test_silent_connections_take_no_association_slot(adapter: Adapter) -> None:
+    """F05: 200 of them, five slots; a sender is served while they wait."""
+    silent = [Wire(adapter.dicom_port) for _ in range(200)]
+    try:
+        assert echo_works(adapter.dicom_port)
+    finally:
+        for wire in silent:
+            wire.sock.close()
+
+
+def test_association_that_falls_silent_is_aborted(adapter: Adapter) -> None:
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        begin = time.monotonic()
+        assert wire.answer()[0] == "abort"
+        assert IDLE_S - 0.2 < time.monotonic() - begin < IDLE_S + SLACK_S
+
+
+def test_pdu_that_stops_half_way_is_aborted(adapter: Adapter) -> None:
+    """F03: nothing of it stays."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
+        wire.send(pdu(DATA, pdv(3, 2, bytes(4000)))[:1000])
+        begin = time.monotonic()
+        assert wire.answer()[0] == "abort"
+        assert time.monotonic() - begin < DIMSE_S + SLACK_S
+    eventually(lambda: not list((adapter.root / "incoming" / ".part").iterdir()))
+
+
+def test_announced_data_that_never_comes_is_aborted(adapter: Adapter) -> None:
+    """F36."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
+        begin = time.monotonic()
+        assert wire.answer()[0] == "abort"
+        assert time.monotonic() - begin < DIMSE_S + SLACK_S
+
+
+def test_release_with_data_due_leaves_nothing(adapter: Adapter) -> None:
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3.5"))))
+        wire.send(pdu(DATA, pdv(3, 0, data_set("1.2.3.5"))))
+        assert wire.release()[0] in ("released", "abort")
+    assert not [p for p in adapter.instances("incoming") if p.stem == "1.2.3.5"]
+
+
+def test_data_byte_by_byte_is_aborted(adapter: Adapter) -> None:
+    """A byte now and then does not prolong a PDU's deadline."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
+        assert until_closed(wire, pdu(DATA, pdv(3, 2, bytes(4000)))) < DIMSE_S + SLACK_S
+
+
+def test_peer_that_never_reads_is_cut_off(adapter: Adapter) -> None:
+    """F34: requests without end, and no answer is taken; others are served meanwhile."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.associate()
+        echo = pdu(DATA, pdv(1, 3, request(C_ECHO, VERIFICATION, data=NO_DATA))) * 1000
+        wire.sock.settimeout(DIMSE_S + 6)
+        begin = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while True:
+                wire.sock.sendall(echo)
+                assert echo_works(adapter.dicom_port)
+        assert time.monotonic() - begin < 30
+
+
+def test_half_closed_after_the_request_is_answered(adapter: Adapter) -> None:
+    """F35."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq())
+        wire.end()
+        assert wire.answer() in (("accept",), ("closed",))
+
+
+def test_connections_that_reset_are_forgotten(adapter: Adapter) -> None:
+    for _ in range(20):
+        with Wire(adapter.dicom_port) as wire:
+            wire.associate()
+            linger = bytes((1, 0, 0, 0, 0, 0, 0, 0))  # RST instead of FIN
+            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        eventually(lambda: adapter.get("/health/status")["activeDimseConnections"] < 5)

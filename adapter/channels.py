@@ -1,11 +1,12 @@
 """The two ways of speaking between actors: ask and wait, or hint and go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
 
-from adapter.domain.messages import Wake
+from adapter.domain.messages import EntityNote, EntityRequest, Wake
 
 PAUSE_S_MIN = 0.001
 """Wall times are rounded (to 0.2 us today): whoever wakes a hair too early must let time pass."""
@@ -41,12 +42,13 @@ async def ask(
         return await replies.receive()
 
 
-def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> None:
-    """Answer a question. Never waits, never raises: the asker may have run out of time."""
+def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> bool:
+    """Answer a question; return False if the asker has run out of time. Never waits."""
     try:
         reply.send_nowait(value)
     except trio.BrokenResourceError:
-        pass  # it has told its own peer so
+        return False  # it has told its own peer so
+    return True
 
 
 async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> None:
@@ -57,3 +59,21 @@ async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> 
     """
     with trio.CancelScope(deadline=max(deadline, trio.current_time() + PAUSE_S_MIN)):
         await wake.receive()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityDoor:
+    """What the listener needs to reach one application entity."""
+
+    requests: trio.MemorySendChannel[EntityRequest]
+    """Capacity 0: whoever asks waits."""
+    notes: trio.MemorySendChannel[EntityNote]
+    """Roomy: whoever tells does not wait."""
+    attributes: frozenset[str]
+    """What to read of each instance."""
+    grouping: frozenset[str]
+    """What of it the processor reads."""
+
+
+EntityDoors = Mapping[str, EntityDoor]
+"""By called AE Title."""

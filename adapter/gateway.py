@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from adapter.actors.entity import ApplicationEntityActor, EntityDoor, attributes_of
+from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
 from adapter.actors.exporter import Exporter
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.actors.listener import Listener
@@ -21,13 +21,14 @@ from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
+from adapter.channels import EntityDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.dimse_ports import DimseListener, Requestor
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.events import Event
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import EntityMessage, Subscribe, Wake
+from adapter.domain.messages import EntityNote, EntityRequest, Subscribe, Wake
 from adapter.domain.ports import (
     InstanceStore,
     Ledger,
@@ -44,8 +45,8 @@ from adapter.domain.snapshot import Snapshot
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
-MESSAGES_PER_ASSOCIATION = 4
-"""An association has at most one question and two notes on their way to its entity."""
+NOTES_PER_ASSOCIATION = 4
+"""Notes of an association that may wait for its entity; it tells at most one every 50 ms."""
 FAREWELL_S = 5.0
 """For hub and web to end after everything else has."""
 
@@ -235,17 +236,23 @@ class _Wiring:
             ),
             REPLICA,
         )  # fmt: skip
-        capacity = MESSAGES_PER_ASSOCIATION * int(self.slots.total_tokens)
-        requests_in, requests = trio.open_memory_channel[EntityMessage](capacity)
+        requests_in, requests = trio.open_memory_channel[EntityRequest](0)
+        capacity = NOTES_PER_ASSOCIATION * int(self.slots.total_tokens)
+        notes_in, notes = trio.open_memory_channel[EntityNote](capacity)
         await self._start(
             ApplicationEntityActor(
                 entity=entity, processor=processor, store=edges.store, space=edges.space,
-                requests=requests, processor_wake=wake, publish=publish, new_id=edges.new_id,
-                now=edges.now,
+                requests=requests, notes=notes, processor_wake=wake, publish=publish,
+                new_id=edges.new_id, now=edges.now,
             ),
             REPLICA,
         )  # fmt: skip
-        return EntityDoor(requests=requests_in, attributes=attributes_of(processor))
+        return EntityDoor(
+            requests=requests_in,
+            notes=notes_in,
+            attributes=ATTRIBUTES | processor.attributes,
+            grouping=processor.attributes,
+        )
 
     async def _listener(self, doors: dict[str, EntityDoor]) -> None:
         settings, edges = self.settings, self.edges

@@ -23,7 +23,7 @@ ALLOWED = {
     "actors": {"errors", "domain", "channels", "actors"},
     "store": {"errors", "domain", "store"},
     "protocols": {"errors", "domain", "channels", "protocols", ""},
-    "gateway": {"actors", "domain", "settings", "supervision"},
+    "gateway": {"actors", "channels", "domain", "settings", "supervision"},
     "main": {"domain", "errors", "gateway", "logs", "protocols", "settings", "store"},
     "client": {"client", "domain", "errors", "protocols", "settings"},
     "demo": {"client", "demo", "domain", "settings"},

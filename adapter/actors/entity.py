@@ -1,12 +1,11 @@
 """Application entity: one per AE Title.
 
-Consumes: AdmissionRequest, StoreRequest, InstanceSettled, AssociationEnded. Produces: answers, open
-groups on disk, closed groups on disk, a hint to its processor. Owns: its open associations, its
-open groups and their timers. Rebuilds from: the group folders of its AE Title. Restart policy:
+Consumes: AdmissionRequest, StoreRequest, InstancesSettled, AssociationEnded. Produces: answers,
+open groups on disk, closed groups on disk, a hint to its processor. Owns: its open associations,
+its open groups and their timers. Rebuilds from: the group folders of its AE Title. Restart policy:
 replica.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -21,9 +20,11 @@ from adapter.domain.identifiers import NewId, path_part
 from adapter.domain.messages import (
     AdmissionRequest,
     AssociationEnded,
-    EntityMessage,
+    EntityNote,
+    EntityRequest,
     Ignored,
     InstanceSettled,
+    InstancesSettled,
     Placement,
     ReceivedInstance,
     Refused,
@@ -38,6 +39,12 @@ from adapter.errors import UnavailableError
 
 STUDY, SERIES = "0020,000D", "0020,000E"
 ATTRIBUTES = frozenset({STUDY, SERIES})
+LEASE_S_MAX = 0.5
+"""How long an association places instances without asking; so late it hears of low space.
+
+A lease holds no group open; a commit into a group that has closed meanwhile fails, and is asked
+about again.
+"""
 RETRY_CLOSE_S = 5.0
 """Pause before a group that could not be closed (full or failing disk) is tried again."""
 
@@ -50,7 +57,8 @@ class ApplicationEntityActor:
     processor: Processor
     store: InstanceStore
     space: SpaceGauge
-    requests: trio.MemoryReceiveChannel[EntityMessage]
+    requests: trio.MemoryReceiveChannel[EntityRequest]
+    notes: trio.MemoryReceiveChannel[EntityNote]
     processor_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     new_id: NewId
@@ -65,39 +73,52 @@ class ApplicationEntityActor:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        self._groups, self._timers = OpenGroups(), {}
+        self._groups, self._timers, self._associations = OpenGroups(), {}, set()
         async with trio.open_nursery() as timers:
             for stored in await self.store.open_groups(self.entity.ae_title):
                 self._adopt(stored, timers)
             task_status.started()
-            async for message in self.requests:
-                match message:
-                    case StoreRequest(instance=instance, reply=reply):
-                        with reply:
-                            answer(reply, await self._place(instance, timers))
-                    case InstanceSettled():
-                        self._settled(message)
-                    case AdmissionRequest(reply=reply):
-                        with reply:
-                            answer(reply, self._admit(message))
-                    case AssociationEnded(association=association):
-                        self._ended(association)
+            async with trio.open_nursery() as inbox:  # notes are taken while a question waits
+                inbox.start_soon(self._take_notes)
+                await self._answer_requests(timers)
             timers.cancel_scope.cancel()  # open groups stay on disk, with their time left
+
+    async def _answer_requests(self, timers: trio.Nursery) -> None:
+        async for request in self.requests:
+            match request:
+                case StoreRequest(instance=instance, reply=reply):
+                    with reply:
+                        answer(reply, await self._place(instance, timers))
+                case AdmissionRequest(association=association, reply=reply):
+                    with reply:
+                        rejection = self._admit(association)
+                        if not answer(reply, rejection):
+                            self._associations.discard(association)
+
+    async def _take_notes(self) -> None:
+        async for note in self.notes:
+            match note:
+                case InstancesSettled(settled=settled):
+                    for one in settled:
+                        self._settled(one)
+                case AssociationEnded(association=association):
+                    self._ended(association)
 
     def close(self) -> None:
         """See `Actor.close`."""
         self.requests.close()
+        self.notes.close()
         self.processor_wake.close()
 
     # --- associations
 
-    def _admit(self, message: AdmissionRequest) -> Rejection | None:
+    def _admit(self, association: str) -> Rejection | None:
         limit = self.entity.max_associations
         if limit and len(self._associations) >= limit:
             return Rejection(
                 result=TRANSIENT, source=3, reason=2, why="max_associations of the AE Title"
             )
-        self._associations.add(message.association)
+        self._associations.add(association)
         return None
 
     def _ended(self, association: str) -> None:
@@ -135,6 +156,7 @@ class ApplicationEntityActor:
             series=path_part(attributes.get(SERIES, "")),
             instance=path_part(instance.sop_instance_uid),
             replace=self.entity.overwrite_same_instance,
+            lease_s=min(LEASE_S_MAX, group.quiet_s / 4),
         )
 
     def _judge(self, instance: ReceivedInstance) -> Ignored | Refused | None:
@@ -262,19 +284,3 @@ class ApplicationEntityActor:
                 },
             )
         )
-
-
-def attributes_of(processor: Processor) -> frozenset[str]:
-    """Return the tags an association has to read for this entity."""
-    return ATTRIBUTES | processor.attributes
-
-
-EntityDoors = Mapping[str, "EntityDoor"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityDoor:
-    """What the listener needs to reach one application entity."""
-
-    requests: trio.MemorySendChannel[EntityMessage]
-    attributes: frozenset[str]

@@ -5,14 +5,13 @@ Owns: the connection budget, the wait for A-ASSOCIATE-RQ under ARTIM, its share 
 slots. Rebuilds from: nothing, it keeps nothing. Restart policy: essential.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 import trio
 
-from adapter.actors.entity import EntityDoor, EntityDoors
-from adapter.channels import ask
+from adapter.channels import EntityDoor, EntityDoors, ask
 from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
@@ -26,8 +25,9 @@ from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
     AdmissionRequest,
     AssociationEnded,
-    EntityMessage,
+    EntityNote,
     InstanceSettled,
+    InstancesSettled,
     ReceivedInstance,
     Refused,
     StoreAnswer,
@@ -90,6 +90,7 @@ class Listener:
         self.dimse.close()
         for door in self.doors.values():
             door.requests.close()
+            door.notes.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():
@@ -156,7 +157,6 @@ class Listener:
                 self.answer_s,
             )
         except (trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError):
-            _send(door.requests, AssociationEnded(association=association))  # in case it said yes
             return Rejection(result=2, source=3, reason=1, why="the AE Title does not answer")
         if rejection is not None:
             return rejection
@@ -168,7 +168,7 @@ class Listener:
             self._open.discard(connection)
             if self.stop.is_set() and not self._open:
                 self._all_over.set()
-            _send(door.requests, AssociationEnded(association=association))
+            _note(door, AssociationEnded(association=association))
         self._report(association, request, report)
         return None
 
@@ -219,12 +219,12 @@ async def _abort_when_cancelled(connection: PendingAssociation) -> None:
         connection.abort()
 
 
-def _send(requests: trio.MemorySendChannel[EntityMessage], message: EntityMessage) -> None:
-    """Tell the entity something it does not answer; its channel has room for every association."""
+def _note(door: EntityDoor, note: EntityNote) -> None:
+    """Tell the entity something it does not answer. Never waits, never raises."""
     try:
-        requests.send_nowait(message)
-    except trio.BrokenResourceError:
-        pass  # it is parked or gone, and will look at the disk if it ever comes back
+        door.notes.send_nowait(note)
+    except (trio.WouldBlock, trio.BrokenResourceError):
+        pass  # it is being restarted, or parked: it will look at the disk, not at old notes
 
 
 class _EntityService:
@@ -232,13 +232,14 @@ class _EntityService:
 
     def __init__(self, door: EntityDoor, answer_s: float) -> None:
         self.attributes = door.attributes
-        self._requests = door.requests
+        self.grouping = door.grouping
+        self._door = door
         self._answer_s = answer_s
 
     async def place(self, instance: ReceivedInstance) -> StoreAnswer:
         try:
             return await ask(
-                self._requests,
+                self._door.requests,
                 lambda reply: StoreRequest(instance=instance, reply=reply),
                 self._answer_s,
             )
@@ -247,5 +248,5 @@ class _EntityService:
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             return Refused(status=PROCESSING_FAILURE, comment="internal failure")
 
-    def settled(self, settled: InstanceSettled) -> None:
-        _send(self._requests, settled)
+    def settled(self, settled: Sequence[InstanceSettled]) -> None:
+        _note(self._door, InstancesSettled(settled=settled))

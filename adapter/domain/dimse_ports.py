@@ -21,12 +21,14 @@ class AssociationService(Protocol):
 
     attributes: frozenset[str]
     """Tags `GGGG,EEEE` to read from each instance."""
+    grouping: frozenset[str]
+    """Those of them that decide about the group: what a lease depends on."""
 
     async def place(self, instance: ReceivedInstance) -> StoreAnswer:
         """Return where the instance goes. Never raises an expected error: refusal is an answer."""
 
-    def settled(self, settled: InstanceSettled) -> None:
-        """Take note of what became of a placed instance."""
+    def settled(self, settled: Sequence[InstanceSettled]) -> None:
+        """Take note of what became of placed instances."""
 
 
 class PartFile(Protocol):

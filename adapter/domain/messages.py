@@ -4,6 +4,7 @@ An answer channel has capacity 1 and is closed by the answering side, so an aske
 answer or the end of the channel (the actor crashed), never silence.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -28,6 +29,9 @@ class Placement(Struct, frozen=True, kw_only=True):
     instance: str
     replace: bool
     """Replace an instance of the same name; else the first one is kept."""
+    lease_s: float = 0.0
+    """For so long the association may place further instances in this group without asking, if they
+    have the same SOP class and the same attributes the processor reads."""
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
@@ -69,16 +73,23 @@ class StoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSettled:
-    """Association -> application entity: what became of a placed instance. Not answered.
-
-    Sent for every Placement, exactly once, before the C-STORE response.
-    """
+    """What became of a placed instance."""
 
     instance: ReceivedInstance
     placement: Placement
     stored: bool
     """In the group and durable (also when it was there before)."""
     duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancesSettled:
+    """Association -> application entity: what became of placed instances. Not answered.
+
+    Every placed instance is settled exactly once, within moments of its C-STORE response.
+    """
+
+    settled: Sequence[InstanceSettled]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +108,8 @@ class AssociationEnded:
     association: str
 
 
-EntityMessage = StoreRequest | InstanceSettled | AdmissionRequest | AssociationEnded
+EntityRequest = StoreRequest | AdmissionRequest
+EntityNote = InstancesSettled | AssociationEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

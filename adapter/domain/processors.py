@@ -40,7 +40,11 @@ class Processor(Protocol):
     """A group closes when no instance has joined it for so long."""
 
     def group_key(self, instance: ReceivedInstance) -> str | None:
-        """Return the key of the group the instance joins; None: not interested in it."""
+        """Return the key of the group the instance joins; None: not interested in it.
+
+        It may depend on `attributes`, SOP class and calling AE Title only: instances of one
+        association that agree in these are not all asked about.
+        """
 
     def jobs(self, group: StoredGroup) -> list[JobSpec]:
         """Return the jobs of a closed group; pipeline names must differ."""

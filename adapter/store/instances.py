@@ -4,6 +4,7 @@ Nothing about an instance is written anywhere else, so there is nothing that cou
 the folders after a kill. Every step is one rename, done and synced before it is reported.
 """
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -125,8 +126,8 @@ def remove_folder(folder: Path, durability: Durability) -> int:
 
 
 def _free_name(path: Path) -> Path:
-    names = (path, *(path.with_name(f"{path.name}.{n}") for n in range(1, QUARANTINED_ALIKE_MAX)))
-    return next(name for name in names if not name.exists())
+    others = (path.with_name(f"{path.name}.{n}") for n in range(1, QUARANTINED_ALIKE_MAX))
+    return next(name for name in itertools.chain([path], others) if not name.exists())
 
 
 def _read_record(folder: Path) -> GroupRecord | None:
@@ -143,6 +144,8 @@ def _groups_in(parent: Path, ae_title: str) -> list[StoredGroup]:
         if folder.name.startswith("."):
             continue
         record = _read_record(folder)
+        if record is None and not folder.exists():
+            continue  # another AE Title's group, closed or removed while we looked
         if record is None:
             raise StorageFaultError(f"group folder {folder.name} has no readable group.json")
         if record.ae_title == ae_title:

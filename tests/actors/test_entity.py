@@ -5,7 +5,7 @@ import trio
 import trio.testing
 from actor_ports import BOOTED_AT, CT, EXPLICIT, Disk, Space, counting_ids, running, wall
 
-from adapter.actors.entity import RETRY_CLOSE_S, ApplicationEntityActor, attributes_of
+from adapter.actors.entity import LEASE_S_MAX, RETRY_CLOSE_S, ApplicationEntityActor
 from adapter.channels import ask
 from adapter.domain.admission import AssociationRequest
 from adapter.domain.entities import ApplicationEntity
@@ -14,6 +14,7 @@ from adapter.domain.messages import (
     AssociationEnded,
     Ignored,
     InstanceSettled,
+    InstancesSettled,
     Placement,
     ReceivedInstance,
     Refused,
@@ -33,11 +34,13 @@ class Stage:
             **{"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | changes
         )
         self.disk, self.space, self.events = Disk(), Space(), []
-        self.requests, requests = trio.open_memory_channel(100)
+        self.requests, requests = trio.open_memory_channel(0)
+        self.notes, notes = trio.open_memory_channel(100)
         wake, self.woken = trio.open_memory_channel(1)
         self.actor = ApplicationEntityActor(
             entity=self.entity, processor=AETitleProcessor(self.entity), store=self.disk,
-            space=self.space, requests=requests, processor_wake=wake, publish=self.events.append,
+            space=self.space, requests=requests, notes=notes, processor_wake=wake,
+            publish=self.events.append,
             new_id=counting_ids(), now=wall,
         )  # fmt: skip
 
@@ -50,11 +53,10 @@ class Stage:
         )
 
     async def settle(self, instance, placement, *, stored=True, duplicate=False):
-        await self.requests.send(
-            InstanceSettled(
-                instance=instance, placement=placement, stored=stored, duplicate=duplicate
-            )
+        settled = InstanceSettled(
+            instance=instance, placement=placement, stored=stored, duplicate=duplicate
         )
+        await self.notes.send(InstancesSettled(settled=[settled]))
         await trio.testing.wait_all_tasks_blocked()
 
     async def store(self, instance, **how):
@@ -74,7 +76,7 @@ class Stage:
         )
 
     async def end(self, association):
-        await self.requests.send(AssociationEnded(association=association))
+        await self.notes.send(AssociationEnded(association=association))
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -93,7 +95,12 @@ async def test_instance_is_placed_by_its_uids(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         assert await stage.place(instance()) == Placement(
-            group_id="group-000001", study="1.2", series="1.2.1", instance="1.2.1.1", replace=False
+            group_id="group-000001",
+            study="1.2",
+            series="1.2.1",
+            instance="1.2.1.1",
+            replace=False,
+            lease_s=LEASE_S_MAX,
         )
 
 
@@ -378,6 +385,7 @@ async def test_open_groups_stay_on_disk_at_a_stop(autojump_clock):
     async with running(stage.actor) as nursery:
         await stage.store(instance())
         stage.requests.close()
+        stage.notes.close()
         await trio.testing.wait_all_tasks_blocked()
         assert not nursery.child_tasks
         await trio.sleep(10)
@@ -414,8 +422,3 @@ async def test_asker_that_left_does_no_harm(autojump_clock):
         await stage.requests.send(StoreRequest(instance=instance(), reply=reply))
         await trio.testing.wait_all_tasks_blocked()
         assert type(await stage.place(instance(2))) is Placement
-
-
-def test_attributes_are_those_of_paths_and_of_the_processor():
-    entity = ApplicationEntity(name="b", ae_title="B", grouping="0010,0020", pipelines={"s": "p"})
-    assert attributes_of(AETitleProcessor(entity)) == {STUDY, SERIES, "0010,0020"}

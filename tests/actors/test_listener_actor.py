@@ -3,8 +3,9 @@
 import trio
 from actor_ports import CT, Disk, Space, counting_ids, running, wall
 
-from adapter.actors.entity import ApplicationEntityActor, EntityDoor
+from adapter.actors.entity import ApplicationEntityActor
 from adapter.actors.listener import Listener
+from adapter.channels import EntityDoor
 from adapter.domain.admission import AdmissionPolicy, AssociationRequest
 from adapter.domain.dimse_ports import AssociationReport
 from adapter.domain.entities import ApplicationEntity
@@ -79,12 +80,14 @@ class Stage:
             name="brain", ae_title="BRAIN", pipelines={"seg": "p1"}, max_associations=1
         )
         self.disk, self.events, self.port = SlowDisk(), [], Port()
-        self.requests, requests = trio.open_memory_channel(10)
+        self.requests, requests = trio.open_memory_channel(0)
+        self.notes, notes = trio.open_memory_channel(10)
         wake, self.woken = trio.open_memory_channel(1)
         processor, space, self.stop = AETitleProcessor(entity), Space(), trio.Event()
         self.entity = ApplicationEntityActor(
             entity=entity, processor=processor, store=self.disk, space=space, requests=requests,
-            processor_wake=wake, publish=self.events.append, new_id=counting_ids(), now=wall,
+            notes=notes, processor_wake=wake, publish=self.events.append,
+            new_id=counting_ids(), now=wall,
         )  # fmt: skip
         policy = AdmissionPolicy(
             called_ae_titles=frozenset({"BRAIN"}), reject_unknown_sources=False, sources=(),
@@ -92,7 +95,12 @@ class Stage:
         )  # fmt: skip
         self.listener = Listener(
             dimse=self.port,
-            doors={"BRAIN": EntityDoor(requests=self.requests, attributes=frozenset())},
+            doors={
+                "BRAIN": EntityDoor(
+                    requests=self.requests, notes=self.notes, attributes=frozenset(),
+                    grouping=frozenset(),
+                )
+            },
             policy=lambda: policy, slots=trio.CapacityLimiter(5), space=space,
             publish=self.events.append, new_id=counting_ids(), stop=self.stop, artim_s=30.0,
             answer_s=10.0, association_grace_s=10.0,
@@ -157,3 +165,20 @@ async def test_silent_connection_is_closed_by_artim(autojump_clock):
         await trio.sleep(2)
         assert silent.closed
     assert stage.events == []
+
+
+async def test_application_entity_that_is_stuck_stops_no_listener(autojump_clock):
+    """Every association it does not answer leaves something in its queue; the queue has an end."""
+    stage = Stage()
+    stage.disk.open_s = 3600.0
+    async with running(stage.entity), running(stage.listener):
+        reply, _replies = trio.open_memory_channel(1)
+        stuck = ReceivedInstance(
+            association="a-0", calling_ae_title="CT1", sop_class_uid=CT, sop_instance_uid="1.2",
+            transfer_syntax_uid="1.2.840.10008.1.2", attributes={}, payload_bytes=1,
+        )  # fmt: skip
+        await stage.requests.send(StoreRequest(instance=stuck, reply=reply))
+        late = [await stage.connect() for _ in range(20)]
+        assert [len(connection.rejections) for connection in late] == [1] * 20
+        await trio.sleep(3600)
+        assert (await stage.connect()).served == 1

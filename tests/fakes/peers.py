@@ -121,11 +121,10 @@ class FakeAssociation:
         except UnavailableError:
             pass  # answered 0xA700
         finally:
-            service.settled(
-                InstanceSettled(
-                    instance=instance, placement=answer, stored=done, duplicate=not is_new
-                )
+            settled = InstanceSettled(
+                instance=instance, placement=answer, stored=done, duplicate=not is_new
             )
+            service.settled([settled])
         if done:
             name = f"{answer.study}/{answer.series}/{answer.instance}"
             self.oracle.acknowledged.add((answer.group_id, name))

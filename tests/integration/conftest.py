@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dicom_peers import PROGRAMS
 from harness import RUNNING, Adapter
+from wire import echo_works
 
 MakeAdapter = Callable[..., Adapter]
 LOG_LINES = 25
@@ -34,9 +36,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
     """Show the log of every running adapter beside a failure."""
     report = yield
     if report.failed:
@@ -52,6 +52,16 @@ def crashes(adapter: Adapter) -> list[str]:
     return [line for line in adapter.log if any(sign in line for sign in signs)]
 
 
+@contextmanager
+def unharmed(adapter: Adapter) -> Iterator[Adapter]:
+    """After the block the adapter lives, answers a C-ECHO, and nothing in it has crashed."""
+    before = crashes(adapter)
+    yield adapter
+    assert adapter.alive()
+    assert crashes(adapter) == before
+    assert echo_works(adapter.dicom_port)
+
+
 def _factory(folder: Path) -> Iterator[MakeAdapter]:
     made: list[Adapter] = []
 
@@ -63,16 +73,23 @@ def _factory(folder: Path) -> Iterator[MakeAdapter]:
     yield make
     for adapter in made:
         adapter.kill()
-    assert [line for adapter in made for line in crashes(adapter)] == []
 
 
 @pytest.fixture
 def make_adapter(tmp_path: Path) -> Iterator[MakeAdapter]:
     """Start adapters; at the end of the test they are killed, and nothing in them has crashed."""
-    yield from _factory(tmp_path)
+    made: list[Adapter] = []
+
+    def make(changes: Mapping[str, Any] | None = None, *, start: bool = True) -> Adapter:
+        made.append(factory(changes, start=False))
+        return made[-1].start() if start else made[-1]
+
+    for factory in _factory(tmp_path):
+        yield make
+    assert [line for adapter in made for line in crashes(adapter)] == []
 
 
 @pytest.fixture(scope="module")
 def make_shared_adapter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeAdapter]:
-    """Start adapters that all tests of a module share."""
+    """Start adapters that all tests of a module share; see `unharmed`."""
     yield from _factory(tmp_path_factory.mktemp("shared"))

@@ -88,9 +88,7 @@ def test_full_disk_answers_out_of_resources_and_recovers(
     assert adapter.request("GET", "/health/live")[0] == 200
 
 
-def test_disk_without_a_single_byte_answers_and_lives(
-    adapter: Adapter, small_disk: Path
-) -> None:
+def test_disk_without_a_single_byte_answers_and_lives(adapter: Adapter, small_disk: Path) -> None:
     filler = fill(small_disk, leave=0)
     for number in range(3):
         with Wire(adapter.dicom_port) as wire:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter
+from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually
 from wire import (
     C_ECHO,
@@ -28,7 +28,6 @@ from wire import (
     command,
     context,
     data_set,
-    echo_works,
     element,
     explicit,
     pdu,
@@ -51,9 +50,8 @@ def shared(make_shared_adapter: MakeAdapter) -> Adapter:
 def adapter(shared: Adapter) -> Iterator[Adapter]:
     """The adapter; after the case it lives, answers a C-ECHO, and keeps no partial instance."""
     before = files_outside(shared)
-    yield shared
-    assert shared.alive()
-    assert echo_works(shared.dicom_port)
+    with unharmed(shared):
+        yield shared
     eventually(lambda: not list((shared.root / "incoming" / ".part").iterdir()), 5, "no parts")
     assert files_outside(shared) == before
 
@@ -120,9 +118,7 @@ def test_wrong_grammar_is_aborted(wire: Wire, case: str) -> None:
 
 
 @pytest.mark.parametrize("field", [C_FIND, 0x0010, 0x0021, 0x0100, 0x0130, 0x0777])
-def test_other_services_are_answered_and_the_association_goes_on(
-    wire: Wire, field: int
-) -> None:
+def test_other_services_are_answered_and_the_association_goes_on(wire: Wire, field: int) -> None:
     """F32: 0x0211 Unrecognized Operation (PS3.7 C.5.15)."""
     wire.message(3, request(field, CT), element(0x00080018, b"1.2"))
     assert wire.answer() == ("response", 0x0211)
@@ -209,9 +205,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_unreadable_data_set_cannot_be_understood(
-    wire: Wire, adapter: Adapter, case: str
-) -> None:
+def test_unreadable_data_set_cannot_be_understood(wire: Wire, adapter: Adapter, case: str) -> None:
     """F45, F46, F49: 0xC000, nothing stored, and the association goes on."""
     before = set(stored(adapter))
     assert wire.store("1.2.3.7", UNREADABLE[case]) == ("response", 0xC000)

@@ -5,7 +5,7 @@ goes on.
 from collections.abc import Iterator
 
 import pytest
-from conftest import MakeAdapter
+from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually
 from wire import (
     ABORT,
@@ -42,9 +42,8 @@ def shared(make_shared_adapter: MakeAdapter) -> Adapter:
 @pytest.fixture
 def adapter(shared: Adapter) -> Iterator[Adapter]:
     """The adapter; after the case it lives and answers a C-ECHO."""
-    yield shared
-    assert shared.alive()
-    assert echo_works(shared.dicom_port)
+    with unharmed(shared):
+        yield shared
 
 
 def answer_to(adapter: Adapter, data: bytes, *, end: bool = False) -> tuple[object, ...]:
@@ -179,9 +178,7 @@ def test_context_without_syntaxes_is_never_served(adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize("identity", [b"", b"\x02\x01\xff\xff", b"\x63\x01" + bytes(60_000)])
-def test_hostile_user_identity_is_never_met_with_silence(
-    adapter: Adapter, identity: bytes
-) -> None:
+def test_hostile_user_identity_is_never_met_with_silence(adapter: Adapter, identity: bytes) -> None:
     """F19: R 1/1/1, A 2/x, or ignored."""
     answer = answer_to(adapter, associate_rq(user=item(0x58, identity)))
     assert answer[0] in ("accept", "reject", "abort")

@@ -49,9 +49,7 @@ def associate_rq(
     max_length: int = 16384,
 ) -> bytes:
     """Return A-ASSOCIATE-RQ."""
-    user_items = (
-        item(0x51, max_length.to_bytes(4, "big")) + item(0x52, b"1.2.3.4.5") + user
-    )
+    user_items = item(0x51, max_length.to_bytes(4, "big")) + item(0x52, b"1.2.3.4.5") + user
     return pdu(
         RQ,
         struct.pack(">HH", version, 0) + called.ljust(16) + calling.ljust(16) + bytes(32)

@@ -13,10 +13,10 @@ import trio
 
 from adapter.domain.admission import AssociationRequest, Rejection
 from adapter.domain.dimse_ports import AssociationReport, AssociationService, PartFile
-from adapter.domain.messages import InstanceSettled, ReceivedInstance, StoreAnswer
 from adapter.errors import PortUnavailableError, UnavailableError
 from adapter.protocols.dimse import negotiation, pdu
 from adapter.protocols.dimse.connection import LINGER_S, Connection
+from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError, Signal
 from adapter.protocols.dimse.reception import AcceptedContext
@@ -169,7 +169,7 @@ class TcpPendingAssociation:
             association=association,
             calling_ae_title=request.calling_ae_title,
             wanted=frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes),
-            entity=_EntityFromThread(service),
+            entity=EntityLink(service),
             open_part=options.open_part,
         )
         return await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)
@@ -182,18 +182,3 @@ class TcpPendingAssociation:
     def close(self) -> None:
         """See `PendingAssociation.close`."""
         self._socket.close()
-
-
-class _EntityFromThread:
-    """The application entity, callable from the association's thread."""
-
-    def __init__(self, service: AssociationService) -> None:
-        self._service = service
-        self._token = trio.lowlevel.current_trio_token()
-
-    def place(self, instance: ReceivedInstance) -> StoreAnswer:
-        return trio.from_thread.run(self._service.place, instance)
-
-    def settled(self, settled: InstanceSettled) -> None:
-        # Not waited for: the order of calls is kept, and the sender gets its answer sooner.
-        self._token.run_sync_soon(self._service.settled, settled)

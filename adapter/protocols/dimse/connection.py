@@ -6,6 +6,7 @@ for each receive.
 """
 
 import math
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from adapter.protocols.dimse.upper_layer import UpperLayer
 
 _TIMEVAL = Struct("@ll")
 _IOV_MAX = 1024
+QUIET_S = 0.02
 LINGER_S = 2.0
 """How long to wait for the peer to close after release, reject or abort, when we are done."""
 
@@ -36,6 +38,10 @@ class Connection:
         self.layer = layer
         self.before_receive: Callable[[], None] = _nothing
         """Called before the buffer that fragments are views of is used again."""
+        self.when_quiet: Callable[[], None] | None = None
+        """Called once, when the peer has sent nothing for `QUIET_S`, or before."""
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._phase: tuple[bool, int] | None = None
@@ -66,6 +72,9 @@ class Connection:
 
     def _receive(self) -> int:
         self.before_receive()
+        if self.when_quiet is not None and not self._poll.poll(QUIET_S * 1000):
+            self.when_quiet()
+            self.when_quiet = None
         # A stock sender has Nagle on: without a prompt ACK every instance waits 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         while True:

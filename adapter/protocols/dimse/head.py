@@ -55,6 +55,7 @@ class Head:
     values: dict[int, str] = field(default_factory=dict)
     complete: bool = False
     _bytes: bytearray = field(default_factory=bytearray)
+    _scan_at: int = 0
     _inflater: "zlib._Decompress | None" = None
 
     def feed(self, fragment: memoryview, *, last: bool) -> None:
@@ -67,8 +68,18 @@ class Head:
             return
         if self.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             fragment = self._inflate(fragment)
-        # The first fragment nearly always has all: no copy then.
-        data = fragment if not self._bytes else memoryview(self._bytes + fragment)
+        data = fragment
+        if self._bytes:  # the first fragment nearly always has all, and is not copied
+            self._bytes += fragment
+            if len(self._bytes) < self._scan_at and not last:
+                return  # tiny fragments must not cost a scan each
+            data = memoryview(bytes(self._bytes))
+        self._judge(data, last=last)
+        if self.complete:
+            self._bytes = bytearray()
+            self._inflater = None
+
+    def _judge(self, data: memoryview, *, last: bool) -> None:
         try:
             self.values = _scan(data, self.wanted, self.transfer_syntax_uid)
             self.complete = True
@@ -80,10 +91,8 @@ class Head:
             elif last:
                 raise MalformedDataSetError("the data set ends inside an element") from None
             else:
-                self._bytes = bytearray(data)
-        if self.complete:
-            self._bytes = bytearray()
-            self._inflater = None
+                self._scan_at = min(2 * len(data), HEAD_BYTES_MAX)
+                self._bytes = self._bytes or bytearray(data)
 
     def _inflate(self, fragment: memoryview) -> memoryview:
         if self._inflater is None:

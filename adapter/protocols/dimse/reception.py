@@ -41,6 +41,8 @@ class Entity(Protocol):
 
     def place(self, instance: ReceivedInstance) -> StoreAnswer: ...
 
+    def ask(self, instance: ReceivedInstance) -> StoreAnswer: ...
+
     def settled(self, settled: InstanceSettled) -> None: ...
 
 
@@ -142,9 +144,24 @@ class Reception:
             attributes={tag_name(tag): text for tag, text in values.items() if text},
             payload_bytes=self.payload_bytes,
         )
-        match entity.place(instance):
-            case Placement() as placement:
-                return self._commit(instance, placement, entity)
+        answer = entity.place(instance)
+        if isinstance(answer, Placement):
+            try:
+                return self._commit(instance, answer, entity)
+            except GroupClosedError:  # it fell quiet while we held a lease on it
+                answer = entity.ask(instance)
+        return self._settle(instance, answer, entity)
+
+    def _settle(
+        self, instance: ReceivedInstance, answer: StoreAnswer, entity: Entity
+    ) -> tuple[int, str]:
+        match answer:
+            case Placement():
+                try:
+                    return self._commit(instance, answer, entity)
+                except GroupClosedError as error:
+                    self._refuse(OUT_OF_RESOURCES, str(error))
+                    return OUT_OF_RESOURCES, str(error)
             case Ignored():
                 self.discard()
                 return SUCCESS, ""
@@ -155,16 +172,21 @@ class Reception:
     def _commit(
         self, instance: ReceivedInstance, placement: Placement, entity: Entity
     ) -> tuple[int, str]:
+        """Commit, and tell the entity.
+
+        Raises:
+            GroupClosedError: There is no such group any more; the part file is still there.
+        """
         assert self._part is not None
         stored = duplicate = False
         try:
             duplicate = not self._part.commit(placement)
             stored = True
-        except (StorageFullError, StorageFaultError, GroupClosedError) as error:
+            self._part.discard()
+        except (StorageFullError, StorageFaultError) as error:
             self._refuse(OUT_OF_RESOURCES, str(error))
             return OUT_OF_RESOURCES, str(error)
         finally:
-            self._part.discard()
             entity.settled(
                 InstanceSettled(
                     instance=instance, placement=placement, stored=stored, duplicate=duplicate

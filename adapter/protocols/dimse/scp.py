@@ -9,6 +9,7 @@ from adapter.domain.statuses import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZ
 from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
+from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.head import (
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
@@ -22,7 +23,7 @@ from adapter.protocols.dimse.layer_events import (
     ProtocolViolationError,
     Signal,
 )
-from adapter.protocols.dimse.reception import AcceptedContext, Entity, Reception
+from adapter.protocols.dimse.reception import AcceptedContext, Reception
 
 ALWAYS_WANTED = frozenset(
     (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
@@ -51,7 +52,7 @@ class StorageScp:
         association: str,
         calling_ae_title: str,
         wanted: frozenset[int],
-        entity: Entity,
+        entity: EntityLink,
         open_part: Callable[[], PartFile],
     ) -> None:
         self._connection = connection
@@ -85,6 +86,7 @@ class StorageScp:
         finally:
             if self._reception is not None:
                 self._reception.discard()
+            self._entity.flush()
             connection.farewell(last_words)
         return AssociationReport(
             released=released,
@@ -159,6 +161,8 @@ class StorageScp:
             self._payload_bytes += reception.payload_bytes
         else:
             self._refused += 1
+        if self._entity.has_news:
+            self._connection.when_quiet = self._entity.flush
         self._respond(context_id, reception.command, status, comment)
 
     def _respond(self, context_id: int, command: Command, status: int, comment: str = "") -> None:

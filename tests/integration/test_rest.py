@@ -1,0 +1,112 @@
+"""REST and health seen by an HTTP client (interface, section 3)."""
+
+import json
+
+import pytest
+from conftest import MakeAdapter
+from harness import Adapter, eventually
+from wire import Wire, data_set
+
+STUDIES = 7
+
+
+@pytest.fixture(scope="module")
+def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
+    """An adapter that has made a job of each of some studies."""
+    adapter = make_shared_adapter()
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        for number in range(STUDIES):
+            uid = f"1.2.3.{number}"
+            assert wire.store(uid, data_set(uid, study=f"1.2.4.{number}")) == ("response", 0)
+        wire.release()
+    eventually(lambda: len(adapter.get("/api/jobs")) == STUDIES, 10)
+    return adapter
+
+
+def test_health_says_alive_ready_and_what_runs(adapter: Adapter) -> None:
+    for path in ("/health/live", "/health/ready"):
+        status, _, body = adapter.request("GET", path)
+        assert (status, body) == (200, b"Healthy")
+    status = adapter.get("/health/status")
+    assert status["activeDimseConnections"] == 0
+    assert status["services"]
+    assert set(status["services"].values()) == {"Running"}
+
+
+def test_active_associations_are_counted(adapter: Adapter) -> None:
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        assert adapter.get("/health/status")["activeDimseConnections"] == 1
+        (row,) = adapter.get("/api/associations?state=accepted")
+        assert row["callingAeTitle"] == "TEST"
+        assert adapter.get(f"/api/associations/{row['id']}")["id"] == row["id"]
+        wire.release()
+    eventually(lambda: adapter.get("/health/status")["activeDimseConnections"] == 0)
+
+
+def test_pages_of_jobs_fit_together(adapter: Adapter) -> None:
+    everything = adapter.get("/api/jobs")
+    pages = [adapter.get(f"/api/jobs?limit=3&offset={offset}") for offset in (0, 3, 6, 9)]
+    assert [len(page) for page in pages] == [3, 3, 1, 0]
+    assert [job for page in pages for job in page] == everything
+    assert adapter.get(f"/api/jobs/{everything[0]['id']}") == everything[0]
+
+
+def test_jobs_speak_camel_case(adapter: Adapter) -> None:
+    job = adapter.get("/api/jobs?limit=1")[0]
+    assert {"id", "aeTitle", "groupId", "pipelineId", "openedAt", "instances"} <= set(job)
+    assert not [key for key in job if "_" in key]
+
+
+def problem(adapter: Adapter, path: str) -> dict[str, object]:
+    status, headers, body = adapter.request("GET", path)
+    types = {name.lower(): value for name, value in headers.items()}
+    assert types["content-type"].startswith("application/problem+json"), path
+    found: dict[str, object] = json.loads(body)
+    assert found["status"] == status
+    assert set(found) >= {"type", "title", "status", "detail"}
+    return found
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=1001", "limit=-1", "limit=x", "offset=-1", "offset=1.5", "state=Nonsense",
+     "limit=99999999999999999999999", "state=%00"],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["jobs", "exports"])
+def test_bad_queries_are_problems(adapter: Adapter, what: str, query: str) -> None:
+    assert problem(adapter, f"/api/{what}?{query}")["status"] == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/jobs/none", "/api/exports/none", "/api/associations/none", "/api/nothing", "/x",
+     "/api/jobs/..%2f..%2fetc", "/api/jobs/%00", "/api/jobs/" + "x" * 3000],
+)  # fmt: skip
+def test_absent_things_are_problems(adapter: Adapter, path: str) -> None:
+    assert problem(adapter, path)["status"] == 404
+
+
+def test_wrong_method_is_a_problem(adapter: Adapter) -> None:
+    status, _, body = adapter.request("DELETE", "/api/jobs")
+    assert status == 405
+    assert json.loads(body)["status"] == 405
+
+
+def test_openapi_lists_the_routes(adapter: Adapter) -> None:
+    paths = adapter.get("/api/openapi.json")["paths"]
+    assert {"/api/jobs", "/api/jobs/{job_id}", "/api/exports", "/health/ready"} <= set(paths)
+
+
+def test_metrics_are_openmetrics(adapter: Adapter) -> None:
+    status, _, body = adapter.request("GET", "/metrics")
+    assert status == 200
+    text = body.decode()
+    assert text.endswith("# EOF\n")
+    assert f'dicom_adapter_events_total{{type="instance.stored"}} {STUDIES}' in text
+
+
+def test_no_page_of_another_site_may_read(adapter: Adapter) -> None:
+    _, headers, _ = adapter.request("GET", "/api/jobs", {"Origin": "http://evil.example"})
+    assert not [name for name in headers if name.lower() == "access-control-allow-origin"]

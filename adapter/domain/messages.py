@@ -86,7 +86,8 @@ class InstanceSettled:
 class InstancesSettled:
     """Association -> application entity: what became of placed instances. Not answered.
 
-    Every placed instance is settled exactly once, within moments of its C-STORE response.
+    Every instance that was placed is settled once, within moments of its C-STORE response, unless
+    its association ends first.
     """
 
     settled: Sequence[InstanceSettled]

@@ -160,8 +160,7 @@ class Reception:
                 try:
                     return self._commit(instance, answer, entity)
                 except GroupClosedError as error:
-                    self._refuse(OUT_OF_RESOURCES, str(error))
-                    return OUT_OF_RESOURCES, str(error)
+                    return self._not_stored(instance, answer, entity, str(error))
             case Ignored():
                 self.discard()
                 return SUCCESS, ""
@@ -175,24 +174,28 @@ class Reception:
         """Commit, and tell the entity.
 
         Raises:
-            GroupClosedError: There is no such group any more; the part file is still there.
+            GroupClosedError: There is no such group any more; the part file is still there, and
+                the entity has not been told.
         """
         assert self._part is not None
-        stored = duplicate = False
         try:
-            duplicate = not self._part.commit(placement)
-            stored = True
-            self._part.discard()
+            is_new = self._part.commit(placement)
         except (StorageFullError, StorageFaultError) as error:
-            self._refuse(OUT_OF_RESOURCES, str(error))
-            return OUT_OF_RESOURCES, str(error)
-        finally:
-            entity.settled(
-                InstanceSettled(
-                    instance=instance, placement=placement, stored=stored, duplicate=duplicate
-                )
+            return self._not_stored(instance, placement, entity, str(error))
+        self._part.discard()
+        entity.settled(
+            InstanceSettled(
+                instance=instance, placement=placement, stored=True, duplicate=not is_new
             )
+        )
         return SUCCESS, ""
+
+    def _not_stored(
+        self, instance: ReceivedInstance, placement: Placement, entity: Entity, why: str
+    ) -> tuple[int, str]:
+        self._refuse(OUT_OF_RESOURCES, why)
+        entity.settled(InstanceSettled(instance=instance, placement=placement, stored=False))
+        return OUT_OF_RESOURCES, why
 
     def _refuse(self, status: int, comment: str) -> None:
         self._refused = Refused(status=status, comment=comment)

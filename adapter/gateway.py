@@ -5,7 +5,6 @@ stop closes channels in the order of the data: each actor meets the end of its i
 step in hand, and closes its output.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,6 +41,7 @@ from adapter.domain.ports import (
 from adapter.domain.processors import load_processor
 from adapter.domain.retention import Retention
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.views import Views
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
@@ -54,23 +54,7 @@ FAREWELL_S = 5.0
 class WebFactory(Protocol):
     """Makes the web actor once the parts it shows exist."""
 
-    def __call__(self, views: "Views", /) -> Actor: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What the web side may look at."""
-
-    snapshot: Snapshot
-    event_counts: dict[str, int]
-    ledger: Ledger
-    space: SpaceGauge
-    slots: trio.CapacityLimiter
-    subscriptions: trio.MemorySendChannel[Subscribe]
-    stop: trio.Event
-    web_stop: trio.Event
-    now: WallClock
-    events_lost: Callable[[], int]
+    def __call__(self, views: Views, /) -> Actor: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

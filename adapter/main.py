@@ -11,8 +11,9 @@ import structlog
 import trio
 
 from adapter.domain.ports import Platform
+from adapter.domain.views import Views
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
-from adapter.gateway import Edges, Views, gateway
+from adapter.gateway import Edges, gateway
 from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.requestor import DicomRequestor
@@ -24,7 +25,6 @@ from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
-from adapter.protocols.web.state import WebState
 from adapter.settings import Settings
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
@@ -185,15 +185,4 @@ class _Web:
         self.port = int(self._socket.getsockname()[1])
 
     def __call__(self, views: Views, /) -> WebServer:
-        state = WebState(
-            snapshot=views.snapshot,
-            event_counts=views.event_counts,
-            ledger=views.ledger,
-            space=views.space,
-            slots=views.slots,
-            subscriptions=views.subscriptions,
-            stop=views.stop,
-            now=views.now,
-            events_lost=views.events_lost,
-        )
-        return WebServer(app=make_app(state), sock=self._socket, stop=views.web_stop)
+        return WebServer(app=make_app(views), sock=self._socket, stop=views.web_stop)

@@ -62,7 +62,8 @@ def unharmed(adapter: Adapter) -> Iterator[Adapter]:
     assert echo_works(adapter.dicom_port)
 
 
-def _factory(folder: Path) -> Iterator[MakeAdapter]:
+@contextmanager
+def _factory(folder: Path) -> Iterator[tuple[MakeAdapter, list[Adapter]]]:
     made: list[Adapter] = []
 
     def make(changes: Mapping[str, Any] | None = None, *, start: bool = True) -> Adapter:
@@ -70,21 +71,17 @@ def _factory(folder: Path) -> Iterator[MakeAdapter]:
         made.append(adapter)
         return adapter.start() if start else adapter
 
-    yield make
-    for adapter in made:
-        adapter.kill()
+    try:
+        yield make, made
+    finally:
+        for adapter in made:
+            adapter.kill()
 
 
 @pytest.fixture
 def make_adapter(tmp_path: Path) -> Iterator[MakeAdapter]:
     """Start adapters; at the end of the test they are killed, and nothing in them has crashed."""
-    made: list[Adapter] = []
-
-    def make(changes: Mapping[str, Any] | None = None, *, start: bool = True) -> Adapter:
-        made.append(factory(changes, start=False))
-        return made[-1].start() if start else made[-1]
-
-    for factory in _factory(tmp_path):
+    with _factory(tmp_path) as (make, made):
         yield make
     assert [line for adapter in made for line in crashes(adapter)] == []
 
@@ -92,4 +89,5 @@ def make_adapter(tmp_path: Path) -> Iterator[MakeAdapter]:
 @pytest.fixture(scope="module")
 def make_shared_adapter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeAdapter]:
     """Start adapters that all tests of a module share; see `unharmed`."""
-    yield from _factory(tmp_path_factory.mktemp("shared"))
+    with _factory(tmp_path_factory.mktemp("shared")) as (make, _):
+        yield make

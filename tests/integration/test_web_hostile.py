@@ -113,7 +113,7 @@ CASES: dict[str, bytes] = {
     "text_not_utf8": upgrade() + frame(0x81, LATIN),
     "ping_too_long": upgrade() + frame(0x89, bytes(200), length=b"\x7e\x00\xc8"),
     "frame_of_16_exabytes": upgrade() + frame(0x82, b"x", length=b"\x7f" + b"\x7f" * 8),
-    "message_too_big": upgrade() + frame(0x82, bytes(70_000), length=b"\x7f" + (70_000).to_bytes(8, "big")),
+    "message_too_big": upgrade() + frame(0x82, bytes(70_000), length=b"\x7f\0\0\0\0\0\1\x11\x70"),
     "continuation_of_nothing": upgrade() + frame(0x80, b"x"),
     "endless_fragments": upgrade() + frame(0x01, b"x") + frame(0x00, b"x") * 5000,
     "close_of_one_byte": upgrade() + frame(0x88, b"x"),

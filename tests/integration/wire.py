@@ -222,7 +222,8 @@ class Wire:
     def associate(self, contexts: Sequence[bytes] = CONTEXTS, **changes: Any) -> "Wire":
         """Associate; the peer must accept."""
         self.send(associate_rq(contexts, **changes))
-        assert self.answer() == ("accept",)
+        answer = self.answer()
+        assert answer == ("accept",)
         return self
 
     def message(self, context_id: int, command_set: bytes, data: bytes | None = None) -> None:

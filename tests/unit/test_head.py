@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import tracemalloc
 import warnings
 import zlib
 from io import BytesIO
@@ -262,10 +263,11 @@ def test_deflated_bomb_is_inflated_to_the_limit_only():
     start = b"\x09\0\x01\x10OB\0\0" + (1 << 30).to_bytes(4, "little")
     bomb = deflater.compress(start + bytes(8 * HEAD_BYTES_MAX)) + deflater.flush()
     assert len(bomb) < 20_000
-    head = Head(DEFLATED, WANTED)
-    head.feed(memoryview(bomb), last=False)
-    assert head.complete
-    assert head.values == {}
+    tracemalloc.start()
+    with pytest.raises(MalformedDataSetError, match="no UID in the first MiB"):
+        Head(DEFLATED, WANTED).feed(memoryview(bomb), last=False)
+    assert tracemalloc.get_traced_memory()[1] < 5 * HEAD_BYTES_MAX
+    tracemalloc.stop()
 
 
 def test_broken_deflate_is_malformed():

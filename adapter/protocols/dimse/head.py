@@ -84,10 +84,12 @@ class Head:
             self.values = _scan(data, self.wanted, self.transfer_syntax_uid)
             self.complete = True
         except _NeedMore as found:
+            self.values = found.args[0]
             whole = last and isinstance(found, _NoMore)
-            if whole or len(data) >= HEAD_BYTES_MAX:
-                self.values = found.args[0]
+            if whole or (len(data) >= HEAD_BYTES_MAX and self.values):
                 self.complete = True
+            elif len(data) >= HEAD_BYTES_MAX:
+                raise MalformedDataSetError("no UID in the first MiB") from None
             elif last:
                 raise MalformedDataSetError("the data set ends inside an element") from None
             else:
@@ -132,14 +134,15 @@ def _scan_explicit(data: memoryview, wanted: Collection[int], big: bool) -> dict
     unpack = _EXPLICIT[big].unpack_from
     order = "big" if big else "little"
     last_wanted = max(wanted)
+    previous = -1
     position, end = 0, len(data)
     while position < end:
         if position + 8 > end:
             raise _NeedMore(found)
         group, element, vr, length = unpack(data, position)
         tag = group << 16 | element
-        _check(tag, vr)
-        if tag > last_wanted:
+        previous = _check(tag, vr, previous, found)
+        if tag > last_wanted and found:
             return found
         position += 8
         if vr in _LONG:
@@ -162,14 +165,15 @@ def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     unpack = _IMPLICIT.unpack_from
     last_wanted = max(wanted)
+    previous = -1
     position, end = 0, len(data)
     while position < end:
         if position + 8 > end:
             raise _NeedMore(found)
         group, element, length = unpack(data, position)
         tag = group << 16 | element
-        _check(tag, None)
-        if tag > last_wanted:
+        previous = _check(tag, None, previous, found)
+        if tag > last_wanted and found:
             return found
         position += 8
         if length == _UNDEFINED:
@@ -183,11 +187,20 @@ def _scan_implicit(data: memoryview, wanted: Collection[int]) -> dict[int, str]:
     raise _NoMore(found)
 
 
-def _check(tag: int, vr: bytes | None) -> None:
+def _check(tag: int, vr: bytes | None, previous: int, found: dict[int, str]) -> int:
+    """Return the tag if an element may begin with it.
+
+    As long as nothing that was looked for has been found this may be noise: then the elements are
+    held to their order (PS3.5 7.1) to the end. A data set that has shown a UID is not: there are
+    archives full of misplaced elements.
+    """
     if tag >> 16 < _FIRST_GROUP:
         raise MalformedDataSetError(f"group {tag >> 16:04X} in a data set")
     if vr is not None and not _is_vr(vr):
         raise MalformedDataSetError("no VR where the transfer syntax has one")
+    if tag <= previous and not found:
+        raise MalformedDataSetError("elements out of order")
+    return tag
 
 
 def _is_vr(raw: bytes) -> bool:

@@ -126,8 +126,6 @@ class Reception:
         command = self.command
         if self._refused is None and not self.payload_bytes:
             self._refuse(CANNOT_UNDERSTAND, "the data set is empty")
-        elif self._refused is None and not (SOP_CLASS_UID in values or SOP_INSTANCE_UID in values):
-            self._refuse(CANNOT_UNDERSTAND, "no SOP Class UID and no SOP Instance UID found")
         elif self._refused is None and (
             values.get(SOP_INSTANCE_UID, command.sop_instance_uid) != command.sop_instance_uid
             or values.get(SOP_CLASS_UID, command.sop_class_uid) != command.sop_class_uid

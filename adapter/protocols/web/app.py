@@ -11,9 +11,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from adapter import __version__
+from adapter.domain.views import Views
 from adapter.protocols.web import health
 from adapter.protocols.web.events import events
-from adapter.protocols.web.state import WebState
 from adapter.protocols.web.views import VIEWS
 
 log = structlog.get_logger("adapter.web")
@@ -21,7 +21,7 @@ log = structlog.get_logger("adapter.web")
 BODY_BYTES_MAX = 1 << 20
 
 
-def make_app(web: WebState | None) -> Litestar:
+def make_app(web: Views | None) -> Litestar:
     """Return the ASGI application for this process; without a state it can only be described."""
     return Litestar(
         route_handlers=[*VIEWS, events, health.live, health.ready, health.status, health.metrics],

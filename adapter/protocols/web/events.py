@@ -15,7 +15,6 @@ from adapter.channels import ask
 from adapter.domain.events import TOPICS
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.protocols.web.health import State
-from adapter.protocols.web.state import WebState
 
 COALESCE_S = 0.05
 FRAME_EVENTS_MAX = 1000
@@ -27,7 +26,7 @@ POLICY_VIOLATION = 1008
 @websocket("/api/events")
 async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
     """Stream events to one subscriber until it leaves or the adapter stops."""
-    if not _origin_is_ours(socket, web):
+    if not _origin_is_ours(socket):
         await socket.close(POLICY_VIOLATION, "origin is not allowed")
         return
     try:
@@ -58,12 +57,12 @@ async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-ar
             nursery.cancel_scope.cancel()
 
 
-def _origin_is_ours(socket: WebSocket, web: WebState) -> bool:  # type: ignore[type-arg]
+def _origin_is_ours(socket: WebSocket) -> bool:  # type: ignore[type-arg]
     """Return whether a browser may connect from the page it shows (cross-site WebSocket)."""
     origin = socket.headers.get("origin")
     if origin is None:
         return True  # no browser
-    return urlsplit(origin).netloc == socket.headers.get("host") or origin in web.allowed_origins
+    return urlsplit(origin).netloc == socket.headers.get("host")
 
 
 def _parameters(socket: WebSocket) -> tuple[frozenset[str], int | None]:  # type: ignore[type-arg]

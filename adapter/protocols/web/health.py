@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from adapter.protocols.web.state import WebState
+from adapter.domain.views import Views
 
-State = NamedDependency[SkipValidation[WebState]]
+State = NamedDependency[SkipValidation[Views]]
 
 
 def _text(healthy: bool) -> Response[str]:
@@ -32,7 +32,7 @@ async def live() -> Response[str]:
     return _text(True)
 
 
-def why_unready(web: WebState) -> list[str]:
+def why_unready(web: Views) -> list[str]:
     """Return why new work would be refused; empty: it would not."""
     reasons = []
     if web.stop.is_set():
@@ -70,7 +70,7 @@ async def status(web: State) -> dict[str, Any]:
 class _Collector:
     """Reads the metrics off the process's own state when it is asked."""
 
-    def __init__(self, web: WebState) -> None:
+    def __init__(self, web: Views) -> None:
         self._web = web
 
     def collect(self) -> list[Metric]:

@@ -11,7 +11,7 @@ from adapter.domain.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebState:
+class Views:
     """Everything a handler may look at."""
 
     snapshot: Snapshot
@@ -21,6 +21,6 @@ class WebState:
     slots: trio.CapacityLimiter
     subscriptions: trio.MemorySendChannel[Subscribe]
     stop: trio.Event
+    web_stop: trio.Event
     now: WallClock
     events_lost: Callable[[], int]
-    allowed_origins: frozenset[str] = frozenset()

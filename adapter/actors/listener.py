@@ -107,21 +107,41 @@ class Listener:
             associations.start_soon(self._converse, connection, budget)
 
     async def _converse(self, connection: PendingAssociation, budget: object) -> None:
-        """Take one connection from accept to close."""
+        """Take one connection from accept to close; a bug ends this one and no other."""
+        association = f"a-{self.new_id()}"
+        try:
+            request = await self._request(connection, budget)
+            if request is not None:
+                await self._associate(connection, request, association)
+        except Exception as bug:
+            log.exception("association.crashed", association=association, peer=connection.peer)
+            self.publish(
+                Event(
+                    type="association.aborted",
+                    association=association,
+                    data={"why": f"internal failure: {type(bug).__name__}"},
+                )
+            )
+        finally:
+            connection.close()
+
+    async def _request(
+        self, connection: PendingAssociation, budget: object
+    ) -> AssociationRequest | None:
+        """Wait for A-ASSOCIATE-RQ, as long as ARTIM and the stop allow."""
         request = None
         try:
             with trio.move_on_after(self.artim_s) as artim:
                 self._waiting.add(artim)
                 request = await connection.request()
+        finally:
             self._waiting.discard(artim)
             self._pending.release_on_behalf_of(budget)
-            if request is not None:
-                await self._associate(connection, request)
-        finally:
-            connection.close()
+        return request
 
-    async def _associate(self, connection: PendingAssociation, request: AssociationRequest) -> None:
-        association = f"a-{self.new_id()}"
+    async def _associate(
+        self, connection: PendingAssociation, request: AssociationRequest, association: str
+    ) -> None:
         self._tell("requested", association, request)
         pressure = Pressure(
             associations=self.slots.borrowed_tokens,

@@ -141,8 +141,8 @@ class Connection:
                 self._set_timeout(socket.SO_RCVTIMEO, left)
                 if not self._socket.recv_into(scratch):
                     break
-        except OSError:
-            pass  # the peer is gone already: nobody is left to tell
+        except (OSError, PeerTimeoutError):
+            pass  # the peer is gone, or deaf: nobody is left to tell
         finally:
             self._socket.close()
 

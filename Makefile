@@ -26,7 +26,7 @@ check: $(STAMP)  ## format, lint, types, house rules, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/flake8-async --enable $(ASYNC_RULES) $$(git ls-files 'adapter/*.py')
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/unit tests/actors
+	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/unit tests/actors tests/sim
 
 sim: $(STAMP)  ## one seed: make sim SEED=4711; many: make sim N=10000
 	SIM_SEEDS=$(N) SIM_SEED=$(SEED) $(BIN)/python -m pytest -q tests/sim

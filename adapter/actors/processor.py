@@ -24,7 +24,7 @@ from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.processor")
 
-POLL_S = 30.0
+POLL_S = 5.0
 """A lost hint, or a disk that failed, costs so much and no group."""
 
 

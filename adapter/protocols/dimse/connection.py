@@ -62,7 +62,7 @@ class Connection:
         """
         layer = self.layer
         while (event := layer.next_event()) is Signal.NEED_DATA:
-            phase = (layer.inside_pdu, layer.pdus_begun)
+            phase = (layer.inside_pdu, layer.pdus_ended)
             if phase != self._phase:
                 self._phase = phase
                 self._deadline = time.monotonic() + (pdu_s if layer.inside_pdu else wait_s)

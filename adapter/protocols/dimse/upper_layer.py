@@ -58,7 +58,7 @@ class UpperLayer:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._filled = False
-        self.pdus_begun = 0
+        self.pdus_ended = 0
         self._pdu_left = 0
         self._fragment_left = 0
         self._context_id = 0
@@ -138,7 +138,6 @@ class UpperLayer:
         if length > self._max_pdu or length < 6:
             raise self._violation(f"P-DATA-TF of {length} bytes", pdu.INVALID_PARAMETER)
         self._start += 6
-        self.pdus_begun += 1
         self._pdu_left = length
         return None
 
@@ -181,6 +180,8 @@ class UpperLayer:
         piece = self._view[start : start + count]
         self._start = start + count
         self._fragment_left -= count
+        if not self._fragment_left and not self._pdu_left:
+            self.pdus_ended += 1
         last = self._fragment_left == 0 and bool(self._control & _LAST_BIT)
         if not self._control & _COMMAND_BIT:
             if last:
@@ -211,7 +212,7 @@ class UpperLayer:
                 return Signal.NEED_DATA
             whole = bytes(self._view[self._start : self._start + 6 + length])
             self._start += 6 + length
-            self.pdus_begun += 1
+            self.pdus_ended += 1
         else:
             whole = b""
             self._start = self._end  # nothing behind it can be understood

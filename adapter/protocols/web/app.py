@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
@@ -24,14 +24,22 @@ BODY_BYTES_MAX = 1 << 20
 def make_app(web: Views | None) -> Litestar:
     """Return the ASGI application for this process; without a state it can only be described."""
     return Litestar(
-        route_handlers=[*VIEWS, events, health.live, health.ready, health.status, health.metrics],
+        route_handlers=[
+            *VIEWS,
+            events,
+            health.live,
+            health.ready,
+            health.status,
+            health.metrics,
+            openapi,
+        ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         exception_handlers={HTTPException: _problem, Exception: _failure},
         openapi_config=OpenAPIConfig(
             title="DICOM Adapter",
             version=__version__,
-            path="/api",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            path="/api/openapi",  # litestar answers below this path by itself, in HTML
+            render_plugins=[JsonRenderPlugin(path="/schema.json")],
         ),
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
@@ -41,6 +49,12 @@ def make_app(web: Views | None) -> Litestar:
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
     return make_app(None).openapi_schema.to_schema()
+
+
+@get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return request.app.openapi_schema.to_schema()
 
 
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:

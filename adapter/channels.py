@@ -1,8 +1,9 @@
 """The two ways of speaking between actors: ask and wait, or hint and go on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -59,6 +60,31 @@ async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> 
     """
     with trio.CancelScope(deadline=max(deadline, trio.current_time() + PAUSE_S_MIN)):
         await wake.receive()
+
+
+class Conversation(Protocol):
+    """Something a worker thread is busy with."""
+
+    def abort(self) -> None: ...
+
+
+@asynccontextmanager
+async def aborted_on_cancel(conversation: Conversation) -> AsyncIterator[None]:
+    """Hold a conversation; a cancel in here aborts it instead of waiting for its thread."""
+    over = trio.Event()
+
+    async def watch() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            if not over.is_set():
+                conversation.abort()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield
+        over.set()
+        nursery.cancel_scope.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

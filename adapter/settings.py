@@ -57,7 +57,7 @@ class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ae_title: AETitle = "ADAPTER"
     max_associations: Annotated[int, Meta(ge=1, le=100)] = 8
     connect_s: Seconds = 10.0
-    acse_s: Seconds = 30.0
+    acse_s: Seconds = 15.0
     dimse_s: Seconds = 60.0
     export: ExportSettings = field(default_factory=ExportSettings)
 
@@ -127,6 +127,8 @@ def relations(settings: Settings) -> list[str]:
         problems.append("dicom.scp.answer_s must be below dicom.scp.dimse_s")
     if shutdown.association_grace_s >= shutdown.deadline_s:
         problems.append("shutdown.association_grace_s must be below shutdown.deadline_s")
+    if scu.connect_s + scu.acse_s >= shutdown.deadline_s:
+        problems.append("dicom.scu.connect_s + dicom.scu.acse_s must be below shutdown.deadline_s")
     if settings.api.host not in _LOOPBACK and settings.api.auth is None:
         problems.append(
             f"api.host = {settings.api.host!r} serves other machines without authentication; "

@@ -75,7 +75,7 @@ class TestModule:
 
     def test_nurseries_open_only_where_actors_live(self, module: Path) -> None:
         if "open_nursery" in module.read_text():
-            assert part_of(module) in ("actors", "gateway", "main", "demo") or (
+            assert part_of(module) in ("actors", "channels", "gateway", "main", "demo") or (
                 "protocols/web" in str(module)
             )
 

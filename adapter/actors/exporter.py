@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from adapter.channels import notify, wait_woken
+from adapter.channels import aborted_on_cancel, notify, wait_woken
 from adapter.domain.dimse_ports import OutboundAssociation, OutgoingInstance, Requestor
 from adapter.domain.entities import PRIORITY_ORDER, Destination
 from adapter.domain.events import Event, Publish
@@ -139,12 +139,20 @@ class Exporter:
             pending = [o for o in pending if instances[o.index].context not in contexts]
             async with self.requestor.associate(self.destination, contexts) as association:
                 self._reached()
-                for first in range(0, len(now), BATCH):
-                    if self._stopping():
-                        break
-                    await self._send_batch(
-                        export, association, now[first : first + BATCH], instances
-                    )
+                async with aborted_on_cancel(association):
+                    await self._send_batches(export, association, now, instances)
+
+    async def _send_batches(
+        self,
+        export: Export,
+        association: OutboundAssociation,
+        outcomes: Sequence[Outcome],
+        instances: dict[int, OutgoingInstance],
+    ) -> None:
+        for first in range(0, len(outcomes), BATCH):
+            if self._stopping():
+                return
+            await self._send_batch(export, association, outcomes[first : first + BATCH], instances)
 
     async def _send_batch(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from adapter.channels import EntityDoor, EntityDoors, ask
+from adapter.channels import EntityDoor, EntityDoors, aborted_on_cancel, ask
 from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
@@ -195,11 +195,8 @@ class Listener:
     async def _serve(
         self, connection: PendingAssociation, door: EntityDoor, association: str
     ) -> AssociationReport:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_abort_when_cancelled, connection)
-            report = await connection.serve(association, _EntityService(door, self.answer_s))
-            nursery.cancel_scope.cancel()
-        return report
+        async with aborted_on_cancel(connection):
+            return await connection.serve(association, _EntityService(door, self.answer_s))
 
     def _report(
         self, association: str, request: AssociationRequest, report: AssociationReport
@@ -230,13 +227,6 @@ class Listener:
                 },
             )
         )
-
-
-async def _abort_when_cancelled(connection: PendingAssociation) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        connection.abort()
 
 
 def _note(door: EntityDoor, note: EntityNote) -> None:

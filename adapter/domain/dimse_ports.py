@@ -140,8 +140,11 @@ class OutboundAssociation(Protocol):
         """Send instances one after the other; one result each, in order.
 
         An association that breaks half-way gives results with status None for the rest.
-        Cancel: the association is aborted; what was sent is unknown.
+        Not cancellable: use `abort`.
         """
+
+    def abort(self) -> None:
+        """Make `store` end soon; what it was sending has an unknown outcome."""
 
 
 class Requestor(Protocol):

@@ -195,6 +195,9 @@ class Peer:
             self.stored()
         return results
 
+    def abort(self):
+        self.aborted = True
+
     async def echo(self, destination):
         await trio.lowlevel.checkpoint()
         return 0

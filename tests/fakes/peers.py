@@ -217,6 +217,9 @@ class FakeOutbound:
         self._destination = destination
         self._lost = False
 
+    def abort(self) -> None:
+        self._lost = True
+
     async def store(self, instances: Sequence[OutgoingInstance]) -> list[SendResult]:
         results = []
         for instance in instances:

@@ -35,6 +35,10 @@ class ThreadedScuAssociation:
 
         return await trio.to_thread.run_sync(send, limiter=self._threads)
 
+    def abort(self) -> None:
+        """See `OutboundAssociation.abort`."""
+        self._association.interrupt()
+
 
 class DicomRequestor:
     """Opens associations to destinations (port `Requestor`)."""

@@ -145,6 +145,12 @@ class ScuAssociation:
             pass
         self._close()
 
+    def interrupt(self) -> None:
+        """From any thread: end a blocked receive; whoever waits sees the peer as gone."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
     def _close(self) -> None:
         assert self._connection is not None
         self._connection.close()

@@ -2,6 +2,7 @@
 instance, and nothing is given up that could still arrive (F86-F95).
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,12 @@ UIDS = ("1.2.3.1", "1.2.3.2", "1.2.3.3")
 
 
 def exporting(
-    make_adapter: MakeAdapter, port: int, *, max_retries: int = 1, **more: Any
+    make_adapter: MakeAdapter,
+    port: int,
+    *,
+    max_retries: int = 1,
+    deadline_s: float = 10,
+    **more: Any,
 ) -> Adapter:
     """Start an adapter that exports what it receives to a destination on this port."""
     return make_adapter({
@@ -24,6 +30,7 @@ def exporting(
             "export": {"max_retries": max_retries, "retry_delay_s": 0.2},
             "connect_s": 2, "acse_s": 2, "dimse_s": 11,
         }},
+        "shutdown": {"association_grace_s": 1, "deadline_s": deadline_s},
         "application_entities": [{
             "name": "main", "ae_title": "MAIN", "timeout_s": 1,
             "pipelines": {"copy": "copy"}, "destinations": ["peer", *more],
@@ -219,3 +226,23 @@ def test_one_destination_that_is_down_delays_no_other(make_adapter: MakeAdapter)
         eventually(lambda: len(peer.received) == len(UIDS), 10)
         states = {row["destination"]: row["state"] for row in adapter.get("/api/exports")}
     assert states["down"] != "Completed"
+
+
+def test_destination_that_never_answers_does_not_hold_a_stop(make_adapter: MakeAdapter) -> None:
+    """F88: the drain is cut at its deadline, not when the peer or its timer feels like it."""
+    asked, leave = threading.Event(), threading.Event()
+
+    def never(message_id: int, uid: bytes) -> None:
+        asked.set()
+        leave.wait(60)
+
+    with LyingDestination(never) as peer:
+        adapter = exporting(make_adapter, peer.port, deadline_s=3)
+        store(adapter)
+        assert asked.wait(20)
+        adapter.terminate()
+        try:
+            assert adapter.wait(9) == 1, "a cut drain is told by the exit code"
+        finally:
+            leave.set()
+    assert adapter.payload_folders(), "what was not delivered is kept"

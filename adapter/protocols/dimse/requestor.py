@@ -54,11 +54,20 @@ class DicomRequestor:
         """See `Requestor.associate`."""
         association = ScuAssociation(destination, self._options)
         try:
-            await self._in_thread(lambda: association.open(contexts))
+            await trio.to_thread.run_sync(
+                # A thread that is left behind finds itself abandoned and closes what it opened.
+                association.open,
+                contexts,
+                limiter=self._threads,
+                abandon_on_cancel=True,
+            )
             yield ThreadedScuAssociation(association, self._threads)
             await self._in_thread(association.release)
+        except trio.Cancelled:
+            association.abandon()
+            raise
         finally:
-            association.abort()  # no effect after release
+            association.abort()  # no effect after release, or before there is a connection
 
     async def echo(self, destination: Destination) -> int:
         """See `Requestor.echo`."""

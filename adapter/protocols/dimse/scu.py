@@ -19,6 +19,7 @@ from adapter.protocols.dimse import command_set, negotiation, pdu
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.fragments import fragments
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import (
     Aborted,
@@ -64,6 +65,7 @@ class ScuAssociation:
         self._offered: dict[str, list[str]] = {}
         self._fragment_bytes = FRAGMENT_BYTES_MAX
         self._message_id = 0
+        self._abandoned = False
         self._buffer = bytearray(0)
 
     # --- association
@@ -98,6 +100,8 @@ class ScuAssociation:
         except UnavailableError:
             self.abort()
             raise
+        if self._abandoned:
+            self.abort()
 
     def _associated(self, event: object, contexts: Sequence[tuple[str, str]]) -> None:
         match event:
@@ -150,6 +154,11 @@ class ScuAssociation:
         connection = self._connection
         if connection is not None:
             connection.interrupt()
+
+    def abandon(self) -> None:
+        """From any thread: nobody wants the association any more, also if it is being opened."""
+        self._abandoned = True
+        self.interrupt()
 
     def _close(self) -> None:
         assert self._connection is not None
@@ -225,21 +234,10 @@ class ScuAssociation:
                     raise NotPart10Error("the file became shorter while it was sent")
                 count = min(count, left)
                 left -= count
-                views += self._fragments(memoryview(self._buffer)[:count], context_id, not left)
+                piece = memoryview(self._buffer)[:count]
+                views += fragments(piece, context_id, self._fragment_bytes, last=not left)
                 self._connection.send_views(views, self._options.dimse_s)
                 views = []
-
-    def _fragments(
-        self, data: memoryview, context_id: int, last: bool
-    ) -> Iterator[bytes | memoryview]:
-        """Yield P-DATA-TF headers and data (PS3.8 9.3.5), one PDV each."""
-        step, end = self._fragment_bytes, len(data)
-        for position in range(0, end, step):
-            piece = data[position : position + step]
-            size = len(piece)
-            control = 2 if last and position + size == end else 0
-            yield pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, control)
-            yield piece
 
     def _response(self, message_id: int, field: int, sop_instance_uid: str) -> int:
         assert self._connection is not None

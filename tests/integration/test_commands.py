@@ -1,0 +1,148 @@
+"""The command line as a person and a script use it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MakeAdapter
+from dicom_peers import free_port
+from harness import REPOSITORY, environment, eventually, run_cli
+from pydicom.data import get_testdata_file
+
+CT_SMALL = str(get_testdata_file("CT_small.dcm"))
+
+
+def one_line(text: str) -> str:
+    """Return text, which is one line without a traceback."""
+    (line,) = text.strip().splitlines()
+    return line
+
+
+def test_echo_tells_status_and_time(make_adapter: MakeAdapter) -> None:
+    done = run_cli("echo", make_adapter().destination())
+    assert done.returncode == 0
+    assert "status 0x0000" in done.stdout
+
+
+def test_echo_of_nobody_says_why() -> None:
+    done = run_cli("echo", f"NOBODY@127.0.0.1:{free_port()}")
+    assert done.returncode == 1
+    assert "Connection refused" in one_line(done.stderr)
+
+
+def test_echo_of_an_unknown_ae_title_names_the_rejection(make_adapter: MakeAdapter) -> None:
+    done = run_cli("echo", make_adapter().destination("OTHER"))
+    assert done.returncode == 1
+    assert "rejected 1/1/7" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize("text", ["nobody", "AET@host", "AET@host:0", "AET@host:99999"])
+def test_what_is_no_destination_is_bad_input(text: str) -> None:
+    done = run_cli("echo", text)
+    assert done.returncode == 2
+    assert repr(text) in one_line(done.stderr)
+
+
+def test_send_reports_each_file_that_failed(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    adapter = make_adapter()
+    done = run_cli("send", adapter.destination(), CT_SMALL, str(tmp_path / "notes.txt"), "/absent")
+    assert done.returncode == 1
+    assert "sent 1, failed 2" in done.stdout
+    assert "notes.txt: no DICM prefix" in done.stderr
+    assert "/absent: No such file" in done.stderr
+    assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
+
+
+def test_send_to_nobody_fails_every_file() -> None:
+    done = run_cli("send", f"NOBODY@127.0.0.1:{free_port()}", CT_SMALL)
+    assert done.returncode == 1
+    assert "sent 0, failed 1" in done.stdout
+
+
+def test_watch_prints_json_lines_until_the_adapter_stops(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    command = [sys.executable, "-m", "adapter", "watch", "--json", "--url", adapter.url]
+    with subprocess.Popen(
+        command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as watch:
+        assert watch.stdout is not None
+        hello = json.loads(watch.stdout.readline())
+        assert hello["type"] == "hello"
+        assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
+        seen = []
+        while "instance.stored" not in seen:
+            seen.append(json.loads(watch.stdout.readline())["type"])
+        assert seen[:2] == ["association.requested", "association.accepted"]
+        adapter.terminate()
+        watch.stdout.read()
+        assert watch.wait(20) == 0
+
+
+def test_watch_of_nobody_says_so() -> None:
+    done = run_cli("watch", "--url", f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 1
+    assert "no adapter answers" in one_line(done.stderr)
+
+
+def test_config_check_lists_every_problem_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('[dicom.scp]\nport = 99999\nprot = 1\n[storage]\ndurability = "none"\n')
+    done = run_cli("config", "check", str(file))
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(str(file)) for line in lines)
+    assert "did you mean port?" in lines[1]
+    assert "'fsync', 'os'" in lines[2]
+
+
+def test_config_show_names_the_origin_of_each_value() -> None:
+    done = run_cli("config", "show", "--origin", "--set", "dicom.scp.port=104", "config/dev.toml")
+    assert done.returncode == 0
+    assert "dicom.scp.port = 104    # --set dicom.scp.port" in done.stdout
+    assert 'dicom.scp.host = "127.0.0.1"    # config/dev.toml' in done.stdout
+    assert "dicom.scp.artim_s = 30.0    # default" in done.stdout
+
+
+def test_config_schema_is_json() -> None:
+    assert "$defs" in json.loads(run_cli("config", "schema").stdout)
+
+
+def test_reader_that_has_had_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m adapter config schema | head -n 1",
+        shell=True, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "{"
+    assert done.stderr == ""
+
+
+def test_demo_verifies_every_step() -> None:
+    done = run_cli("demo", timeout_s=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "every step verified" in done.stdout
+    assert "FAILED" not in done.stdout
+
+
+def test_demo_stays_up_on_its_ports_until_told(make_adapter: MakeAdapter) -> None:
+    base = eventually(_three_free_ports, 10, "three ports in a row")
+    command = [sys.executable, "-m", "adapter", "demo", "--serve", "--port-base", str(base)]
+    with subprocess.Popen(
+        command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "Ctrl+C" in line:
+                break
+        assert run_cli("echo", f"DEMO@127.0.0.1:{base}").returncode == 0
+        demo.terminate()
+        assert "every step verified" in demo.stdout.read()
+        assert demo.wait(60) == 0
+
+
+def _three_free_ports() -> int:
+    base = free_port()
+    return base if base < 60000 else 0

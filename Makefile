@@ -7,13 +7,15 @@ SEED ?=
 N ?= 50
 ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
 
-.PHONY: demo test check bench sim run docs lock clean
+.PHONY: install demo test check bench sim run docs lock clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+install: $(STAMP)  ## .venv with the command dicom-adapter
 
 demo: $(STAMP)  ## the whole job on real DICOM files
 	$(BIN)/dicom-adapter demo

@@ -70,8 +70,9 @@ async def _serve(settings: Settings) -> int:
     try:
         edges = make_edges(settings, layout)
         stop = trio.Event()
+        clean = False
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, stop)
+            nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope)
             clean = await _run(settings, edges, stop)
             nursery.cancel_scope.cancel()
         log.info("process.stopped", clean=clean)
@@ -97,12 +98,12 @@ async def _run(settings: Settings, edges: Edges, stop: trio.Event) -> bool:
     return result == [True]
 
 
-async def _stop_on_signal(stop: trio.Event) -> None:
+async def _stop_on_signal(stop: trio.Event, everything: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("process.stopping", signal=signal.Signals(number).name)
             if stop.is_set():
-                raise KeyboardInterrupt  # asked twice: now
+                everything.cancel()  # asked twice: now
             stop.set()
 
 

@@ -125,6 +125,17 @@ def test_sigterm_ends_an_idle_association_after_the_grace(make_adapter: MakeAdap
         assert adapter.wait(8) == 0
 
 
+def test_second_sigterm_cuts_the_drain(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"shutdown": {"association_grace_s": 100, "deadline_s": 120}})
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        adapter.terminate()
+        eventually(lambda: adapter.events("process.stopping"))
+        assert adapter.alive()
+        adapter.terminate()
+        assert adapter.wait(12) == 1
+
+
 def test_help_and_version_answer() -> None:
     assert "serve" in run_cli("--help").stdout
     assert run_cli("--version").returncode == 0

@@ -12,7 +12,9 @@ from adapter.errors import PortUnavailableError
 from adapter.protocols.web import guard
 
 BACKLOG = 256
-GRACEFUL_S = 3.0
+GRACEFUL_S = 1.0
+"""For requests in hand at a stop. Short: hypercorn keeps the TCP connection of a WebSocket for so
+long after its close frame, and requests of this API take milliseconds."""
 READ_S = 60.0
 """A request must arrive in so much time between two of its bytes."""
 PING_S = 20.0

@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import yaml
@@ -107,15 +107,25 @@ def _put(
     if not isinstance(node, dict):
         problems.append(f"{origin}: does not lead to a key")
         return
-    node[path[-1]] = _value_of(text)
+    node[path[-1]] = _spelled(text)
 
 
-def _value_of(text: str) -> Any:
-    """Return text as the TOML value it spells, or as a string."""
+class _Spelled(NamedTuple):
+    """Text of a variable or a flag, and the TOML value it spells; the key's type decides."""
+
+    text: str
+    value: Any
+
+    def as_kind(self, kind: Any) -> Any:
+        is_text = kind is str and not isinstance(self.value, str)
+        return self.text if is_text else self.value  # AE Title 123 is a title, port 104 a number
+
+
+def _spelled(text: str) -> _Spelled:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return _Spelled(text, tomllib.loads(f"value = {text}")["value"])
     except tomllib.TOMLDecodeError:
-        return text
+        return _Spelled(text, text)
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[str]:
@@ -139,6 +149,8 @@ def _convert(
 ) -> Any:
     """Convert value to kind, field by field, so that every problem is found."""
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if isinstance(value, _Spelled):
+        value = value.as_kind(base)
     if isinstance(base, type) and issubclass(base, Struct) and isinstance(value, dict):
         return _convert_struct(value, base, path, problems, origin_of)
     if get_origin(base) is list and isinstance(value, list):

@@ -303,3 +303,11 @@ def test_schema_describes_every_top_level_key():
     schema = json_schema()
     settings = schema["$defs"]["Settings"]["properties"]
     assert set(settings) == set(Settings.__struct_fields__)
+
+
+def test_text_that_spells_a_number_is_text_where_text_is_due():
+    layered = load(None, {"DICOM_ADAPTER__DICOM__SCU__AE_TITLE": "123"}, ["dicom.scp.port=104"])
+    assert layered.settings.dicom.scu.ae_title == "123"
+    assert layered.settings.dicom.scp.port == 104
+    quoted = load(None, {}, ['dicom.scu.ae_title="NO"'])
+    assert quoted.settings.dicom.scu.ae_title == "NO"

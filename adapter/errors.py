@@ -37,20 +37,6 @@ class GroupClosedError(UnavailableError):
     """The group an instance was placed in has closed meanwhile; the sender may try again."""
 
 
-class RefusedError(GatewayError):
-    """A request is well understood and answered with a DIMSE status (PS3.7 Annex C).
-
-    Attributes:
-        status: 0x0000-0xFFFF.
-        comment: At most 64 characters, free of patient data; becomes Error Comment (0000,0902).
-    """
-
-    def __init__(self, status: int, comment: str) -> None:
-        super().__init__(f"0x{status:04X}: {comment}")
-        self.status = status
-        self.comment = comment
-
-
 class PipelineError(GatewayError):
     """A pipeline ended without a result."""
 

@@ -12,13 +12,12 @@ import trio
 
 from adapter.domain.ports import Platform
 from adapter.domain.views import Views
+from adapter.edges import make_requestor
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import Edges, gateway
 from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
-from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scp import ScpLimits
-from adapter.protocols.dimse.scu import ScuOptions
 from adapter.protocols.platform.command import CommandPlatform
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
@@ -120,7 +119,7 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         PortUnavailableError: A port cannot be bound.
         LedgerError: The ledger cannot be read.
     """
-    storage, scp, scu = settings.storage, settings.dicom.scp, settings.dicom.scu
+    storage, scp = settings.storage, settings.dicom.scp
     try:
         for folder in layout.folders():
             folder.mkdir(0o750, parents=True, exist_ok=True)
@@ -142,16 +141,9 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         open_part=parts.open,
         threads=trio.CapacityLimiter(scp.max_associations),
     )
-    requestor = DicomRequestor(
-        ScuOptions(
-            ae_title=scu.ae_title, max_pdu=scp.max_pdu, connect_s=scu.connect_s,
-            acse_s=scu.acse_s, dimse_s=scu.dimse_s,
-        ),
-        trio.CapacityLimiter(scu.max_associations),
-    )  # fmt: skip
     return Edges(
         listener=TcpDimseListener.bind(scp.host, scp.port, acceptor),
-        requestor=requestor,
+        requestor=make_requestor(settings),
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, parts, disk_threads),
         payloads=FolderPayloadStore(layout, storage.durability, disk_threads),

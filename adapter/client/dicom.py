@@ -12,12 +12,11 @@ from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.exporting import contexts_of
 from adapter.domain.statuses import SUCCESS, is_success
+from adapter.edges import make_requestor
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.part10 import describe
 from adapter.protocols.dimse.pdu import CONTEXTS_MAX
-from adapter.protocols.dimse.requestor import DicomRequestor
-from adapter.protocols.dimse.scu import ScuOptions
 from adapter.settings import Settings
 
 BATCH = 16
@@ -51,21 +50,6 @@ def parse_destination(text: str, settings: Settings) -> Destination:
     )
 
 
-def requestor(settings: Settings) -> DicomRequestor:
-    """Return a requestor with the configured limits."""
-    scp, scu = settings.dicom.scp, settings.dicom.scu
-    return DicomRequestor(
-        ScuOptions(
-            ae_title=scu.ae_title,
-            max_pdu=scp.max_pdu,
-            connect_s=scu.connect_s,
-            acse_s=scu.acse_s,
-            dimse_s=scu.dimse_s,
-        ),
-        trio.CapacityLimiter(scu.max_associations),
-    )
-
-
 def echo(destination: Destination, settings: Settings) -> int:
     """C-ECHO; print the outcome and return the exit code."""
     console = Console(stderr=True)
@@ -73,7 +57,7 @@ def echo(destination: Destination, settings: Settings) -> int:
     async def run() -> int:
         begin = trio.current_time()
         try:
-            status = await requestor(settings).echo(destination)
+            status = await make_requestor(settings).echo(destination)
         except UnavailableError as error:
             console.print(f"{destination.ae_title}: {error}", highlight=False)
             return 1
@@ -156,7 +140,7 @@ async def send_all(
         now = [instance for instance in pending if instance.context in contexts]
         pending = [instance for instance in pending if instance.context not in contexts]
         try:
-            async with requestor(settings).associate(destination, contexts) as association:
+            async with make_requestor(settings).associate(destination, contexts) as association:
                 for first in range(0, len(now), BATCH):
                     batch = now[first : first + BATCH]
                     for instance, result in zip(batch, await association.store(batch), strict=True):

@@ -58,9 +58,6 @@ class PayloadStore(Protocol):
     async def remove_payload(self, job_id: str) -> int:
         """Delete the job's folder and return its size in bytes; again is harmless."""
 
-    async def payload_ids(self) -> set[str]:
-        """Return the ids of all jobs that have a folder."""
-
 
 class ResultSource(Protocol):
     """Reads what pipelines left behind."""

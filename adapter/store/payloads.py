@@ -74,13 +74,6 @@ class FolderPayloadStore:
         folder = self._layout.payload(job_id)
         return await self._threads.run(remove_folder, folder, self._durability)
 
-    async def payload_ids(self) -> set[str]:
-        """See `PayloadStore.payload_ids`."""
-        return await self._threads.run(self._payload_ids)
-
-    def _payload_ids(self) -> set[str]:
-        return {name for name in os.listdir(self._layout.payloads) if not name.startswith(".")}
-
 
 def job_meta(job: Job) -> JobMeta:
     """Return what job.meta says of a job; free of patient data."""

@@ -117,10 +117,6 @@ class Disk:
         self._may_fail("remove_payload", job_id)
         return self.payloads.pop(job_id, 0)
 
-    async def payload_ids(self):
-        await trio.lowlevel.checkpoint()
-        return set(self.payloads)
-
 
 class Space:
     """Free space as the test says."""

@@ -159,10 +159,6 @@ class FakeStore:
             self.disk.removed.add(job_id)
         return 1
 
-    async def payload_ids(self) -> set[str]:
-        await self.life.io()
-        return set(self.disk.payloads)
-
     async def results(self, job_id: str) -> Results:
         await self.life.io()
         return Results(files=list(self.disk.payloads[job_id].outputs or ()))

@@ -4,11 +4,16 @@ import trio
 
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scu import ScuOptions
+from adapter.protocols.dimse.tls_profiles import TlsContexts
 from adapter.settings import Settings
 
 
 def make_requestor(settings: Settings) -> DicomRequestor:
-    """Return a requestor with the configured AE Title, limits and deadlines."""
+    """Return a requestor with the configured AE Title, limits and deadlines.
+
+    Raises:
+        ConfigurationError: The TLS files of a destination cannot be used.
+    """
     scp, scu = settings.dicom.scp, settings.dicom.scu
     options = ScuOptions(
         ae_title=scu.ae_title,
@@ -17,4 +22,7 @@ def make_requestor(settings: Settings) -> DicomRequestor:
         acse_s=scu.acse_s,
         dimse_s=scu.dimse_s,
     )
-    return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations))
+    tls = TlsContexts()
+    for destination in settings.destinations:
+        tls.of(destination)
+    return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)

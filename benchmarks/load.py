@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from struct import Struct
 
 from adapter.protocols.dimse import command_set, pdu
+from adapter.protocols.dimse.associate import (
+    ProposedContext,
+    decode_associate_ac,
+    encode_associate_rq,
+)
 from benchmarks.instances import EXPLICIT_VR_LITTLE_ENDIAN, Template
 
 PATIENCE_S = 60
@@ -55,15 +60,15 @@ class Sender:
             sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(PATIENCE_S, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray(1 << 16)
-        context = (CONTEXT, sop_class_uid, (EXPLICIT_VR_LITTLE_ENDIAN,))
-        sock.sendall(pdu.encode_associate_rq(called, "BENCHMARK", [context], 16384))
+        context = ProposedContext(CONTEXT, sop_class_uid, (EXPLICIT_VR_LITTLE_ENDIAN,))
+        sock.sendall(encode_associate_rq(called, "BENCHMARK", [context], 16384))
         answer = self._receive_pdu()
         if answer[0] != pdu.ASSOCIATE_AC:
             raise SendFailedError(f"no association: PDU type {answer[0]}")
-        accept = pdu.decode_associate_ac(answer)
+        accept = decode_associate_ac(answer)
         if accept.contexts.get(CONTEXT, (None, ""))[0] != 0:
             raise SendFailedError("the SOP class was not accepted")
-        self.fragment_bytes = (min(accept.max_length or PDU_BYTES_MAX, PDU_BYTES_MAX) - 6) & ~1
+        self.fragment_bytes = (min(accept.user.max_length or PDU_BYTES_MAX, PDU_BYTES_MAX) - 6) & ~1
 
     def send(self, views: Sequence[bytes | memoryview]) -> None:
         """Send all views."""

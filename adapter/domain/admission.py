@@ -5,12 +5,23 @@ ours that decided; it is shown to the operator and never sent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from adapter.domain.entities import Source, address_matches
 from adapter.domain.identifiers import is_ae_title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserIdentity:
+    """Who the peer says it acts for (PS3.7 D.3.3.7); its fields are secrets and are never shown."""
+
+    kind: int
+    """1 user name, 2 user name and passcode, 3 Kerberos, 4 SAML, 5 JWT."""
+    primary: bytes = field(repr=False)
+    secondary: bytes = field(repr=False)
+    response_requested: bool
 
 
 class AssociationRequest(Struct, frozen=True, kw_only=True):
@@ -28,6 +39,9 @@ class AssociationRequest(Struct, frozen=True, kw_only=True):
     """In the order proposed, without repetition."""
     application_context_known: bool = True
     protocol_version_known: bool = True
+    user_identity: UserIdentity | None = None
+    tls: str = ""
+    """Protocol version of the encrypted transport, e.g. `TLSv1.3`; empty: there is none."""
 
 
 class Rejection(Struct, frozen=True, kw_only=True):

@@ -71,6 +71,8 @@ class PendingAssociation(Protocol):
 
     peer: str
     peer_port: int
+    why: str
+    """Why there is no request; empty before. For a log: free of the peer's text."""
 
     async def request(self) -> AssociationRequest | None:
         """Wait for A-ASSOCIATE-RQ; None: the peer left, or was told off for anything else.

@@ -53,6 +53,37 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [self.host] if isinstance(self.host, str) else self.host
 
 
+TlsVersion = Literal["1.2", "1.3"]
+Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class ListenerTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of a listening port (PS3.15 B.12); files are PEM."""
+
+    certificate: Path
+    """With its chain."""
+    key: str = ""
+    """Empty: in the same file as the certificate."""
+    ca: str = ""
+    """Who signs the certificates of senders."""
+    client_certificates: Literal["none", "optional", "required"] = "required"
+    minimum_version: TlsVersion = "1.2"
+    port: ListenPort | None = None
+    """A port of its own, beside the one without TLS; None: the shared port speaks TLS only."""
+
+
+class DestinationTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS towards a destination (PS3.15 B.12); files are PEM."""
+
+    ca: str = ""
+    """Who signs its certificate; empty: the certificate authorities of the system."""
+    verify_host_name: bool = True
+    certificate: str = ""
+    """Ours, with its chain, for a destination that asks for it."""
+    key: str = ""
+    minimum_version: TlsVersion = "1.2"
+
+
 class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A remote AE that receives results by C-STORE."""
 
@@ -60,6 +91,7 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ae_title: AETitle
     host: Host
     port: Port
+    tls: DestinationTls | None = None
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

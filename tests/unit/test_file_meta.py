@@ -17,7 +17,7 @@ from adapter.protocols.dimse.file_meta import (
     NotPart10Error,
     read_file_meta,
 )
-from adapter.protocols.dimse.pdu import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from adapter.protocols.dimse.user_information import OUR_CLASS_UID, OUR_VERSION_NAME
 
 CT, JPEG = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.4.50"
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -35,8 +35,8 @@ def test_pydicom_reads_what_is_written(uid, calling):
     assert meta.MediaStorageSOPClassUID == CT
     assert meta.MediaStorageSOPInstanceUID == uid
     assert meta.TransferSyntaxUID == JPEG
-    assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
-    assert meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
+    assert meta.ImplementationClassUID == OUR_CLASS_UID
+    assert meta.ImplementationVersionName == OUR_VERSION_NAME
     assert meta.SourceApplicationEntityTitle == calling
 
 
@@ -63,9 +63,9 @@ def test_written_meta_is_read_back():
 
 
 def test_implementation_identifiers_obey_the_standard():
-    assert len(IMPLEMENTATION_CLASS_UID) <= 64
-    assert int(IMPLEMENTATION_CLASS_UID.removeprefix("2.25.")) < 1 << 128  # PS3.5 B.2
-    assert len(IMPLEMENTATION_VERSION_NAME) <= 16
+    assert len(OUR_CLASS_UID) <= 64
+    assert int(OUR_CLASS_UID.removeprefix("2.25.")) < 1 << 128  # PS3.5 B.2
+    assert len(OUR_VERSION_NAME) <= 16
 
 
 def test_meta_of_pydicoms_files_is_read_as_pydicom_reads_it():

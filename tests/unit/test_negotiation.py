@@ -10,8 +10,8 @@ from pynetdicom import (
 )
 
 from adapter.domain.admission import VERIFICATION
+from adapter.protocols.dimse.associate import ContextResult, ProposedContext
 from adapter.protocols.dimse.negotiation import is_storage_class, negotiate
-from adapter.protocols.dimse.pdu import ContextResult, ProposedContext
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"

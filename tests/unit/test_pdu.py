@@ -24,9 +24,10 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
-from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse import associate, pdu
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.negotiation import negotiate
+from adapter.protocols.dimse.user_information import OUR_CLASS_UID, UserInformation, encode_ac
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -39,7 +40,7 @@ RAW_CT, RAW_IMPLICIT = CT.encode(), IMPLICIT.encode()
 def peer_request(*contexts, extras=(), max_length=16382, called="BRAIN", calling="CT1"):
     """Return an A-ASSOCIATE-RQ made by pynetdicom."""
     primitive = A_ASSOCIATE()
-    primitive.application_context_name = pdu.APPLICATION_CONTEXT
+    primitive.application_context_name = associate.DICOM_APPLICATION_CONTEXT
     primitive.called_ae_title, primitive.calling_ae_title = called, calling
     definitions = []
     for index, (abstract, syntaxes) in enumerate(contexts or [(CT, [IMPLICIT])]):
@@ -68,24 +69,34 @@ def proposed(context_id=1, abstract=RAW_CT, syntaxes=(RAW_IMPLICIT,)):
     return item(0x20, bytes((context_id, 0, 0, 0)) + names)
 
 
-APPLICATION = item(0x10, pdu.APPLICATION_CONTEXT.encode())
+def encode_request(contexts, max_pdu):
+    proposed = [associate.ProposedContext(n, uid, tuple(s)) for n, uid, s in contexts]
+    return associate.encode_associate_rq("PACS", "ADAPTER", proposed, max_pdu)
+
+
+def encode_accept(request_pdu, results, max_pdu):
+    user = encode_ac(max_pdu, UserInformation(), {}, frozenset())
+    return associate.encode_associate_ac(request_pdu, results, user)
+
+
+APPLICATION = item(0x10, associate.DICOM_APPLICATION_CONTEXT.encode())
 USER = item(0x50, item(0x51, (16384).to_bytes(4, "big")))
 
 
 def test_request_of_pynetdicom_is_understood():
-    request = pdu.decode_associate_rq(
+    request = associate.decode_associate_rq(
         peer_request((CT, [JPEG, EXPLICIT]), (VERIFICATION, [IMPLICIT]))
     )
-    assert request == pdu.AssociateRequest(
+    assert request == associate.AssociateRequest(
         called_ae_title="BRAIN",
         calling_ae_title="CT1",
-        application_context=pdu.APPLICATION_CONTEXT,
+        application_context=associate.DICOM_APPLICATION_CONTEXT,
         protocol_version=1,
         contexts=(
-            pdu.ProposedContext(1, CT, (JPEG, EXPLICIT)),
-            pdu.ProposedContext(3, VERIFICATION, (IMPLICIT,)),
+            associate.ProposedContext(1, CT, (JPEG, EXPLICIT)),
+            associate.ProposedContext(3, VERIFICATION, (IMPLICIT,)),
         ),
-        max_length=16382,
+        user=UserInformation(max_length=16382, implementation_class_uid="1.2.3"),
     )
 
 
@@ -107,25 +118,27 @@ def user_items():
 
 @pytest.mark.parametrize("extra", user_items(), ids=lambda extra: type(extra).__name__)
 def test_negotiation_items_do_not_disturb(extra):
-    request = pdu.decode_associate_rq(peer_request((CT, [JPEG]), extras=[extra]))
-    assert request.contexts == (pdu.ProposedContext(1, CT, (JPEG,)),)
+    request = associate.decode_associate_rq(peer_request((CT, [JPEG]), extras=[extra]))
+    assert request.contexts == (associate.ProposedContext(1, CT, (JPEG,)),)
 
 
 def test_unknown_items_are_ignored():
     user = item(0x50, item(0x51, (4096).to_bytes(4, "big")) + item(0x7F, b"?") + item(0x57, b"??"))
-    request = pdu.decode_associate_rq(
+    request = associate.decode_associate_rq(
         raw_request(APPLICATION, item(0x99, b"new"), proposed(), user, item(0x60, b""))
     )
     assert [context.id for context in request.contexts] == [1]
-    assert request.max_length == 4096
+    assert request.user.max_length == 4096
 
 
 def test_request_without_user_information_has_no_length_limit():
-    assert pdu.decode_associate_rq(raw_request(APPLICATION, proposed())).max_length == 0
+    assert associate.decode_associate_rq(raw_request(APPLICATION, proposed())).user.max_length == 0
 
 
 def test_all_bits_of_the_protocol_version_are_reported():
-    request = pdu.decode_associate_rq(raw_request(APPLICATION, proposed(), USER, version=0x8003))
+    request = associate.decode_associate_rq(
+        raw_request(APPLICATION, proposed(), USER, version=0x8003)
+    )
     assert request.protocol_version == 0x8003
 
 
@@ -142,7 +155,7 @@ def test_all_bits_of_the_protocol_version_are_reported():
     ],
 )
 def test_ae_title_is_stripped_and_a_bad_one_is_empty(raw, title):
-    request = pdu.decode_associate_rq(
+    request = associate.decode_associate_rq(
         raw_request(APPLICATION, proposed(), USER, called=raw, calling=raw)
     )
     assert (request.called_ae_title, request.calling_ae_title) == (title, title)
@@ -169,7 +182,7 @@ def test_ae_title_is_stripped_and_a_bad_one_is_empty(raw, title):
 )  # fmt: skip
 def test_malformed_request_is_refused(encoded):
     with pytest.raises(MalformedPDUError):
-        pdu.decode_associate_rq(encoded)
+        associate.decode_associate_rq(encoded)
 
 
 def mutated(encoded, places):
@@ -184,10 +197,10 @@ places = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_si
 
 def checked(encoded):
     """Answer a request as a listener would; whatever it proposes must be answerable."""
-    request = pdu.decode_associate_rq(encoded)
+    request = associate.decode_associate_rq(encoded)
     results = negotiate(request.contexts, verification_syntaxes=[IMPLICIT])
-    accept = pdu.encode_associate_ac(encoded, results, 65536)
-    return request, pdu.decode_associate_ac(accept)
+    accept = encode_accept(encoded, results, 65536)
+    return request, associate.decode_associate_ac(accept)
 
 
 @settings(max_examples=150)
@@ -205,7 +218,7 @@ def test_damaged_request_is_answered_or_malformed(changes):
 @given(st.binary(max_size=200))
 def test_noise_is_malformed_or_a_request(noise):
     try:
-        request = pdu.decode_associate_rq(raw_request(noise))
+        request = associate.decode_associate_rq(raw_request(noise))
     except MalformedPDUError:
         return
     assert request.contexts
@@ -236,13 +249,13 @@ def peer_reads_accept(encoded):
 def test_pynetdicom_understands_our_accept():
     request = peer_request((CT, [JPEG]), (MR, [EXPLICIT]))
     results = [
-        pdu.ContextResult(1, CT, JPEG, 0),
-        pdu.ContextResult(3, MR, EXPLICIT, 3),
+        associate.ContextResult(1, CT, JPEG, 0),
+        associate.ContextResult(3, MR, EXPLICIT, 3),
     ]
-    decoded = peer_reads_accept(pdu.encode_associate_ac(request, results, 131072))
-    assert decoded.application_context_name == pdu.APPLICATION_CONTEXT
+    decoded = peer_reads_accept(encode_accept(request, results, 131072))
+    assert decoded.application_context_name == associate.DICOM_APPLICATION_CONTEXT
     assert decoded.user_information.maximum_length == 131072
-    assert decoded.user_information.implementation_class_uid == pdu.IMPLEMENTATION_CLASS_UID
+    assert decoded.user_information.implementation_class_uid == OUR_CLASS_UID
     assert [(c.context_id, c.result) for c in decoded.presentation_context] == [(1, 0), (3, 3)]
     assert decoded.presentation_context[0].transfer_syntax == JPEG
 
@@ -250,25 +263,23 @@ def test_pynetdicom_understands_our_accept():
 def test_accept_repeats_the_titles_byte_for_byte():
     request = raw_request(APPLICATION, proposed(), USER, called=b" BRAIN          ",
                           calling=b"\xff\0 odd           ")  # fmt: skip
-    accept = pdu.encode_associate_ac(request, [pdu.ContextResult(1, CT, IMPLICIT, 0)], 4096)
+    accept = encode_accept(request, [associate.ContextResult(1, CT, IMPLICIT, 0)], 4096)
     assert accept[10:42] == request[10:42]
     assert len(accept) == 6 + int.from_bytes(accept[2:6], "big")
 
 
 def test_our_accept_is_read_back():
-    results = [pdu.ContextResult(1, CT, JPEG, 0), pdu.ContextResult(3, MR, IMPLICIT, 4)]
-    accept = pdu.decode_associate_ac(
-        pdu.encode_associate_ac(peer_request((CT, [JPEG]), (MR, [JPEG])), results, 4096)
+    results = [associate.ContextResult(1, CT, JPEG, 0), associate.ContextResult(3, MR, IMPLICIT, 4)]
+    accept = associate.decode_associate_ac(
+        encode_accept(peer_request((CT, [JPEG]), (MR, [JPEG])), results, 4096)
     )
     assert accept.contexts[1] == (0, JPEG)
     assert accept.contexts[3][0] == 4
-    assert accept.max_length == 4096
+    assert accept.user.max_length == 4096
 
 
 def test_pynetdicom_understands_our_request():
-    encoded = pdu.encode_associate_rq(
-        "PACS", "ADAPTER", [(1, CT, [JPEG]), (3, MR, [EXPLICIT, IMPLICIT])], 65536
-    )
+    encoded = encode_request([(1, CT, [JPEG]), (3, MR, [EXPLICIT, IMPLICIT])], 65536)
     decoded = A_ASSOCIATE_RQ()
     decoded.decode(encoded)
     assert (decoded.called_ae_title.strip(), decoded.calling_ae_title.strip()) == (
@@ -284,7 +295,7 @@ def test_pynetdicom_understands_our_request():
 
 def test_our_request_is_read_back_with_all_contexts():
     contexts = [(2 * i + 1, f"1.2.3.{i}", [JPEG, IMPLICIT]) for i in range(pdu.CONTEXTS_MAX)]
-    request = pdu.decode_associate_rq(pdu.encode_associate_rq("PACS", "ADAPTER", contexts, 0))
+    request = associate.decode_associate_rq(encode_request(contexts, 0))
     assert [
         (c.id, c.abstract_syntax, list(c.transfer_syntaxes)) for c in request.contexts
     ] == contexts
@@ -292,7 +303,7 @@ def test_our_request_is_read_back_with_all_contexts():
 
 def test_accept_of_pynetdicom_is_understood():
     primitive = A_ASSOCIATE()
-    primitive.application_context_name = pdu.APPLICATION_CONTEXT
+    primitive.application_context_name = associate.DICOM_APPLICATION_CONTEXT
     primitive.called_ae_title, primitive.calling_ae_title = "PACS", "ADAPTER"
     primitive.result, primitive.result_source = 0, 1
     accepted, refused = build_context(CT, JPEG), build_context(MR, IMPLICIT)
@@ -302,20 +313,20 @@ def test_accept_of_pynetdicom_is_understood():
     length, uid = MaximumLengthNotification(), ImplementationClassUIDNotification()
     length.maximum_length_received, uid.implementation_class_uid = 28672, "1.2.3"
     primitive.user_information = [length, uid, *user_items()[:2]]
-    accept = pdu.decode_associate_ac(A_ASSOCIATE_AC(primitive).encode())
+    accept = associate.decode_associate_ac(A_ASSOCIATE_AC(primitive).encode())
     assert accept.contexts[1] == (0, JPEG)
     assert accept.contexts[3][0] == 4
-    assert accept.max_length == 28672
+    assert accept.user.max_length == 28672
 
 
 @settings(max_examples=150)
 @given(places)
 @example([(74, 0x22)])
 def test_damaged_accept_is_read_or_malformed(changes):
-    results = [pdu.ContextResult(1, CT, JPEG, 0)]
-    encoded = pdu.encode_associate_ac(peer_request((CT, [JPEG])), results, 4096)
+    results = [associate.ContextResult(1, CT, JPEG, 0)]
+    encoded = encode_accept(peer_request((CT, [JPEG])), results, 4096)
     try:
-        accept = pdu.decode_associate_ac(mutated(encoded, changes))
+        accept = associate.decode_associate_ac(mutated(encoded, changes))
     except MalformedPDUError:
         return
     assert accept.contexts
@@ -324,7 +335,7 @@ def test_damaged_accept_is_read_or_malformed(changes):
 @pytest.mark.parametrize("raw", [b"", pdu.HEADER.pack(2, 68) + bytes(68)])
 def test_accept_without_contexts_is_malformed(raw):
     with pytest.raises(MalformedPDUError):
-        pdu.decode_associate_ac(raw)
+        associate.decode_associate_ac(raw)
 
 
 def test_pynetdicom_understands_our_reject():

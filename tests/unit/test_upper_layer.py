@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.protocols.dimse import command_set, pdu
+from adapter.protocols.dimse import associate, command_set, pdu
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     AssociatePDU,
@@ -24,8 +24,10 @@ from adapter.protocols.dimse.upper_layer import (
 
 CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
 MAX_PDU = 16384
-REQUEST = pdu.encode_associate_rq("BRAIN", "CT1", [(1, CT, [IMPLICIT])], MAX_PDU)
-ACCEPT = pdu.encode_associate_ac(REQUEST, [pdu.ContextResult(1, CT, IMPLICIT, 0)], MAX_PDU)
+REQUEST = associate.encode_associate_rq(
+    "BRAIN", "CT1", [associate.ProposedContext(1, CT, (IMPLICIT,))], MAX_PDU
+)
+ACCEPT = associate.encode_associate_ac(REQUEST, [associate.ContextResult(1, CT, IMPLICIT, 0)], b"")
 COMMAND = command_set.store_request(1, 7, CT, "1.2.3")
 ECHO = command_set.echo_request(1, 8, "1.2.840.10008.1.1")
 UNEXPECTED_PARAMETER = bytes.fromhex("0700 00000004 0000 02 05")

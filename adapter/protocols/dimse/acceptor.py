@@ -15,12 +15,21 @@ from adapter.domain.admission import AssociationRequest, Rejection
 from adapter.domain.dimse_ports import AssociationReport, AssociationService, PartFile
 from adapter.errors import PortUnavailableError, UnavailableError
 from adapter.protocols.dimse import negotiation, pdu
-from adapter.protocols.dimse.connection import LINGER_S, Connection
+from adapter.protocols.dimse.associate import (
+    DICOM_APPLICATION_CONTEXT,
+    PROTOCOL_VERSION,
+    AssociateRequest,
+    decode_associate_rq,
+    encode_associate_ac,
+)
+from adapter.protocols.dimse.connection import Connection
 from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.items import MalformedPDUError
-from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError, Signal
+from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError
 from adapter.protocols.dimse.reception import AcceptedContext
 from adapter.protocols.dimse.scp import ScpLimits, StorageScp
+from adapter.protocols.dimse.tls import TlsContext, TlsSession
+from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 BACKLOG = 1024
@@ -35,6 +44,8 @@ class AcceptorOptions:
     limits: ScpLimits
     open_part: Callable[[], PartFile]
     threads: trio.CapacityLimiter
+    tls: TlsContext | None = None
+    """None: without TLS."""
 
 
 class TcpDimseListener:
@@ -90,31 +101,41 @@ class TcpPendingAssociation:
     ) -> None:
         self.peer = peer.removeprefix("::ffff:")
         self.peer_port = peer_port
-        self._socket = sock
+        self.why = ""
         self._options = options
-        self._layer = UpperLayer(acceptor=True, max_pdu=options.max_pdu)
-        self._connection: Connection | None = None
+        self._connection = TrioConnection(sock, UpperLayer(acceptor=True, max_pdu=options.max_pdu))
+        self._in_thread: Connection | None = None
         self._request_pdu = b""
-        self._request: pdu.AssociateRequest | None = None
+        self._request: AssociateRequest | None = None
 
     async def request(self) -> AssociationRequest | None:
         """See `PendingAssociation.request`."""
+        connection = self._connection
         try:
-            while (event := self._layer.next_event()) is Signal.NEED_DATA:
-                self._layer.received(count := await self._receive())
-                if not count:
-                    return None
+            if self._options.tls is not None:
+                session = TlsSession(self._options.tls.current(), server_side=True)
+                await connection.shake_hands(session)
+            event = await connection.next_event()
             if not isinstance(event, AssociatePDU):
-                return None  # A-ABORT from a peer that never associated
+                self.why = "left without a request"
+                return None
             self._request_pdu = event.encoded
-            self._request = request = pdu.decode_associate_rq(event.encoded)
+            self._request = request = decode_associate_rq(event.encoded)
         except ProtocolViolationError as violation:
-            await self._farewell(violation.reply)
+            self.why = violation.why
+            await connection.farewell(violation.reply)
             return None
-        except MalformedPDUError:
-            await self._farewell(self._layer.abort(pdu.BY_PROVIDER, pdu.INVALID_PARAMETER))
+        except MalformedPDUError as malformed:
+            self.why = str(malformed)
+            await connection.farewell(
+                connection.layer.abort(pdu.BY_PROVIDER, pdu.INVALID_PARAMETER)
+            )
             return None
-        except OSError:
+        except TlsHandshakeError as refused:
+            self.why = str(refused)
+            return None
+        except OSError as error:
+            self.why = f"connection lost ({error.strerror or type(error).__name__})"
             return None
         return AssociationRequest(
             called_ae_title=request.called_ae_title,
@@ -122,29 +143,18 @@ class TcpPendingAssociation:
             peer=self.peer,
             peer_port=self.peer_port,
             abstract_syntaxes=tuple(dict.fromkeys(c.abstract_syntax for c in request.contexts)),
-            application_context_known=request.application_context == pdu.APPLICATION_CONTEXT,
-            protocol_version_known=bool(request.protocol_version & 1),
+            application_context_known=request.application_context == DICOM_APPLICATION_CONTEXT,
+            protocol_version_known=bool(request.protocol_version & PROTOCOL_VERSION),
+            user_identity=request.user.identity,
+            tls=connection.tls_version,
         )
-
-    async def _receive(self) -> int:
-        return await self._socket.recv_into(self._layer.writable())
 
     async def reject(self, rejection: Rejection) -> None:
         """See `PendingAssociation.reject`."""
-        await self._farewell(
-            self._layer.reject(rejection.result, rejection.source, rejection.reason)
+        connection = self._connection
+        await connection.farewell(
+            connection.layer.reject(rejection.result, rejection.source, rejection.reason)
         )
-
-    async def _farewell(self, data: bytes) -> None:
-        """Send last words and give the peer a moment to read them and close (Sta13)."""
-        with trio.move_on_after(LINGER_S):
-            try:
-                await self._socket.send(data)
-                self._socket.shutdown(socket.SHUT_WR)
-                while await self._socket.recv(65536):
-                    pass
-            except OSError:
-                pass  # gone already: nobody is left to tell
 
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
         """See `PendingAssociation.serve`."""
@@ -153,9 +163,10 @@ class TcpPendingAssociation:
         results = negotiation.negotiate(
             request.contexts, verification_syntaxes=options.verification_syntaxes
         )
-        accept_pdu = pdu.encode_associate_ac(self._request_pdu, results, options.max_pdu)
-        raw = socket.socket(fileno=self._socket.detach())
-        self._connection = connection = Connection(raw, self._layer)
+        accept_pdu = encode_associate_ac(
+            self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
+        )
+        self._in_thread = connection = self._connection.into_blocking()
         scp = StorageScp(
             connection,
             {
@@ -176,9 +187,9 @@ class TcpPendingAssociation:
 
     def abort(self) -> None:
         """See `PendingAssociation.abort`."""
-        if self._connection is not None:
-            self._connection.interrupt()
+        if self._in_thread is not None:
+            self._in_thread.interrupt()
 
     def close(self) -> None:
         """See `PendingAssociation.close`."""
-        self._socket.close()
+        self._connection.close()

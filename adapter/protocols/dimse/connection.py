@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
+from adapter.protocols.dimse.tls import TlsSocket
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 _TIMEVAL = Struct("@ll")
@@ -33,7 +34,7 @@ def _nothing() -> None:
 class Connection:
     """Socket and upper layer of one association, owned by one thread."""
 
-    def __init__(self, sock: socket.socket, layer: UpperLayer) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket, layer: UpperLayer) -> None:
         self._socket = sock
         self.layer = layer
         self.before_receive: Callable[[], None] = _nothing

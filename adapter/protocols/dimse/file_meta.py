@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from adapter.domain.identifiers import is_uid
-from adapter.protocols.dimse.pdu import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from adapter.protocols.dimse.user_information import OUR_CLASS_UID, OUR_VERSION_NAME
 
 PREAMBLE = bytes(128)
 """Always zero: what a sender put there could be a program (PS3.10 7.5, CVE-2019-11687)."""
@@ -49,8 +49,8 @@ class FileMetaWriter:
         self._head = _LONG.pack(2, 0x0001, b"OB", 2) + b"\0\1"
         self._head += _element(0x0002, b"UI", _uid(sop_class_uid))
         self._tail = _element(0x0010, b"UI", _uid(transfer_syntax_uid))
-        self._tail += _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID))
-        self._tail += _element(0x0013, b"SH", _text(IMPLEMENTATION_VERSION_NAME))
+        self._tail += _element(0x0012, b"UI", _uid(OUR_CLASS_UID))
+        self._tail += _element(0x0013, b"SH", _text(OUR_VERSION_NAME))
         self._tail += _element(0x0016, b"AE", _text(calling_ae_title))
 
     def encode(self, sop_instance_uid: str) -> bytes:

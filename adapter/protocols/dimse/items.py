@@ -1,60 +1,64 @@
-"""Variable items of A-ASSOCIATE PDUs (PS3.8 9.3.2): what pynetdicom's codecs get to read."""
+"""Variable items of A-ASSOCIATE PDUs (PS3.8 9.3.2, PS3.7 D.3.3): type, length, value.
 
-from collections.abc import Callable, Iterator
+Rules: a length that lies ends the association; what is not known by its type, and every reserved
+byte, is ignored (PS3.8 9.3.1).
+"""
 
-from adapter.domain.identifiers import is_uid
+from collections.abc import Iterator
 
-# PS3.8 9.3.2: items of A-ASSOCIATE-RQ
-APPLICATION_CONTEXT, PRESENTATION_CONTEXT_RQ, PRESENTATION_CONTEXT_AC = 0x10, 0x20, 0x21
-ABSTRACT_SYNTAX, TRANSFER_SYNTAX = 0x30, 0x40
-USER_INFORMATION, MAXIMUM_LENGTH = 0x50, 0x51
+# PS3.8 9.3.2, 9.3.3
+APPLICATION_CONTEXT = 0x10
+PRESENTATION_CONTEXT_RQ, PRESENTATION_CONTEXT_AC = 0x20, 0x21
+ABSTRACT_SYNTAX, TRANSFER_SYNTAX, USER_INFORMATION = 0x30, 0x40, 0x50
+# PS3.8 D.1, PS3.7 D.3.3
+MAXIMUM_LENGTH = 0x51
+IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME = 0x52, 0x55
+ASYNCHRONOUS_OPERATIONS_WINDOW, ROLE_SELECTION, EXTENDED_NEGOTIATION = 0x53, 0x54, 0x56
+USER_IDENTITY_RQ, USER_IDENTITY_AC = 0x58, 0x59
 
 
 class MalformedPDUError(Exception):
     """The peer sent an association PDU that cannot be understood."""
 
 
-def items(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield (type, value, whole item) of items with a two-byte length (PS3.8 9.3.2.1)."""
-    position = 0
-    while position < len(data):
+def items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (type, value) of items with a two-byte length (PS3.8 9.3.2.1).
+
+    Raises:
+        MalformedPDUError: An item is longer than what it is part of.
+    """
+    position, end_of_data = 0, len(data)
+    while position < end_of_data:
         end = position + 4 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if position + 4 > len(data) or end > len(data):
-            raise MalformedPDUError("an item is longer than the PDU")
-        yield data[position], data[position + 4 : end], data[position:end]
+        if position + 4 > end_of_data or end > end_of_data:
+            raise MalformedPDUError("an item is longer than what it is part of")
+        yield data[position], data[position + 4 : end]
         position = end
 
 
-def understood(tail: bytes) -> bytes:
-    """Return the reserved bytes and variable items of a request, without what means nothing to us.
-
-    Unknown items are to be ignored (PS3.8 9.3.1), and no text of a peer that is not a UID reaches a
-    library that prints what it does not like.
-    """
-    kept = [tail[:32]]
-    for kind, value, whole in items(tail[32:]):
-        if kind == USER_INFORMATION:
-            kept.append(_item(kind, _kept(value, lambda sub, _: sub == MAXIMUM_LENGTH)))
-        elif kind == PRESENTATION_CONTEXT_RQ:
-            kept.append(_item(kind, value[:4] + _kept(value[4:], _is_syntax)))
-        elif kind == APPLICATION_CONTEXT:
-            kept.append(whole if is_uid(uid_text(value)) else _item(kind, b"0"))
-    return b"".join(kept)
-
-
-def _is_syntax(kind: int, value: bytes) -> bool:
-    if kind == ABSTRACT_SYNTAX and not is_uid(uid_text(value)):
-        raise MalformedPDUError("an abstract syntax that is no UID")
-    return is_uid(uid_text(value))
-
-
-def _kept(encoded: bytes, wanted: Callable[[int, bytes], bool]) -> bytes:
-    return b"".join(whole for kind, value, whole in items(encoded) if wanted(kind, value))
-
-
-def _item(kind: int, value: bytes) -> bytes:
+def item(kind: int, value: bytes) -> bytes:
+    """Return an item with its header."""
     return bytes((kind, 0)) + len(value).to_bytes(2, "big") + value
 
 
+def counted(value: bytes) -> bytes:
+    """Return value behind its length in two bytes, as some sub-items nest it (PS3.7 D.3.3)."""
+    return len(value).to_bytes(2, "big") + value
+
+
+def take_counted(data: bytes, position: int) -> tuple[bytes, int]:
+    """Return the value that `counted` wrote at position, and the position behind it.
+
+    Raises:
+        MalformedPDUError: It is longer than data.
+    """
+    start = position + 2
+    end = start + int.from_bytes(data[position:start], "big")
+    if start > len(data) or end > len(data):
+        raise MalformedPDUError("a field is longer than its item")
+    return data[start:end], end
+
+
 def uid_text(value: bytes) -> str:
+    """Return a UID without padding; what is not ASCII is replaced, so it is no UID any more."""
     return value.rstrip(b"\0 ").decode("ascii", "replace")

@@ -11,7 +11,8 @@ from pydicom._uid_dict import UID_dictionary
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.identifiers import is_uid
-from adapter.protocols.dimse.pdu import ContextResult, ProposedContext
+from adapter.protocols.dimse import user_information
+from adapter.protocols.dimse.associate import AssociateRequest, ContextResult, ProposedContext
 
 # PS3.8 9.3.3.2: results of a presentation context
 ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
@@ -72,3 +73,18 @@ def _refused(context: ProposedContext, result: int) -> ContextResult:
     # The transfer syntax of a refused context means nothing, but must be there (PS3.8 9.3.3.2).
     syntax = next(filter(is_uid, context.transfer_syntaxes), IMPLICIT_VR_LITTLE_ENDIAN)
     return ContextResult(context.id, context.abstract_syntax, syntax, result)
+
+
+def answer(request: AssociateRequest, results: Sequence[ContextResult], max_pdu: int) -> bytes:
+    """Return the user information of A-ASSOCIATE-AC: what is agreed besides the contexts.
+
+    A requestor may be SCU of whatever it proposed and was accepted; it may not be SCP of it.
+    """
+    accepted = {result.abstract_syntax for result in results if result.result == ACCEPTED}
+    proposed = request.user.roles.items()
+    return user_information.encode_ac(
+        max_pdu,
+        request.user,
+        roles={uid: (scu, False) for uid, (scu, _) in proposed if uid in accepted},
+        extended=request.user.extended & accepted - {VERIFICATION},
+    )

@@ -1,5 +1,11 @@
-"""Outgoing associations for actors: the blocking `scu` in worker threads (port `Requestor`)."""
+"""Outgoing associations for actors (port `Requestor`): set up in Trio, used in worker threads.
 
+Every step has a deadline of its own: name lookup, connection and TLS together `connect_s`, the
+answer to A-ASSOCIATE-RQ `acse_s`. A peer that hangs in any of them costs no thread.
+"""
+
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -10,8 +16,26 @@ from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import OutgoingInstance, SendResult
 from adapter.domain.entities import Destination
 from adapter.errors import UnavailableError
+from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.associate import (
+    AssociateAccept,
+    ProposedContext,
+    decode_associate_ac,
+    encode_associate_rq,
+)
+from adapter.protocols.dimse.items import MalformedPDUError
+from adapter.protocols.dimse.layer_events import (
+    Aborted,
+    AssociatePDU,
+    LayerEvent,
+    ProtocolViolationError,
+)
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.scu import AssociationLostError, ScuAssociation, ScuOptions
+from adapter.protocols.dimse.tls import TlsSession
+from adapter.protocols.dimse.tls_profiles import TlsContexts
+from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
+from adapter.protocols.dimse.upper_layer import UpperLayer
 
 T = TypeVar("T")
 
@@ -43,38 +67,32 @@ class ThreadedScuAssociation:
 class DicomRequestor:
     """Opens associations to destinations (port `Requestor`)."""
 
-    def __init__(self, options: ScuOptions, threads: trio.CapacityLimiter) -> None:
+    def __init__(
+        self, options: ScuOptions, threads: trio.CapacityLimiter, tls: TlsContexts
+    ) -> None:
         self._options = options
         self._threads = threads
+        self._tls = tls
 
     @asynccontextmanager
     async def associate(
         self, destination: Destination, contexts: Sequence[tuple[str, str]]
     ) -> AsyncIterator[ThreadedScuAssociation]:
         """See `Requestor.associate`."""
-        association = ScuAssociation(destination, self._options)
+        association = await self._established(destination, contexts)
         try:
-            await trio.to_thread.run_sync(
-                # A thread that is left behind finds itself abandoned and closes what it opened.
-                association.open,
-                contexts,
-                limiter=self._threads,
-                abandon_on_cancel=True,
-            )
             yield ThreadedScuAssociation(association, self._threads)
             await self._in_thread(association.release)
-        except trio.Cancelled:
-            association.abandon()
-            raise
         finally:
-            association.abort()  # no effect after release, or before there is a connection
+            association.abort()  # no effect after release
 
     async def echo(self, destination: Destination) -> int:
         """See `Requestor.echo`."""
-        association = ScuAssociation(destination, self._options)
+        association = await self._established(
+            destination, [(VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)]
+        )
 
         def verify() -> int:
-            association.open([(VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)])
             try:
                 status = association.echo()
             except AssociationLostError as error:
@@ -82,7 +100,103 @@ class DicomRequestor:
             association.release()
             return status
 
-        return await self._in_thread(verify)
+        try:
+            return await self._in_thread(verify)
+        finally:
+            association.abort()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+    async def _established(
+        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+    ) -> ScuAssociation:
+        options = self._options
+        proposed = [
+            ProposedContext(2 * number + 1, sop_class_uid, (transfer_syntax_uid,))
+            for number, (sop_class_uid, transfer_syntax_uid) in enumerate(contexts)
+        ]
+        request = encode_associate_rq(
+            destination.ae_title, options.ae_title, proposed, options.max_pdu
+        )
+        connection = await self._connected(destination)
+        try:
+            accept = await _accepted(connection, request, options.acse_s)
+            return ScuAssociation(connection.into_blocking(), accept, proposed, options)
+        finally:
+            connection.close()
+
+    async def _connected(self, destination: Destination) -> TrioConnection:
+        """Return a connection to the destination, with TLS if it is configured.
+
+        Raises:
+            UnavailableError: With what stood in the way.
+        """
+        connection: TrioConnection | None = None
+        try:
+            with trio.fail_after(self._options.connect_s):
+                stream = await trio.open_tcp_stream(destination.host, destination.port)
+                layer = UpperLayer(acceptor=False, max_pdu=self._options.max_pdu)
+                connection = TrioConnection(stream.socket, layer)
+                tls = self._tls.of(destination)
+                if tls is not None:
+                    session = TlsSession(
+                        tls.current(), server_side=False, server_name=destination.host
+                    )
+                    await connection.shake_hands(session)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, trio.TooSlowError):
+                raise UnavailableError("no connection: timeout") from error
+            if isinstance(error, TlsHandshakeError | OSError):
+                raise UnavailableError(f"no connection: {_why_not(error)}") from error
+            raise
+        return connection
+
+
+async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -> AssociateAccept:
+    """Ask for the association and return what the peer accepted.
+
+    Raises:
+        UnavailableError: With what the peer did instead.
+    """
+    layer = connection.layer
+    try:
+        with trio.fail_after(acse_s):
+            await connection.send(request)
+            return _accept(await connection.next_event())
+    except trio.TooSlowError:
+        last_words, why = layer.abort(), "timeout"
+    except ProtocolViolationError as violation:
+        last_words, why = violation.reply, violation.why
+    except MalformedPDUError as malformed:
+        last_words, why = layer.abort(), str(malformed)
+    except OSError as error:
+        last_words, why = b"", _why_not(error)
+    await connection.last_words(last_words)
+    raise UnavailableError(f"no association: {why}")
+
+
+def _accept(event: LayerEvent) -> AssociateAccept:
+    match event:
+        case AssociatePDU(type=pdu.ASSOCIATE_AC, encoded=encoded):
+            return decode_associate_ac(encoded)
+        case AssociatePDU(encoded=encoded):
+            result, source, reason = encoded[7:10]
+            raise UnavailableError(f"association rejected {result}/{source}/{reason}")
+        case Aborted(source=source, reason=reason):
+            raise UnavailableError(f"association aborted {source}/{reason}")
+        case _:
+            raise UnavailableError("connection closed instead of an answer")
+
+
+def _why_not(error: BaseException) -> str:
+    """Return what stopped a connection; of several addresses, what stopped the last."""
+    while isinstance(error.__cause__, OSError | BaseExceptionGroup):
+        error = error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[-1]
+    if isinstance(error, OSError) and error.errno and error.errno in errno.errorcode:
+        return os.strerror(error.errno)  # trio's own text names the address, and breaks lines
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,31 +5,26 @@ response counts only if it carries the message id and, if any, the SOP Instance 
 a peer that answers for something else has not said that it holds this instance.
 """
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import OutgoingInstance, SendResult
-from adapter.domain.entities import Destination
 from adapter.domain.statuses import is_success, is_transient
-from adapter.errors import UnavailableError
-from adapter.protocols.dimse import command_set, negotiation, pdu
+from adapter.protocols.dimse import command_set, negotiation
+from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.fragments import fragments
-from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import (
     Aborted,
-    AssociatePDU,
     CommandReceived,
     DataFragment,
     ProtocolViolationError,
     Signal,
 )
-from adapter.protocols.dimse.upper_layer import UpperLayer
 
 READ_BYTES = 1 << 20
 """So much of a file is read at a time: what an association takes, however long its files."""
@@ -57,71 +52,29 @@ class ScuOptions:
 class ScuAssociation:
     """An established association, blocking; used by one thread at a time."""
 
-    def __init__(self, destination: Destination, options: ScuOptions) -> None:
-        self._destination = destination
+    def __init__(
+        self,
+        connection: Connection,
+        accept: AssociateAccept,
+        proposed: Sequence[ProposedContext],
+        options: ScuOptions,
+    ) -> None:
         self._options = options
-        self._connection: Connection | None = None
+        self._connection: Connection | None = connection
         self._accepted: dict[tuple[str, str], int] = {}
         self._offered: dict[str, list[str]] = {}
         self._fragment_bytes = FRAGMENT_BYTES_MAX
         self._message_id = 0
-        self._abandoned = False
         self._buffer = bytearray(0)
-
-    # --- association
-
-    def open(self, contexts: Sequence[tuple[str, str]]) -> None:
-        """Connect and associate, proposing exactly these (SOP class, transfer syntax) pairs.
-
-        Raises:
-            UnavailableError: With what the destination did.
-        """
-        destination, options = self._destination, self._options
-        proposed = [(2 * i + 1, sop, (syntax,)) for i, (sop, syntax) in enumerate(contexts)]
-        request = pdu.encode_associate_rq(
-            destination.ae_title, options.ae_title, proposed, options.max_pdu
-        )
-        try:
-            sock = socket.create_connection(
-                (destination.host, destination.port), timeout=options.connect_s
-            )
-        except OSError as error:
-            raise UnavailableError(f"no connection: {error.strerror or error}") from error
-        layer = UpperLayer(acceptor=False, max_pdu=options.max_pdu)
-        self._connection = connection = Connection(sock, layer)
-        try:
-            connection.set_send_timeout(options.dimse_s)
-            connection.send(request, options.acse_s)
-            event = connection.next_event(options.acse_s, options.acse_s)
-            self._associated(event, contexts)
-        except (ProtocolViolationError, PeerTimeoutError, MalformedPDUError, OSError) as error:
-            self.abort()
-            raise UnavailableError(f"no association: {_reason(error)}") from error
-        except UnavailableError:
-            self.abort()
-            raise
-        if self._abandoned:
-            self.abort()
-
-    def _associated(self, event: object, contexts: Sequence[tuple[str, str]]) -> None:
-        match event:
-            case AssociatePDU(type=pdu.ASSOCIATE_AC, encoded=encoded):
-                accept = pdu.decode_associate_ac(encoded)
-            case AssociatePDU(encoded=encoded):
-                result, source, reason = encoded[7:10]
-                raise UnavailableError(f"association rejected {result}/{source}/{reason}")
-            case Aborted(source=source, reason=reason):
-                raise UnavailableError(f"association aborted {source}/{reason}")
-            case _:
-                raise UnavailableError("connection closed instead of an answer")
-        for number, pair in enumerate(contexts):
-            result, syntax = accept.contexts.get(2 * number + 1, (-1, ""))
-            if result == negotiation.ACCEPTED and syntax == pair[1]:
-                self._accepted[pair] = 2 * number + 1
-                self._offered.setdefault(pair[0], []).append(syntax)
-        if accept.max_length:
+        for context in proposed:
+            result, syntax = accept.contexts.get(context.id, (-1, ""))
+            if result == negotiation.ACCEPTED and syntax in context.transfer_syntaxes:
+                self._accepted[context.abstract_syntax, syntax] = context.id
+                self._offered.setdefault(context.abstract_syntax, []).append(syntax)
+        if accept.user.max_length:
             # An even number of bytes behind each PDV header (PS3.8 9.3.5.1: even fragments).
-            self._fragment_bytes = max(min(accept.max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+            self._fragment_bytes = max(min(accept.user.max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+        connection.set_send_timeout(options.dimse_s)
 
     def release(self) -> None:
         """Release and close. Never raises: what was answered stays answered."""
@@ -154,11 +107,6 @@ class ScuAssociation:
         connection = self._connection
         if connection is not None:
             connection.interrupt()
-
-    def abandon(self) -> None:
-        """From any thread: nobody wants the association any more, also if it is being opened."""
-        self._abandoned = True
-        self.interrupt()
 
     def _close(self) -> None:
         assert self._connection is not None

@@ -1,0 +1,129 @@
+"""An association's connection while it is being set up: in Trio, for both roles.
+
+TCP, TLS and the exchange of A-ASSOCIATE PDUs need no thread, whatever the peer does or does not do,
+and end at once when cancelled. Once both sides have agreed, the socket, the TLS session and the
+upper layer move on to a thread (`into_blocking`).
+"""
+
+import socket
+import ssl
+
+import trio
+
+from adapter.protocols.dimse.connection import LINGER_S, Connection
+from adapter.protocols.dimse.layer_events import LayerEvent, Signal
+from adapter.protocols.dimse.tls import RECORDS_BYTES, TlsSession, TlsSocket, reason
+from adapter.protocols.dimse.upper_layer import UpperLayer
+
+LAST_WORDS_S = 0.1
+"""For an A-ABORT to a peer that has stopped talking to us."""
+
+
+class TlsHandshakeError(Exception):
+    """There is no TLS connection; with a reason fit for a log."""
+
+
+class TrioConnection:
+    """A connected socket and the upper layer of its association."""
+
+    def __init__(self, sock: trio.socket.SocketType, layer: UpperLayer) -> None:
+        self._socket = sock
+        self.layer = layer
+        self._tls: TlsSession | None = None
+
+    @property
+    def tls_version(self) -> str:
+        """E.g. `TLSv1.3`; empty without TLS."""
+        return "" if self._tls is None else self._tls.version
+
+    async def shake_hands(self, session: TlsSession) -> None:
+        """Put TLS under everything that follows. The caller sets the deadline.
+
+        Raises:
+            TlsHandshakeError: The peer is not, or not trusted as, the one we want to talk to.
+            OSError: The connection broke.
+        """
+        try:
+            while not session.shake_hands():
+                await self._send(session.to_send())
+                ciphertext = await self._socket.recv(RECORDS_BYTES)
+                session.received(ciphertext)
+        except ssl.SSLError as error:
+            await self._send(session.to_send())  # the alert that tells the peer why
+            raise TlsHandshakeError(f"TLS: {reason(error)}") from error
+        await self._send(session.to_send())
+        self._tls = session
+
+    async def next_event(self) -> LayerEvent:
+        """Return the next event; the caller sets the deadline.
+
+        Raises:
+            ProtocolViolationError: The peer broke the protocol.
+            OSError: The connection broke.
+        """
+        while (event := self.layer.next_event()) is Signal.NEED_DATA:
+            count = await self._recv_into(self.layer.writable())
+            if not count:
+                return self.layer.closed()
+            self.layer.received(count)
+        return event
+
+    async def _recv_into(self, view: memoryview) -> int:
+        if self._tls is None:
+            return await self._socket.recv_into(view)
+        try:
+            while (count := self._tls.read_into(view)) is None:
+                self._tls.received(await self._socket.recv(RECORDS_BYTES))
+        except ssl.SSLError as error:
+            raise ConnectionAbortedError(None, f"TLS: {reason(error)}") from error
+        return count
+
+    async def send(self, data: bytes) -> None:
+        """Send all of data; the caller sets the deadline.
+
+        Raises:
+            OSError: The connection broke.
+        """
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._tls.to_send()
+        await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[await self._socket.send(view) :]
+
+    async def farewell(self, data: bytes) -> None:
+        """Send last words and give the peer a moment to read them and close (Sta13).
+
+        Never raises.
+        """
+        with trio.move_on_after(LINGER_S):
+            try:
+                await self.send(data)
+                if self._tls is not None:
+                    self._tls.close()
+                    await self._send(self._tls.to_send())
+                self._socket.shutdown(socket.SHUT_WR)
+                while await self._socket.recv(RECORDS_BYTES):
+                    pass
+            except OSError:
+                pass  # gone already: nobody is left to tell
+
+    async def last_words(self, data: bytes) -> None:
+        """Send data if the peer takes it at once. Never raises."""
+        with trio.move_on_after(LAST_WORDS_S):
+            try:
+                await self.send(data)
+            except OSError:
+                pass  # gone already
+
+    def into_blocking(self) -> Connection:
+        """Return the connection for a thread; this object is done with."""
+        raw = socket.socket(fileno=self._socket.detach())
+        return Connection(raw if self._tls is None else TlsSocket(raw, self._tls), self.layer)
+
+    def close(self) -> None:
+        """Close without a word; harmless after `into_blocking`."""
+        self._socket.close()

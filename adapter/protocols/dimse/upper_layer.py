@@ -277,6 +277,7 @@ class UpperLayer:
             self._fire(Event.EVT18)
             return b""
         self._fire(Event.EVT15)
+        self._understand_no_more()
         return pdu.abort(source, reason)
 
     def violation(self, why: str) -> ProtocolViolationError:
@@ -285,7 +286,13 @@ class UpperLayer:
 
     def _violation(self, why: str, reason: int) -> ProtocolViolationError:
         self._fire(Event.EVT19)
+        self._understand_no_more()
         return ProtocolViolationError(why, pdu.abort(pdu.BY_PROVIDER, reason))
+
+    def _understand_no_more(self) -> None:
+        """Drop the rest of a PDU that is being read: after an abort nothing in it means anything."""
+        self._pdu_left = self._fragment_left = 0
+        self._start = self._end
 
     def _fire(self, event: Event) -> Action:
         action, self.state = next_state(self.state, event, acceptor=self._acceptor)

@@ -344,21 +344,21 @@ def test_request_longer_than_the_buffer_is_taken_whole():
         assert state is State.STA6
 
 
-def test_inside_pdu_tells_silence_from_slowness():
+def test_inside_part_tells_silence_from_slowness():
     layer = UpperLayer(acceptor=True, max_pdu=MAX_PDU)
-    assert not layer.inside_pdu
+    assert not layer.inside_part
     fill(layer, REQUEST[:3])
-    assert layer.inside_pdu
+    assert layer.inside_part
     fill(layer, REQUEST[3:])
     layer.next_event()
     layer.accept(b"")
-    assert not layer.inside_pdu
+    assert not layer.inside_part
     fill(layer, COMMAND[:50])
     assert layer.next_event() is Signal.NEED_DATA
-    assert layer.inside_pdu
+    assert layer.inside_part
     fill(layer, COMMAND[50:])
     layer.next_event()
-    assert not layer.inside_pdu
+    assert not layer.inside_part
 
 
 # --- local requests and the end

@@ -1,6 +1,6 @@
 """A blocking TCP connection with deadlines, driving one `UpperLayer`; used by worker threads only.
 
-Rules: a deadline is absolute and covers a whole PDU, so a peer that sends one byte a second is cut
+Rules: a deadline is absolute and covers a whole PDU or more, so a peer that sends one byte a second is cut
 off as surely as one that sends nothing. The kernel watches the time (SO_RCVTIMEO): one system call
 for each receive.
 """
@@ -54,7 +54,8 @@ class Connection:
 
         Args:
             wait_s: How long the peer may stay silent before a PDU begins.
-            pdu_s: How long a PDU may take from its first byte to its last.
+            pdu_s: How long a PDU may take from its first byte to its last; a command set as well,
+                in however many PDUs, and every 16 KiB of a data set.
 
         Raises:
             PeerTimeoutError: It took longer.
@@ -63,10 +64,10 @@ class Connection:
         """
         layer = self.layer
         while (event := layer.next_event()) is Signal.NEED_DATA:
-            phase = (layer.inside_pdu, layer.pdus_ended)
+            phase = (layer.inside_part, layer.parts_ended)
             if phase != self._phase:
                 self._phase = phase
-                self._deadline = time.monotonic() + (pdu_s if layer.inside_pdu else wait_s)
+                self._deadline = time.monotonic() + (pdu_s if layer.inside_part else wait_s)
             if not self._receive():
                 return layer.closed()
         return event

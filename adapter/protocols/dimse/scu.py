@@ -5,6 +5,7 @@ response counts only if it carries the message id and, if any, the SOP Instance 
 a peer that answers for something else has not said that it holds this instance.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from adapter.protocols.dimse.layer_events import (
 READ_BYTES = 1 << 20
 """So much of a file is read at a time: what an association takes, however long its files."""
 FRAGMENT_BYTES_MAX = 256 << 10
+_FRAGMENTS_MAX = 500
+"""Of a peer that takes small ones only, so many go out at a time: a header and a piece each."""
 MESSAGE_ID_MAX = 0xFFFF
 
 
@@ -83,9 +86,15 @@ class ScuAssociation:
             return
         try:
             connection.send(connection.layer.release(), options.acse_s)
-            over = (Signal.RELEASED, Signal.CLOSED, Signal.RELEASE_REQUESTED)
-            while connection.next_event(options.acse_s, options.acse_s) not in over:
-                pass  # a late response
+            deadline = time.monotonic() + options.acse_s
+            while (left := deadline - time.monotonic()) > 0:
+                match connection.next_event(left, left):
+                    case Signal.RELEASED | Signal.CLOSED | Aborted():
+                        break
+                    case Signal.RELEASE_REQUESTED:  # collision, PS3.8 9.2.2: AR-9
+                        connection.send(connection.layer.confirm_release(), left)
+                    case _:
+                        pass  # a late response
         except (ProtocolViolationError, PeerTimeoutError, OSError):
             pass  # nothing is pending: the peer's manners at the end change nothing
         self._close()
@@ -175,9 +184,10 @@ class ScuAssociation:
             file.seek(instance.data_set_offset)
             views: list[bytes | memoryview] = [command]
             while left:
-                if len(self._buffer) < min(left, READ_BYTES):
-                    self._buffer = bytearray(min(left, READ_BYTES))
-                count = file.readinto(self._buffer)
+                at_once = min(left, READ_BYTES, _FRAGMENTS_MAX * self._fragment_bytes)
+                if len(self._buffer) < at_once:
+                    self._buffer = bytearray(at_once)
+                count = file.readinto(memoryview(self._buffer)[:at_once])
                 if not count:
                     raise NotPart10Error("the file became shorter while it was sent")
                 count = min(count, left)

@@ -27,6 +27,9 @@ BUFFER_BYTES_MAX = 128 << 10
 COMMAND_BYTES_MAX = 64 << 10
 """Ceiling of a command set; real ones are below 1 kB."""
 
+PART_BYTES = 16 << 10
+"""So much of a data set has to arrive within the deadline of a PDU, in however many PDUs."""
+
 _COMMAND_BIT, _LAST_BIT = 1, 2  # PS3.8 E.2
 _RECEIVED = {
     pdu.ASSOCIATE_AC: Event.EVT3,
@@ -61,12 +64,15 @@ class UpperLayer:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._filled = False
-        self.pdus_ended = 0
+        self.parts_ended = 0
+        """Counts what a deadline is for: a control PDU, a command set, `PART_BYTES` of data."""
+        self._part_bytes = 0
         self._pdu_left = 0
         self._fragment_left = 0
         self._context_id = 0
         self._control = 0
         self._command = bytearray()
+        self._inside_command = False
         if acceptor:
             self._fire(Event.EVT5)
         else:
@@ -109,9 +115,9 @@ class UpperLayer:
         self._view = view
 
     @property
-    def inside_pdu(self) -> bool:
-        """Whether a PDU has begun and not ended."""
-        return bool(self._fragment_left or self._pdu_left or self._start != self._end)
+    def inside_part(self) -> bool:
+        """Whether something has begun and not ended, see `parts_ended`."""
+        return bool(self._part_bytes or self._start != self._end)
 
     # --- events out
 
@@ -142,6 +148,7 @@ class UpperLayer:
             raise self._violation(f"P-DATA-TF of {length} bytes", pdu.INVALID_PARAMETER)
         self._start += 6
         self._pdu_left = length
+        self._part_bytes += length
         return None
 
     def _next_in_pdata(self) -> LayerEvent | None:
@@ -165,7 +172,9 @@ class UpperLayer:
         if length < 2 or length + 4 > self._pdu_left:
             raise self._violation(f"PDV of {length} bytes", pdu.INVALID_PARAMETER)
         if control & _COMMAND_BIT:
-            if self.data_context is not None or (self._command and context_id != self._context_id):
+            if self.data_context is not None or (
+                self._inside_command and context_id != self._context_id
+            ):
                 raise self._violation("command where data was due", pdu.UNEXPECTED_PARAMETER)
             if len(self._command) + length > COMMAND_BYTES_MAX:
                 raise self._violation("endless command set", pdu.INVALID_PARAMETER)
@@ -183,14 +192,19 @@ class UpperLayer:
         piece = self._view[start : start + count]
         self._start = start + count
         self._fragment_left -= count
-        if not self._fragment_left and not self._pdu_left:
-            self.pdus_ended += 1
         last = self._fragment_left == 0 and bool(self._control & _LAST_BIT)
-        if not self._control & _COMMAND_BIT:
+        is_command = self._control & _COMMAND_BIT
+        if not self._fragment_left and not self._pdu_left:
+            # A peer that sends a byte in a PDU now and then is no faster than one that sends it bare.
+            if last or (self._part_bytes >= PART_BYTES and not is_command):
+                self._part_bytes = 0
+                self.parts_ended += 1
+        if not is_command:
             if last:
                 self.data_context = None
             return DataFragment(self._context_id, piece, last)
         self._command += piece
+        self._inside_command = not last
         if not last:
             return None
         command, self._command = bytes(self._command), bytearray()
@@ -215,7 +229,7 @@ class UpperLayer:
                 return Signal.NEED_DATA
             whole = bytes(self._view[self._start : self._start + 6 + length])
             self._start += 6 + length
-            self.pdus_ended += 1
+            self.parts_ended += 1
         else:
             whole = b""
             self._start = self._end  # nothing behind it can be understood
@@ -291,7 +305,7 @@ class UpperLayer:
 
     def _understand_no_more(self) -> None:
         """Drop the rest of a PDU that is being read: after an abort nothing in it means anything."""
-        self._pdu_left = self._fragment_left = 0
+        self._pdu_left = self._fragment_left = self._part_bytes = 0
         self._start = self._end
 
     def _fire(self, event: Event) -> Action:

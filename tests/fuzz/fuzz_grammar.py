@@ -6,6 +6,7 @@ gets deeper than noise. Shares no code with the adapter but the UIDs of the Stan
 """
 
 import functools
+import itertools
 import logging
 import os
 import struct
@@ -45,7 +46,7 @@ def fuzzing(part: int, short: int) -> settings:
     )  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Node:
     """A PDU, item, PDV or element: a header with a length, and what is inside."""
 
@@ -56,6 +57,10 @@ class Node:
     reserved: int = 0
     lie: int | None = None
     """What the length says instead of the truth."""
+
+    def __repr__(self) -> str:
+        inside = [x.hex() if isinstance(x, bytes) else x for x in self.body]
+        return f"{self.form} {self.number:#x} {inside}"
 
     def encode(self) -> bytes:
         inner = b"".join(x if isinstance(x, bytes) else x.encode() for x in self.body)
@@ -146,7 +151,7 @@ def fragmented(context: int, control: int, content: list[Node | bytes], cuts: li
         return pdu(4, Node("pdv", context, content, control=control | 2))
     raw = b"".join(x if isinstance(x, bytes) else x.encode() for x in content)
     places = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]
-    pieces = [raw[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [raw[a:b] for a, b in itertools.pairwise(places)]
     last = len(pieces) - 1
     return pdu(4, *(
         Node("pdv", context, [piece], control=control | (2 if n == last else 0))
@@ -288,7 +293,16 @@ def data_sets(draw: st.DrawFn) -> tuple[int, str, bytes]:
 # --- breaking it
 
 OPERATIONS = (
-    "lie", "type", "drop", "double", "swap", "truncate", "reserved", "control", "stretch", "noise",
+    "lie",
+    "type",
+    "drop",
+    "double",
+    "swap",
+    "truncate",
+    "reserved",
+    "control",
+    "stretch",
+    "noise",
 )
 mutations = st.lists(
     st.tuples(st.integers(0, 200), st.sampled_from(OPERATIONS), st.integers(0, 0xFFFFFFFF)),

@@ -66,6 +66,7 @@ class Hearer:
     data: bytes = b""
     contexts: dict[int, str] = field(default_factory=dict)
     scan: head.Head | None = None
+    unreadable: str = ""
 
     def __post_init__(self) -> None:
         self.layer = UpperLayer(acceptor=self.acceptor, max_pdu=MAX_PDU)
@@ -90,6 +91,9 @@ class Hearer:
 
     def _ends_for_good(self, rest: bytes) -> None:
         """Whatever still comes, nothing is understood, and nothing raised."""
+        if isinstance(what := self.heard[-1], tuple) and what[0] == "violation":
+            assert len(what[2]) == 10
+            assert self.layer.state is State.STA13
         silence = (Signal.NEED_DATA, Signal.IGNORED, Signal.CLOSED)
         for _ in range(3):
             event = self.layer.next_event()
@@ -107,8 +111,6 @@ class Hearer:
                     return
                 self._take(event)
             except ProtocolViolationError as violation:
-                assert len(violation.reply) == 10
-                assert self.layer.state is State.STA13
                 self._end("violation", violation.why, violation.reply)
             except (MalformedPDUError, MalformedCommandError) as error:
                 self.layer.abort()
@@ -164,19 +166,19 @@ class Hearer:
         if decoded.has_data_set:
             self.layer.data_context = context_id
             self.scan = head.Head(self.contexts.get(context_id, ""), WANTED)
-            self.data = b""
+            self.data, self.unreadable = b"", ""
 
     def _fragment(self, context_id: int, view: memoryview, *, last: bool) -> None:
         self.data += bytes(view)
-        if self.scan is not None and not self.scan.complete:
+        assert self.scan is not None
+        if not self.unreadable:
             try:
                 self.scan.feed(view, last=last)
             except head.MalformedDataSetError as error:
-                self.heard.append(str(error))
-                self.scan = None
+                self.unreadable = str(error)  # when it is found out depends on the pieces
         if last:
-            self.heard.append((context_id, self.data, self.scan and self.scan.values))
-            assert self.scan is None or self.scan.complete
+            assert self.scan.complete or self.unreadable
+            self.heard.append((context_id, self.data, self.unreadable or self.scan.values))
 
 
 @st.composite

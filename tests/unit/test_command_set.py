@@ -166,16 +166,20 @@ def element(number, value):
 
 
 COMPLETE = {0x0100: b"\1\0", 0x0110: b"\7\0", 0x0800: b"\0\0"}
+ESSENTIAL = (0x0100, 0x0110)
+STORE = {
+    0x0002: CT.encode() + b"\0", **COMPLETE, 0x0700: b"\2\0", 0x1000: b"1.2.3.45",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("missing", COMPLETE)
+@pytest.mark.parametrize("missing", ESSENTIAL)
 def test_missing_element_is_named(missing):
     elements = [element(number, value) for number, value in COMPLETE.items() if number != missing]
     with pytest.raises(MalformedCommandError, match=rf"\(0000,{missing:04X}\) is missing"):
         command_set.decode(b"".join(elements))
 
 
-@pytest.mark.parametrize("wrong", COMPLETE)
+@pytest.mark.parametrize("wrong", ESSENTIAL)
 def test_element_of_the_wrong_length_is_refused(wrong):
     elements = [
         element(number, value + b"\0\0" if number == wrong else value)
@@ -219,3 +223,70 @@ def test_noise_is_malformed_or_a_command_that_can_be_answered(pieces):
         return
     answer = command_set.decode(command_set.response(1, command, 0x0211)[12:])
     assert answer.status == 0x0211
+
+
+def of_elements(elements):
+    return command_set.decode(b"".join(element(number, elements[number]) for number in elements))
+
+
+@pytest.mark.parametrize("missing", [0x0002, 0x0800, 0x1000])
+def test_request_without_an_element_it_needs_is_mistyped(missing):
+    """It can be answered, and what follows is known: 0x0212 (PS3.7 C.5), no abort."""
+    command = of_elements({k: v for k, v in STORE.items() if k != missing})
+    assert command.mistyped == f"(0000,{missing:04X}) is missing"
+    assert (command.field, command.message_id, command.has_data_set) == (1, 7, True)
+
+
+@pytest.mark.parametrize("wrong", [0x0700, 0x0800])
+@pytest.mark.parametrize("value", [b"", b"\1", b"\1\0\0\0"])
+def test_element_of_another_type_is_mistyped(wrong, value):
+    command = of_elements(STORE | {wrong: value})
+    assert command.mistyped == f"(0000,{wrong:04X}) has the wrong length"
+    assert (command.message_id, command.has_data_set) == (7, True)
+
+
+def test_echo_that_does_not_say_what_follows_has_no_data_set():
+    command = of_elements({0x0002: b"1.2.840.10008.1.1", 0x0100: b"\x30\0", 0x0110: b"\1\0"})
+    assert (command.mistyped, command.has_data_set) == ("(0000,0800) is missing", False)
+
+
+def test_request_without_a_priority_is_served():
+    """Nothing is made of it."""
+    assert not of_elements({k: v for k, v in STORE.items() if k != 0x0700}).mistyped
+
+
+def pdus_of(encoded):
+    """Return each P-DATA-TF: its length, and (context id, control, value) of its one PDV."""
+    found, at = [], 0
+    while at < len(encoded):
+        length = int.from_bytes(encoded[at + 2 : at + 6], "big")
+        assert encoded[at] == 4
+        assert int.from_bytes(encoded[at + 6 : at + 10], "big") == length - 4
+        found.append((length, *encoded[at + 10 : at + 12], encoded[at + 12 : at + 6 + length]))
+        at += 6 + length
+    return found
+
+
+@pytest.mark.parametrize("max_length", [8, 9, 64, 100, 16384, 0])
+def test_no_pdu_is_longer_than_the_peer_takes(max_length):
+    for whole, encoded in (
+        (command_set.response(3, REQUEST, 0), command_set.response(3, REQUEST, 0, "", max_length)),
+        (
+            command_set.store_request(3, 1, CT, "1.2.3"),
+            command_set.store_request(3, 1, CT, "1.2.3", max_length),
+        ),
+        (command_set.echo_request(3, 1, CT), command_set.echo_request(3, 1, CT, max_length)),
+    ):
+        pieces = pdus_of(encoded)
+        assert all(length <= (max_length or length) for length, *_ in pieces)
+        assert [control for _, _, control, _ in pieces] == [1] * (len(pieces) - 1) + [3]
+        assert {context_id for _, context_id, _, _ in pieces} == {3}
+        assert b"".join(value for *_, value in pieces) == whole[12:]
+
+
+@pytest.mark.parametrize("uid", ["1." * 40, "x" * 60000, "\\xff" * 30])
+def test_what_cannot_be_a_uid_is_not_repeated(uid):
+    answer = command_set.response(1, Command(1, 7, uid, uid, True, None), 0x0117)
+    decoded = command_set.decode(answer[12:])
+    assert (decoded.sop_class_uid, decoded.sop_instance_uid) == ("", "")
+    assert len(answer) < 200

@@ -1,8 +1,8 @@
 """A blocking TCP connection with deadlines, driving one `UpperLayer`; used by worker threads only.
 
-Rules: a deadline is absolute and covers a whole PDU or more, so a peer that sends one byte a second is cut
-off as surely as one that sends nothing. The kernel watches the time (SO_RCVTIMEO): one system call
-for each receive.
+Rules: a deadline is absolute and covers a whole PDU or more, so a peer that sends one byte a second
+is cut off as surely as one that sends nothing. The kernel watches the time (SO_RCVTIMEO): one
+system call for each receive.
 """
 
 import math

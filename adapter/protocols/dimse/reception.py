@@ -21,6 +21,7 @@ from adapter.domain.statuses import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,
     INVALID_INSTANCE,
+    MISTYPED_ARGUMENT,
     OUT_OF_RESOURCES,
     SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
@@ -79,7 +80,9 @@ class Reception:
         self._unwritten: list[bytes | memoryview] = []
         self._refused: Refused | None = None
         self._head = Head(context.transfer_syntax_uid, wanted)
-        if command.sop_class_uid != context.abstract_syntax:
+        if command.mistyped:
+            self._refuse(MISTYPED_ARGUMENT, command.mistyped)
+        elif command.sop_class_uid != context.abstract_syntax:
             self._refuse(SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
         elif not is_uid(command.sop_instance_uid):
             self._refuse(INVALID_INSTANCE, "Affected SOP Instance UID is no UID")

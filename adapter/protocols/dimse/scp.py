@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import AssociationReport, PartFile
-from adapter.domain.statuses import SOP_CLASS_NOT_SUPPORTED, SUCCESS, UNRECOGNIZED_OPERATION
+from adapter.domain.statuses import (
+    MISTYPED_ARGUMENT,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    UNRECOGNIZED_OPERATION,
+)
 from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
@@ -133,6 +138,8 @@ class StorageScp:
             self._reception = Reception(command, context, self._wanted, self._open_part)
             if not command.has_data_set:
                 self._finish(context_id)
+        elif command.field == command_set.C_ECHO_RQ and command.mistyped:
+            self._respond(context_id, command, MISTYPED_ARGUMENT, command.mistyped)
         elif command.field == command_set.C_ECHO_RQ and not command.has_data_set:
             is_verification = context.abstract_syntax == VERIFICATION
             status = SUCCESS if is_verification else SOP_CLASS_NOT_SUPPORTED

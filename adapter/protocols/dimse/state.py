@@ -50,6 +50,18 @@ class Event(Enum):
     EVT19 = "unrecognized or invalid PDU received"
 
 
+EVENT_OF_PDU = {
+    1: Event.EVT6,
+    2: Event.EVT3,
+    3: Event.EVT4,
+    4: Event.EVT10,
+    5: Event.EVT12,
+    6: Event.EVT13,
+    7: Event.EVT16,
+}
+"""By PDU type (PS3.8 9.3); any other type is Evt19."""
+
+
 class Action(Enum):
     """PS3.8 Tables 9-6 to 9-9."""
 

@@ -17,7 +17,7 @@ from adapter.protocols.dimse.layer_events import (
     ProtocolViolationError,
     Signal,
 )
-from adapter.protocols.dimse.state import Action, Event, State, next_state
+from adapter.protocols.dimse.state import EVENT_OF_PDU, Action, Event, State, next_state
 
 BUFFER_BYTES_MIN = 64 << 10
 BUFFER_BYTES_MAX = 128 << 10
@@ -31,17 +31,6 @@ PART_BYTES = 16 << 10
 """So much of a data set has to arrive within the deadline of a PDU, in however many PDUs."""
 
 _COMMAND_BIT, _LAST_BIT = 1, 2  # PS3.8 E.2
-_RECEIVED = {
-    pdu.ASSOCIATE_AC: Event.EVT3,
-    pdu.ASSOCIATE_RJ: Event.EVT4,
-    pdu.ASSOCIATE_RQ: Event.EVT6,
-    pdu.P_DATA_TF: Event.EVT10,
-    pdu.RELEASE_RQ: Event.EVT12,
-    pdu.RELEASE_RP: Event.EVT13,
-    pdu.ABORT: Event.EVT16,
-}
-
-
 _TAKES_DATA = (State.STA6, State.STA7)  # DT-2, AR-6
 
 
@@ -194,11 +183,11 @@ class UpperLayer:
         self._fragment_left -= count
         last = self._fragment_left == 0 and bool(self._control & _LAST_BIT)
         is_command = self._control & _COMMAND_BIT
-        if not self._fragment_left and not self._pdu_left:
-            # A peer that sends a byte in a PDU now and then is no faster than one that sends it bare.
-            if last or (self._part_bytes >= PART_BYTES and not is_command):
-                self._part_bytes = 0
-                self.parts_ended += 1
+        if not (self._fragment_left or self._pdu_left) and (
+            last or (self._part_bytes >= PART_BYTES and not is_command)
+        ):  # a byte in a PDU now and then is no faster than the bare byte
+            self._part_bytes = 0
+            self.parts_ended += 1
         if not is_command:
             if last:
                 self.data_context = None
@@ -213,7 +202,7 @@ class UpperLayer:
     def _control_pdu(self) -> LayerEvent:
         """Take any PDU but data, once it is there as a whole; lengths are judged before."""
         kind, length = pdu.HEADER.unpack_from(self._view, self._start)
-        event = _RECEIVED.get(kind, Event.EVT19)
+        event = EVENT_OF_PDU.get(kind, Event.EVT19)
         expected = (
             length <= pdu.ASSOCIATE_LENGTH_MAX
             if kind in (pdu.ASSOCIATE_RQ, pdu.ASSOCIATE_AC)
@@ -304,7 +293,7 @@ class UpperLayer:
         return ProtocolViolationError(why, pdu.abort(pdu.BY_PROVIDER, reason))
 
     def _understand_no_more(self) -> None:
-        """Drop the rest of a PDU that is being read: after an abort nothing in it means anything."""
+        """Drop the rest of a PDU that is being read: after an abort it means nothing."""
         self._pdu_left = self._fragment_left = self._part_bytes = 0
         self._start = self._end
 

@@ -33,7 +33,7 @@ from fuzz_grammar import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.protocols.dimse import command_set, head, negotiation
+from adapter.protocols.dimse import associate, command_set, head, negotiation
 from adapter.protocols.dimse import pdu as codec
 from adapter.protocols.dimse.command_set import MalformedCommandError
 from adapter.protocols.dimse.items import MalformedPDUError
@@ -125,7 +125,7 @@ class Hearer:
             case AssociatePDU(type=codec.ASSOCIATE_RQ, encoded=encoded):
                 self._answer(encoded)
             case AssociatePDU(type=codec.ASSOCIATE_AC, encoded=encoded):
-                self.heard.append(codec.decode_associate_ac(encoded))
+                self.heard.append(associate.decode_associate_ac(encoded))
                 if self.releasing:
                     assert self.layer.release() == codec.RELEASE_RQ_PDU
             case AssociatePDU(encoded=encoded):
@@ -147,10 +147,12 @@ class Hearer:
 
     def _answer(self, encoded: bytes) -> None:
         """As a listener: decode, negotiate, accept; what we say must be readable."""
-        asked = codec.decode_associate_rq(encoded)
+        asked = associate.decode_associate_rq(encoded)
         results = negotiation.negotiate(asked.contexts, verification_syntaxes=[*SYNTAXES.values()])
-        reply = codec.encode_associate_ac(encoded, results, MAX_PDU)
-        said = codec.decode_associate_ac(reply)
+        reply = associate.encode_associate_ac(
+            encoded, results, negotiation.answer(asked, results, MAX_PDU)
+        )
+        said = associate.decode_associate_ac(reply)
         assert set(said.contexts) == {context.id for context in asked.contexts}
         self.contexts = {r.id: r.transfer_syntax for r in results if r.result == 0}
         self.heard.append((asked, said))

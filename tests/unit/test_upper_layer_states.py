@@ -7,7 +7,7 @@ column: the layer is made when the connection is there, and is thrown away when 
 
 import pytest
 
-from adapter.protocols.dimse import command_set, pdu
+from adapter.protocols.dimse import associate, command_set
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     AssociatePDU,
@@ -38,8 +38,10 @@ abort      AA2  AA1  AA1  AA1  AA1  AA1  AA1  AA1  AA1  AA1  AA2
 ROLES = {"acceptor": (2, 3, 6, 7, 8, 10, 12, 13), "requestor": (5, 6, 7, 8, 9, 11, 13)}
 
 CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
-RQ = pdu.encode_associate_rq("BRAIN", "CT1", [(1, CT, [IMPLICIT])], 16384)
-AC = pdu.encode_associate_ac(RQ, [pdu.ContextResult(1, CT, IMPLICIT, 0)], 16384)
+RQ = associate.encode_associate_rq(
+    "BRAIN", "CT1", [associate.ProposedContext(1, CT, (IMPLICIT,))], 16384
+)
+AC = associate.encode_associate_ac(RQ, [associate.ContextResult(1, CT, IMPLICIT, 0)], b"")
 RJ = bytes.fromhex("0300 00000004 00 02 03 02")
 RELEASE_RQ = bytes.fromhex("0500 00000004 00000000")
 RELEASE_RP = bytes.fromhex("0600 00000004 00000000")

@@ -179,6 +179,7 @@ class TcpPendingAssociation:
             options.limits,
             association=association,
             calling_ae_title=request.calling_ae_title,
+            max_length=request.user.max_length,
             wanted=frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes),
             entity=EntityLink(service),
             open_part=options.open_part,

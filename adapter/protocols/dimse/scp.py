@@ -56,15 +56,18 @@ class StorageScp:
         *,
         association: str,
         calling_ae_title: str,
+        max_length: int,
         wanted: frozenset[int],
         entity: EntityLink,
         open_part: Callable[[], PartFile],
     ) -> None:
+        """Nothing is sent yet; max_length is the longest P-DATA-TF the peer takes, 0: no limit."""
         self._connection = connection
         self._contexts = contexts
         self._limits = limits
         self._association = association
         self._calling_ae_title = calling_ae_title
+        self._max_length = max_length
         self._wanted = wanted | ALWAYS_WANTED
         self._entity = entity
         self._open_part = open_part
@@ -174,5 +177,6 @@ class StorageScp:
 
     def _respond(self, context_id: int, command: Command, status: int, comment: str = "") -> None:
         self._connection.send(
-            command_set.response(context_id, command, status, comment), self._limits.dimse_s
+            command_set.response(context_id, command, status, comment, self._max_length),
+            self._limits.dimse_s,
         )

@@ -74,9 +74,10 @@ class ScuAssociation:
             if result == negotiation.ACCEPTED and syntax in context.transfer_syntaxes:
                 self._accepted[context.abstract_syntax, syntax] = context.id
                 self._offered.setdefault(context.abstract_syntax, []).append(syntax)
-        if accept.user.max_length:
+        self._max_length = accept.user.max_length
+        if self._max_length:
             # An even number of bytes behind each PDV header (PS3.8 9.3.5.1: even fragments).
-            self._fragment_bytes = max(min(accept.user.max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+            self._fragment_bytes = max(min(self._max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
         connection.set_send_timeout(options.dimse_s)
 
     def release(self) -> None:
@@ -134,7 +135,7 @@ class ScuAssociation:
         if context_id is None:
             raise AssociationLostError("Verification was not accepted")
         message_id = self._next_message_id()
-        request = command_set.echo_request(context_id, message_id, VERIFICATION)
+        request = command_set.echo_request(context_id, message_id, VERIFICATION, self._max_length)
         with self._losing_association():
             assert self._connection is not None
             self._connection.send(request, self._options.dimse_s)
@@ -177,7 +178,11 @@ class ScuAssociation:
     def _send_file(self, instance: OutgoingInstance, context_id: int, message_id: int) -> None:
         assert self._connection is not None
         command = command_set.store_request(
-            context_id, message_id, instance.sop_class_uid, instance.sop_instance_uid
+            context_id,
+            message_id,
+            instance.sop_class_uid,
+            instance.sop_instance_uid,
+            self._max_length,
         )
         with open(instance.path, "rb", buffering=0) as file:
             left = file.seek(0, 2) - instance.data_set_offset

@@ -26,10 +26,8 @@ BUFFER_BYTES_MAX = 128 << 10
 """
 COMMAND_BYTES_MAX = 64 << 10
 """Ceiling of a command set; real ones are below 1 kB."""
-
 PART_BYTES = 16 << 10
 """So much of a data set has to arrive within the deadline of a PDU, in however many PDUs."""
-
 _COMMAND_BIT, _LAST_BIT = 1, 2  # PS3.8 E.2
 _TAKES_DATA = (State.STA6, State.STA7)  # DT-2, AR-6
 

@@ -10,7 +10,6 @@ Nobody waits for a subscriber: one that does not keep up is told which numbers i
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.domain.ports import WallClock
-from adapter.domain.snapshot import Snapshot
+from adapter.domain.snapshot import Snapshot, rfc3339
 
 EVENTS_MAX = 1 << 16
 """Events on their way to the hub; more than one turn of the event loop can publish."""
@@ -45,19 +44,38 @@ class Publisher:
             self.lost += 1
 
 
+class _Numbered:
+    """An event with its number and its wall time, encoded when the first subscriber wants it."""
+
+    __slots__ = ("_encoded", "at", "event", "seq")
+
+    def __init__(self, seq: int, at: float, event: Event) -> None:
+        self.seq = seq
+        self.at = at
+        self.event = event
+        self._encoded = b""
+
+    @property
+    def encoded(self) -> bytes:
+        if not self._encoded:
+            number: dict[str, Any] = {"seq": self.seq, "time": rfc3339(self.at)}
+            self._encoded = msgspec.json.encode({**number, **msgspec.to_builtins(self.event)})
+        return self._encoded
+
+
 @dataclass(slots=True, kw_only=True)
 class _Subscriber:
     feed: trio.MemorySendChannel[bytes]
     topics: frozenset[str]
     missed: tuple[int, int] | None = None
 
-    def send(self, seq: int, topic: str, encoded: bytes) -> None:
+    def send(self, numbered: _Numbered) -> None:
         """Send without waiting.
 
         Raises:
             trio.BrokenResourceError: The subscriber has gone.
         """
-        if self.topics and topic not in self.topics:
+        if self.topics and numbered.event.topic not in self.topics:
             return
         try:
             if self.missed is not None:
@@ -66,9 +84,9 @@ class _Subscriber:
                     msgspec.json.encode({"type": "gap", "from": first, "to": last})
                 )
                 self.missed = None
-            self.feed.send_nowait(encoded)
+            self.feed.send_nowait(numbered.encoded)
         except trio.WouldBlock:
-            self.missed = (self.missed[0] if self.missed else seq, seq)
+            self.missed = (self.missed[0] if self.missed else numbered.seq, numbered.seq)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +103,7 @@ class Hub:
     """Events by type since the process began; what /metrics shows."""
     _epoch: str = ""
     _seq: int = 0
-    _ring: deque[tuple[int, str, bytes]] = field(default_factory=lambda: deque(maxlen=RING_MAX))
+    _ring: deque[_Numbered] = field(default_factory=lambda: deque(maxlen=RING_MAX))
     _subscribers: list[_Subscriber] = field(default_factory=list)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -114,15 +132,13 @@ class Hub:
     def _stream(self, event: Event) -> None:
         self._seq += 1
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
-        time = _rfc3339(self.now())
-        self.snapshot.apply(event, time)
-        fields: dict[str, Any] = {"seq": self._seq, "time": time}
-        encoded = msgspec.json.encode({**fields, **msgspec.to_builtins(event)})
-        self._ring.append((self._seq, event.topic, encoded))
+        numbered = _Numbered(self._seq, self.now(), event)
+        self.snapshot.apply(event, numbered.at)
+        self._ring.append(numbered)
         gone = []
         for subscriber in self._subscribers:
             try:
-                subscriber.send(self._seq, event.topic, encoded)
+                subscriber.send(numbered)
             except trio.BrokenResourceError:
                 gone.append(subscriber)
         for subscriber in gone:
@@ -153,16 +169,11 @@ class Hub:
 
     def _since(self, since: int | None, topics: frozenset[str]) -> Sequence[bytes] | None:
         """Return the events behind `since`, or None if they are not all known any more."""
-        first = self._ring[0][0] if self._ring else self._seq + 1
+        first = self._ring[0].seq if self._ring else self._seq + 1
         if since is None or not first - 1 <= since <= self._seq:
             return None
         return [
-            encoded
-            for seq, topic, encoded in self._ring
-            if seq > since and (not topics or topic in topics)
+            numbered.encoded
+            for numbered in self._ring
+            if numbered.seq > since and (not topics or numbered.event.topic in topics)
         ]
-
-
-def _rfc3339(at: float) -> str:
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -101,7 +101,7 @@ class Demo:
             return
         fields = {f.encode_name: f.name for f in msgspec.structs.fields(Event)}
         event = Event(**{fields[key]: value for key, value in message.items() if key in fields})
-        self.snapshot.apply(event, message["time"])
+        self.snapshot.apply(event, datetime.fromisoformat(message["time"]).timestamp())
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
         self.changed.set()
         self.changed = trio.Event()

@@ -5,7 +5,7 @@ number of things that ended, so it never grows with the history.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from adapter.domain.events import Event
@@ -25,7 +25,7 @@ class Snapshot:
             for name in ("associations", "groups", "jobs", "exports", "destinations", "actors")
         }
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
-        self._folds: dict[str, Callable[[Event, str, str], None]] = {
+        self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
             "instance": self._instance,
             "group": self._group,
@@ -43,24 +43,24 @@ class Snapshot:
             "storage": self.storage,
         }
 
-    def apply(self, event: Event, time: str) -> None:
-        """Fold an event that happened at `time` (RFC 3339) into the snapshot."""
+    def apply(self, event: Event, at: float) -> None:
+        """Fold an event that happened at this wall time into the snapshot."""
         topic, _, verb = event.type.partition(".")
         if fold := self._folds.get(topic):
-            fold(event, verb, time)
+            fold(event, verb, at)
 
-    def _association(self, event: Event, verb: str, time: str) -> None:
+    def _association(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["associations"]
         row = section.setdefault(
             event.association,
-            {"id": event.association, "aeTitle": event.ae_title, "openedAt": time,
+            {"id": event.association, "aeTitle": event.ae_title, "openedAt": rfc3339(at),
              "stored": 0, "bytes": 0, "refused": 0},
         )  # fmt: skip
         live = {"stored": row["stored"], "bytes": row["bytes"], "refused": row["refused"]}
-        row.update(event.data, **live, state=verb, changedAt=time)
+        row.update(event.data, **live, state=verb, changedAt=rfc3339(at))
         _forget_ended(section, ("rejected", "released", "aborted"))
 
-    def _instance(self, event: Event, verb: str, time: str) -> None:
+    def _instance(self, event: Event, verb: str, at: float) -> None:
         size = event.data.get("bytes", 0)
         if row := self.sections["associations"].get(event.association):
             if verb == "stored":
@@ -71,9 +71,9 @@ class Snapshot:
         if verb == "stored" and (group := self.sections["groups"].get(event.group)):
             group["instances"] += 1
             group["bytes"] += size
-            group["dueAt"] = _later(time, group["timeoutS"])
+            group["dueAt"] = rfc3339(at + group["timeoutS"])
 
-    def _group(self, event: Event, verb: str, time: str) -> None:
+    def _group(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["groups"]
         if verb == "closed":
             section.pop(event.group, None)
@@ -81,34 +81,34 @@ class Snapshot:
         section[event.group] = {
             "id": event.group,
             "aeTitle": event.ae_title,
-            "openedAt": time,
+            "openedAt": rfc3339(at),
             "state": verb,
-            "dueAt": _later(time, event.data["leftS"]),
+            "dueAt": rfc3339(at + event.data["leftS"]),
             **event.data,
         }
 
-    def _job(self, event: Event, _verb: str, time: str) -> None:
+    def _job(self, event: Event, _verb: str, at: float) -> None:
         section = self.sections["jobs"]
-        row = section.setdefault(event.job, {"id": event.job, "openedAt": time})
-        row.update(event.data, aeTitle=event.ae_title, group=event.group, changedAt=time)
+        row = section.setdefault(event.job, {"id": event.job, "openedAt": rfc3339(at)})
+        row.update(event.data, aeTitle=event.ae_title, group=event.group, changedAt=rfc3339(at))
         _forget_ended(section, ("Completed", "Faulted"))
 
-    def _export(self, event: Event, verb: str, time: str) -> None:
+    def _export(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["exports"]
-        row = section.setdefault(event.export, {"id": event.export, "openedAt": time})
+        row = section.setdefault(event.export, {"id": event.export, "openedAt": rfc3339(at)})
         if verb == "sent":
             row["sent"] = row.get("sent", 0) + event.data.get("delivered", 0)
         else:
             row.update(event.data)
-        row.update(job=event.job, destination=event.destination, changedAt=time)
+        row.update(job=event.job, destination=event.destination, changedAt=rfc3339(at))
         _forget_ended(section, ("Completed", "Failed"))
 
-    def _destination(self, event: Event, verb: str, time: str) -> None:
+    def _destination(self, event: Event, verb: str, at: float) -> None:
         self.sections["destinations"][event.destination] = {
-            "name": event.destination, "state": verb, "changedAt": time, **event.data,
+            "name": event.destination, "state": verb, "changedAt": rfc3339(at), **event.data,
         }  # fmt: skip
 
-    def _storage(self, event: Event, verb: str, time: str) -> None:
+    def _storage(self, event: Event, verb: str, at: float) -> None:
         if verb == "reclaimed":
             self.storage["reclaimedBytes"] += event.data.get("bytes", 0)
             self.sections["jobs"].pop(event.job, None)
@@ -116,16 +116,17 @@ class Snapshot:
             for key in [k for k, row in exports.items() if row.get("job") == event.job]:
                 del exports[key]
         else:
-            self.storage.update(event.data, low=verb == "low", changedAt=time)
+            self.storage.update(event.data, low=verb == "low", changedAt=rfc3339(at))
 
-    def _actor(self, event: Event, verb: str, time: str) -> None:
+    def _actor(self, event: Event, verb: str, at: float) -> None:
         name = event.data["actor"]
         row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
-        row.update(event.data, state=verb, changedAt=time)
+        row.update(event.data, state=verb, changedAt=rfc3339(at))
 
 
-def _later(time: str, seconds: float) -> str:
-    moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+def rfc3339(at: float) -> str:
+    """Return a wall time (POSIX seconds) as text in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(at, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

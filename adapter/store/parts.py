@@ -17,7 +17,6 @@ from adapter.store.files import (
     FILE_MODE,
     FOLDER_MODE,
     Durability,
-    storage_errors,
     sync_folder,
     translated,
     write_all,
@@ -42,8 +41,10 @@ class PartFiles:
             StorageFullError, StorageFaultError: It cannot be created.
         """
         path = f"{self._parts}/{next(self._numbers)}"
-        with storage_errors():
+        try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except OSError as error:
+            raise translated(error) from error
         return DiskPartFile(self, path, fd)
 
     def series_folder(self, placement: Placement) -> str:
@@ -83,8 +84,10 @@ class DiskPartFile:
 
     def write(self, views: Sequence[bytes | memoryview]) -> None:
         """See `PartFile.write`."""
-        with storage_errors():
+        try:
             write_all(self._fd, views)
+        except OSError as error:
+            raise translated(error) from error
 
     def commit(self, placement: Placement) -> bool:
         """See `PartFile.commit`."""

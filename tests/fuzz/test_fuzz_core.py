@@ -167,7 +167,7 @@ class Hearer:
         assert (again.message_id, again.status) == (decoded.message_id, 0x0110)
         if decoded.has_data_set:
             self.layer.data_context = context_id
-            self.scan = head.Head(self.contexts.get(context_id, ""), WANTED)
+            self.scan = head.Head(head.Layout(self.contexts.get(context_id, ""), WANTED))
             self.data, self.unreadable = b"", ""
 
     def _fragment(self, context_id: int, view: memoryview, *, last: bool) -> None:

@@ -28,6 +28,7 @@ from adapter.protocols.dimse.head import (
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
     Head,
+    Layout,
     MalformedDataSetError,
 )
 
@@ -61,7 +62,7 @@ def instances():
 
 def scanned(data, syntax, size=1 << 30, wanted=WANTED):
     """Return the values a head finds in a data set that arrives in pieces of this size."""
-    head = Head(syntax, wanted)
+    head = Head(Layout(syntax, wanted))
     for start in range(0, max(len(data), 1), size):
         piece = data[start : start + size]
         head.feed(memoryview(piece), last=start + size >= len(data))
@@ -173,14 +174,14 @@ def test_pieces_of_every_size_make_no_difference(syntax):
 def test_any_two_pieces_make_no_difference(syntax, cuts):
     data = encoded(syntax)
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    head = Head(syntax, WANTED)
+    head = Head(Layout(syntax, WANTED))
     for start, end in itertools.pairwise(places):
         head.feed(memoryview(data)[start:end], last=end == len(data))
     assert head.values == EXPECTED
 
 
 def test_fragment_without_bytes_is_no_end():
-    head = Head(EXPLICIT, WANTED)
+    head = Head(Layout(EXPLICIT, WANTED))
     head.feed(memoryview(b""), last=False)
     assert not head.complete
     head.feed(memoryview(encoded(EXPLICIT)), last=True)
@@ -188,7 +189,7 @@ def test_fragment_without_bytes_is_no_end():
 
 
 def test_scan_ends_behind_the_last_wanted_attribute():
-    head = Head(EXPLICIT, frozenset((SOP_CLASS_UID,)))
+    head = Head(Layout(EXPLICIT, frozenset((SOP_CLASS_UID,))))
     head.feed(memoryview(encoded(EXPLICIT)[:120]), last=False)
     assert head.complete
     assert head.values == {SOP_CLASS_UID: EXPECTED[SOP_CLASS_UID]}
@@ -248,7 +249,7 @@ def test_nesting_to_the_limit_is_read():
 def test_search_ends_at_its_limit():
     long = b"\x09\0\x01\x10OB\0\0" + (2 * HEAD_BYTES_MAX).to_bytes(4, "little")
     class_uid = b"\x08\0\x16\0UI\x04\x001.2\0"
-    head = Head(EXPLICIT, WANTED)
+    head = Head(Layout(EXPLICIT, WANTED))
     head.feed(memoryview(class_uid + long), last=False)
     piece = memoryview(bytes(HEAD_BYTES_MAX // 4))
     for _ in range(4):
@@ -265,7 +266,7 @@ def test_deflated_bomb_is_inflated_to_the_limit_only():
     assert len(bomb) < 20_000
     tracemalloc.start()
     with pytest.raises(MalformedDataSetError, match="no UID in the first MiB"):
-        Head(DEFLATED, WANTED).feed(memoryview(bomb), last=False)
+        Head(Layout(DEFLATED, WANTED)).feed(memoryview(bomb), last=False)
     assert tracemalloc.get_traced_memory()[1] < 5 * HEAD_BYTES_MAX
     tracemalloc.stop()
 

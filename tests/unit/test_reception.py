@@ -71,10 +71,13 @@ def placement(group):
 
 def received(disk, entity, data=DATA, *, sop_class=CT, uid="1.2.3", has_data_set=True):
     command = Command(1, 7, sop_class, uid, has_data_set, None)
-    reception = Reception(command, AcceptedContext(CT, EXPLICIT, "CT1"), WANTED, disk.open)
+    context = AcceptedContext(CT, EXPLICIT, "CT1", WANTED)
+    reception = Reception(command, context, disk.open)
     if has_data_set:
         reception.fragment(memoryview(data), last=True)
-    return reception.finish("a-1", "CT1", entity)[0]
+    status, _ = reception.finish("a-1", "CT1", entity)
+    reception.conclude(entity)
+    return status
 
 
 def test_stored_instance_is_told_and_answered_with_success():

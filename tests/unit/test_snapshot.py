@@ -1,9 +1,13 @@
 """The snapshot: what all events so far amount to, and no more."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.snapshot import ENDED_MAX, Snapshot
+
+BEGIN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC).timestamp()
 
 
 def at(second):
@@ -13,7 +17,7 @@ def at(second):
 def folded(*events):
     snapshot = Snapshot()
     for number, event in enumerate(events):
-        snapshot.apply(event, at(number))
+        snapshot.apply(event, BEGIN + number)
     return snapshot.as_dict()
 
 

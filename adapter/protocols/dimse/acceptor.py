@@ -167,11 +167,12 @@ class TcpPendingAssociation:
             self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
         )
         self._in_thread = connection = self._connection.into_blocking()
+        wanted = frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes)
         scp = StorageScp(
             connection,
             {
                 result.id: AcceptedContext(
-                    result.abstract_syntax, result.transfer_syntax, request.calling_ae_title
+                    result.abstract_syntax, result.transfer_syntax, request.calling_ae_title, wanted
                 )
                 for result in results
                 if result.result == negotiation.ACCEPTED
@@ -180,7 +181,6 @@ class TcpPendingAssociation:
             association=association,
             calling_ae_title=request.calling_ae_title,
             max_length=request.user.max_length,
-            wanted=frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes),
             entity=EntityLink(service),
             open_part=options.open_part,
         )

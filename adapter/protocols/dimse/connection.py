@@ -6,7 +6,6 @@ system call for each receive.
 """
 
 import math
-import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -39,10 +38,7 @@ class Connection:
         self.layer = layer
         self.before_receive: Callable[[], None] = _nothing
         """Called before the buffer that fragments are views of is used again."""
-        self.when_quiet: Callable[[], None] | None = None
-        """Called once, when the peer has sent nothing for `QUIET_S`, or before."""
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._when_quiet: Callable[[], None] | None = None
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._phase: tuple[bool, int] | None = None
@@ -74,9 +70,6 @@ class Connection:
 
     def _receive(self) -> int:
         self.before_receive()
-        if self.when_quiet is not None and not self._poll.poll(QUIET_S * 1000):
-            self.when_quiet()
-            self.when_quiet = None
         # A stock sender has Nagle on: without a prompt ACK every instance waits 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         while True:
@@ -88,10 +81,19 @@ class Connection:
             try:
                 count = self._socket.recv_into(self.layer.writable())
             except BlockingIOError:
+                if self._when_quiet is not None:
+                    self._when_quiet()
+                    self._when_quiet = None
                 self._limit_receive(left)  # an earlier, shorter limit ran out: look at the clock
                 continue
             self.layer.received(count)
             return count
+
+    def call_when_quiet(self, call: Callable[[], None]) -> None:
+        """Call once, when the peer has sent nothing for `QUIET_S`."""
+        self._when_quiet = call
+        if self._receive_timeout != QUIET_S:  # it stays until the peer has been quiet once
+            self._limit_receive(QUIET_S)
 
     def _limit_receive(self, timeout_s: float) -> None:
         self._set_timeout(socket.SO_RCVTIMEO, timeout_s)
@@ -104,7 +106,12 @@ class Connection:
             PeerTimeoutError: The peer does not read.
             OSError: The connection broke.
         """
-        self.send_views([data], timeout_s)
+        try:
+            sent = self._socket.sendmsg((data,))
+        except BlockingIOError as timeout:
+            raise PeerTimeoutError from timeout
+        if sent < len(data):
+            self.send_views([memoryview(data)[sent:]], timeout_s)
 
     def send_views(self, views: Sequence[bytes | memoryview], timeout_s: float) -> None:
         """Send all views, gathered; see `send`. The time is for the whole."""

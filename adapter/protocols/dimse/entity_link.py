@@ -8,7 +8,6 @@ without a question until it runs out. What became of them is told in batches, at
 
 import time
 
-import msgspec
 import trio
 
 from adapter.domain.dimse_ports import AssociationService
@@ -40,11 +39,13 @@ class EntityLink:
         key = self._key(instance)
         lease = self._lease
         if lease is not None and key == self._lease_key and time.monotonic() < self._lease_ends:
-            return msgspec.structs.replace(
-                lease,
+            return Placement(
+                group_id=lease.group_id,
                 study=path_part(instance.attributes.get(STUDY, "")),
                 series=path_part(instance.attributes.get(SERIES, "")),
                 instance=path_part(instance.sop_instance_uid),
+                replace=lease.replace,
+                lease_s=lease.lease_s,
             )
         return self.ask(instance)
 

@@ -8,6 +8,7 @@ from adapter.protocols.dimse.head import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     Head,
+    Layout,
     MalformedDataSetError,
 )
 
@@ -42,7 +43,7 @@ def describe(path: str) -> Part10File:
     meta = read_file_meta(start)
     if size <= meta.data_set_offset:
         raise NotPart10Error("no data set behind File Meta Information")
-    head = Head(meta.transfer_syntax_uid, _WANTED)
+    head = Head(Layout(meta.transfer_syntax_uid, _WANTED))
     try:
         head.feed(memoryview(start)[meta.data_set_offset :], last=size <= READ_BYTES)
     except MalformedDataSetError as error:

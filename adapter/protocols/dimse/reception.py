@@ -5,6 +5,7 @@ answered, the rest of the data set is then read and thrown away, and the associa
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from adapter.domain.dimse_ports import PartFile
@@ -30,10 +31,17 @@ from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 from adapter.protocols.dimse.command_set import Command
 from adapter.protocols.dimse.file_meta import FileMetaWriter
 from adapter.protocols.dimse.head import (
+    SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
     Head,
+    Layout,
     MalformedDataSetError,
+)
+
+ALWAYS_WANTED = frozenset(
+    (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
 )
 
 
@@ -50,14 +58,23 @@ class Entity(Protocol):
 class AcceptedContext:
     """An accepted presentation context and what all its instances share."""
 
-    __slots__ = ("abstract_syntax", "meta", "transfer_syntax_uid")
+    __slots__ = ("abstract_syntax", "layout", "meta", "transfer_syntax_uid")
 
-    def __init__(self, abstract_syntax: str, transfer_syntax_uid: str, calling: str) -> None:
+    def __init__(
+        self,
+        abstract_syntax: str,
+        transfer_syntax_uid: str,
+        calling_ae_title: str,
+        wanted: frozenset[int],
+    ) -> None:
+        """Take what was negotiated, and the tags to read besides the UIDs every instance has."""
         self.abstract_syntax = abstract_syntax
         self.transfer_syntax_uid = transfer_syntax_uid
-        self.meta = FileMetaWriter(abstract_syntax, transfer_syntax_uid, calling)
+        self.meta = FileMetaWriter(abstract_syntax, transfer_syntax_uid, calling_ae_title)
+        self.layout = Layout(transfer_syntax_uid, wanted | ALWAYS_WANTED)
 
 
+@lru_cache
 def tag_name(tag: int) -> str:
     """Return a tag as `GGGG,EEEE`."""
     return f"{tag >> 16:04X},{tag & 0xFFFF:04X}"
@@ -70,7 +87,6 @@ class Reception:
         self,
         command: Command,
         context: AcceptedContext,
-        wanted: frozenset[int],
         open_part: Callable[[], PartFile],
     ) -> None:
         self.command = command
@@ -79,7 +95,8 @@ class Reception:
         self._part: PartFile | None = None
         self._unwritten: list[bytes | memoryview] = []
         self._refused: Refused | None = None
-        self._head = Head(context.transfer_syntax_uid, wanted)
+        self._settled: InstanceSettled | None = None
+        self._head = Head(context.layout)
         if command.mistyped:
             self._refuse(MISTYPED_ARGUMENT, command.mistyped)
         elif command.sop_class_uid != context.abstract_syntax:
@@ -148,55 +165,55 @@ class Reception:
         answer = entity.place(instance)
         if isinstance(answer, Placement):
             try:
-                return self._commit(instance, answer, entity)
+                return self._commit(instance, answer)
             except GroupClosedError:  # it fell quiet while we held a lease on it
                 answer = entity.ask(instance)
-        return self._settle(instance, answer, entity)
+        return self._settle(instance, answer)
 
-    def _settle(
-        self, instance: ReceivedInstance, answer: StoreAnswer, entity: Entity
-    ) -> tuple[int, str]:
+    def _settle(self, instance: ReceivedInstance, answer: StoreAnswer) -> tuple[int, str]:
         match answer:
             case Placement():
                 try:
-                    return self._commit(instance, answer, entity)
+                    return self._commit(instance, answer)
                 except GroupClosedError as error:
-                    return self._not_stored(instance, answer, entity, str(error))
+                    return self._not_stored(instance, answer, str(error))
             case Ignored():
-                self.discard()
                 return SUCCESS, ""
             case Refused(status=status, comment=comment):
                 self._refuse(status, comment)
                 return status, comment
 
-    def _commit(
-        self, instance: ReceivedInstance, placement: Placement, entity: Entity
-    ) -> tuple[int, str]:
-        """Commit, and tell the entity.
+    def _commit(self, instance: ReceivedInstance, placement: Placement) -> tuple[int, str]:
+        """Commit.
 
         Raises:
-            GroupClosedError: There is no such group any more; the part file is still there, and
-                the entity has not been told.
+            GroupClosedError: There is no such group any more; the part file is still there.
         """
         assert self._part is not None
         try:
             is_new = self._part.commit(placement)
         except (StorageFullError, StorageFaultError) as error:
-            return self._not_stored(instance, placement, entity, str(error))
-        self._part.discard()
-        entity.settled(
-            InstanceSettled(
-                instance=instance, placement=placement, stored=True, duplicate=not is_new
-            )
+            return self._not_stored(instance, placement, str(error))
+        self._settled = InstanceSettled(
+            instance=instance, placement=placement, stored=True, duplicate=not is_new
         )
         return SUCCESS, ""
 
     def _not_stored(
-        self, instance: ReceivedInstance, placement: Placement, entity: Entity, why: str
+        self, instance: ReceivedInstance, placement: Placement, why: str
     ) -> tuple[int, str]:
         self._refuse(OUT_OF_RESOURCES, why)
-        entity.settled(InstanceSettled(instance=instance, placement=placement, stored=False))
+        self._settled = InstanceSettled(instance=instance, placement=placement, stored=False)
         return OUT_OF_RESOURCES, why
+
+    def conclude(self, entity: Entity) -> None:
+        """Do what nobody waits for: clear away the part file, tell the entity.
+
+        Called behind the answer, also if that could not be sent.
+        """
+        self.discard()
+        if self._settled is not None:
+            entity.settled(self._settled)
 
     def _refuse(self, status: int, comment: str) -> None:
         self._refused = Refused(status=status, comment=comment)

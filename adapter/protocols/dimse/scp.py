@@ -15,12 +15,6 @@ from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.entity_link import EntityLink
-from adapter.protocols.dimse.head import (
-    SERIES_INSTANCE_UID,
-    SOP_CLASS_UID,
-    SOP_INSTANCE_UID,
-    STUDY_INSTANCE_UID,
-)
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     CommandReceived,
@@ -29,10 +23,6 @@ from adapter.protocols.dimse.layer_events import (
     Signal,
 )
 from adapter.protocols.dimse.reception import AcceptedContext, Reception
-
-ALWAYS_WANTED = frozenset(
-    (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +47,6 @@ class StorageScp:
         association: str,
         calling_ae_title: str,
         max_length: int,
-        wanted: frozenset[int],
         entity: EntityLink,
         open_part: Callable[[], PartFile],
     ) -> None:
@@ -68,7 +57,6 @@ class StorageScp:
         self._association = association
         self._calling_ae_title = calling_ae_title
         self._max_length = max_length
-        self._wanted = wanted | ALWAYS_WANTED
         self._entity = entity
         self._open_part = open_part
         self._reception: Reception | None = None
@@ -138,7 +126,7 @@ class StorageScp:
         if command.has_data_set:
             layer.data_context = context_id
         if command.field == command_set.C_STORE_RQ:
-            self._reception = Reception(command, context, self._wanted, self._open_part)
+            self._reception = Reception(command, context, self._open_part)
             if not command.has_data_set:
                 self._finish(context_id)
         elif command.field == command_set.C_ECHO_RQ and command.mistyped:
@@ -166,14 +154,17 @@ class StorageScp:
         reception, self._reception = self._reception, None
         assert reception is not None
         status, comment = reception.finish(self._association, self._calling_ae_title, self._entity)
+        try:
+            self._respond(context_id, reception.command, status, comment)
+        finally:
+            reception.conclude(self._entity)
         if status == SUCCESS:
             self._instances += 1
             self._payload_bytes += reception.payload_bytes
         else:
             self._refused += 1
         if self._entity.has_news:
-            self._connection.when_quiet = self._entity.flush
-        self._respond(context_id, reception.command, status, comment)
+            self._connection.call_when_quiet(self._entity.flush)
 
     def _respond(self, context_id: int, command: Command, status: int, comment: str = "") -> None:
         self._connection.send(

@@ -66,15 +66,18 @@ class Head:
         """
         if self.complete:
             return
+        broken = False
         if self.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            fragment = self._inflate(fragment)
+            fragment, broken = self._inflate(fragment)
         data = fragment
         if self._bytes:  # the first fragment nearly always has all, and is not copied
             self._bytes += fragment
-            if len(self._bytes) < self._scan_at and not last:
+            if len(self._bytes) < self._scan_at and not (last or broken):
                 return  # tiny fragments must not cost a scan each
             data = memoryview(bytes(self._bytes))
-        self._judge(data, last=last)
+        self._judge(data, last=last and not broken)
+        if broken and not self.complete:
+            raise MalformedDataSetError("not a deflated data set")
         if self.complete:
             self._bytes = bytearray()
             self._inflater = None
@@ -96,14 +99,29 @@ class Head:
                 self._scan_at = min(2 * len(data), HEAD_BYTES_MAX)
                 self._bytes = self._bytes or bytearray(data)
 
-    def _inflate(self, fragment: memoryview) -> memoryview:
+    def _inflate(self, fragment: memoryview) -> tuple[memoryview, bool]:
+        """Return what comes out, and whether the stream breaks behind it."""
         if self._inflater is None:
             self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: no zlib header
         room = HEAD_BYTES_MAX - len(self._bytes)
+        before = self._inflater.copy()
         try:
-            return memoryview(self._inflater.decompress(fragment, room))
-        except zlib.error as broken:
-            raise MalformedDataSetError("not a deflated data set") from broken
+            return memoryview(self._inflater.decompress(fragment, room)), False
+        except zlib.error:
+            return memoryview(_up_to_the_break(before, fragment)), True
+
+
+def _up_to_the_break(inflater: "zlib._Decompress", fragment: memoryview) -> bytes:
+    """Return what comes out before the stream breaks, however it was cut into fragments."""
+    inflated = bytearray()
+    try:
+        for position in range(len(fragment)):
+            inflated += inflater.decompress(fragment[position : position + 1], HEAD_BYTES_MAX)
+            if len(inflated) >= HEAD_BYTES_MAX:
+                break
+    except zlib.error:
+        pass  # found it
+    return bytes(inflated[:HEAD_BYTES_MAX])
 
 
 def _scan(data: memoryview, wanted: Collection[int], transfer_syntax_uid: str) -> dict[int, str]:

@@ -66,7 +66,7 @@ class Hearer:
     data: bytes = b""
     contexts: dict[int, str] = field(default_factory=dict)
     scan: head.Head | None = None
-    unreadable: str = ""
+    unreadable: bool = False
 
     def __post_init__(self) -> None:
         self.layer = UpperLayer(acceptor=self.acceptor, max_pdu=MAX_PDU)
@@ -168,7 +168,7 @@ class Hearer:
         if decoded.has_data_set:
             self.layer.data_context = context_id
             self.scan = head.Head(head.Layout(self.contexts.get(context_id, ""), WANTED))
-            self.data, self.unreadable = b"", ""
+            self.data, self.unreadable = b"", False
 
     def _fragment(self, context_id: int, view: memoryview, *, last: bool) -> None:
         self.data += bytes(view)
@@ -176,8 +176,8 @@ class Hearer:
         if not self.unreadable:
             try:
                 self.scan.feed(view, last=last)
-            except head.MalformedDataSetError as error:
-                self.unreadable = str(error)  # when it is found out depends on the pieces
+            except head.MalformedDataSetError:
+                self.unreadable = True  # when it is found out depends on the pieces
         if last:
             assert self.scan.complete or self.unreadable
             self.heard.append((context_id, self.data, self.unreadable or self.scan.values))

@@ -22,6 +22,7 @@ from wire import (
     IMPLICIT,
     NO_DATA,
     RELEASE_RP,
+    RELEASE_RQ,
     VERIFICATION,
     Wire,
     associate_rq,
@@ -30,13 +31,14 @@ from wire import (
     data_set,
     element,
     explicit,
+    parse_command,
     pdu,
     pdv,
     request,
 )
 
 BY_PROVIDER = 2
-UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 1, 2, 6
+UNRECOGNIZED_PDU, UNEXPECTED_PDU, UNEXPECTED_PARAMETER, INVALID_PARAMETER = 1, 2, 5, 6
 MAX_PDU = 16384
 ABORTED = ("abort", BY_PROVIDER)
 
@@ -105,6 +107,12 @@ GRAMMAR = {
     "command_empty": pdu(DATA, pdv(3, 3, b"")),
     "command_lying_length": pdu(DATA, pdv(3, 3, STORE[:12] + b"\xff\xff\xff\x7f" + STORE[16:])),
     "command_without_message_id": pdu(DATA, pdv(3, 3, command({0x0100: b"\1\0"}))),
+    "command_without_field": pdu(DATA, pdv(3, 3, command({0x0110: b"\1\0"}))),
+    "message_id_of_four_bytes": pdu(
+        DATA, pdv(3, 3, command({0x0100: b"\1\0", 0x0110: b"\1\0\0\0", 0x0800: b"\1\1"}))
+    ),
+    "command_on_two_contexts": pdu(DATA, pdv(3, 1, STORE[:20]) + pdv(1, 3, STORE[20:])),
+    "data_inside_a_command": pdu(DATA, pdv(3, 1, STORE[:20]) + pdv(3, 2, b"1234")),
     "command_endless": pdu(DATA, pdv(3, 1, bytes(16000))) * 8,
     "response_nobody_asked_for": pdu(DATA, pdv(3, 3, request(0x8001, CT, b"1.2", data=NO_DATA))),
 }
@@ -123,6 +131,105 @@ def test_other_services_are_answered_and_the_association_goes_on(wire: Wire, fie
     wire.message(3, request(field, CT), element(0x00080018, b"1.2"))
     assert wire.answer() == ("response", 0x0211)
     assert wire.echo() == ("response", 0)
+
+
+STORE_ELEMENTS = {
+    0x0002: CT.encode() + b"\0", 0x0100: b"\1\0", 0x0110: b"\7\0", 0x0700: b"\0\0",
+    0x0800: b"\1\0", 0x1000: b"1.2.3.99",
+}  # fmt: skip
+MISTYPED = {
+    "no_sop_class": {0x0002: None},
+    "no_instance_uid": {0x1000: None},
+    "no_data_set_type": {0x0800: None},
+    "data_set_type_of_four_bytes": {0x0800: b"\1\0\0\0"},
+    "data_set_type_empty": {0x0800: b""},
+    "priority_of_four_bytes": {0x0700: bytes(4)},
+}
+
+
+@pytest.mark.parametrize("case", MISTYPED)
+def test_store_with_an_argument_of_another_type_is_mistyped(
+    wire: Wire, adapter: Adapter, case: str
+) -> None:
+    """F31: 0x0212 Mistyped Argument (PS3.7 C.5), its data set is passed over, and on it goes."""
+    elements = {
+        tag: value for tag, value in (STORE_ELEMENTS | MISTYPED[case]).items() if value is not None
+    }
+    wire.message(3, command(elements), data_set("1.2.3.99"))
+    assert wire.answer() == ("response", 0x0212)
+    assert not [path for path in stored(adapter) if path.stem == "1.2.3.99"]
+    assert wire.store("1.2.3.97") == ("response", 0)
+
+
+def test_echo_without_its_sop_class_is_mistyped(wire: Wire) -> None:
+    elements = {0x0100: b"\x30\0", 0x0110: b"\1\0", 0x0800: b"\1\1"}
+    wire.send(pdu(DATA, pdv(1, 3, command(elements))))
+    assert wire.answer() == ("response", 0x0212)
+    assert wire.echo() == ("response", 0)
+
+
+def test_unknown_and_odd_elements_of_a_command_are_ignored(wire: Wire) -> None:
+    """Move originator, private experiments, odd lengths: none of them is ours to judge."""
+    more = {0x1030: b"MOVER ", 0x1031: b"\1\0", 0x0001: b"123456", 0x5010: b"odd"}
+    uid = {0x1000: b"1.2.3.96"}
+    wire.message(3, command(STORE_ELEMENTS | uid | more), data_set("1.2.3.96"))
+    assert wire.answer() == ("response", 0)
+
+
+def test_data_behind_the_last_fragment_is_aborted(wire: Wire) -> None:
+    wire.message(3, STORE, data_set("1.2.3.4"))
+    assert wire.answer() == ("response", 0xA900)
+    wire.send(pdu(DATA, pdv(3, 2, b"1234")))
+    assert wire.answer() == (*ABORTED, UNEXPECTED_PARAMETER)
+
+
+def test_same_message_id_twice_is_served_in_order(wire: Wire, adapter: Adapter) -> None:
+    """F37: with one operation at a time there is no duplicate invocation (0x0210, PS3.7 C.5)."""
+    for uid in ("1.2.3.81", "1.2.3.82"):
+        wire.message(3, request(C_STORE, CT, uid.encode(), message_id=5), data_set(uid))
+    answers = [wire.read_pdu(), wire.read_pdu()]
+    elements = [parse_command(body[6:]) for _, body in filter(None, answers)]
+    assert [found[0x1000] for found in elements] == [b"1.2.3.81", b"1.2.3.82"]
+    assert {found[0x0120] for found in elements} == {b"\5\0"}
+    assert {found[0x0900] for found in elements} == {b"\0\0"}
+    assert {"1.2.3.81", "1.2.3.82"} <= {path.stem for path in stored(adapter)}
+
+
+def test_response_repeats_no_uid_that_is_none(wire: Wire) -> None:
+    """10 kB of noise do not come back, nor anything longer than a UID can be."""
+    wire.message(3, request(C_STORE, CT, b"\xff" * 10_000), data_set("1.2.3.4"))
+    answer = wire.read_pdu()
+    assert answer is not None
+    kind, body = answer
+    assert kind == DATA
+    assert len(body) < 300
+    assert struct.unpack("<H", parse_command(body[6:])[0x0900])[0] == 0x0117
+
+
+@pytest.mark.parametrize("max_length", [8, 64, 100])
+def test_responses_are_no_longer_than_the_peer_takes(adapter: Adapter, max_length: int) -> None:
+    """PS3.8 D.1: the maximum length holds for every P-DATA-TF, also for short ones."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate(max_length=max_length)
+        wire.message(3, request(C_STORE, CT, b"1.2.3.83"), data_set("1.2.3.83"))
+        found, control = b"", 0
+        while control != 3:
+            answer = wire.read_pdu()
+            assert answer is not None
+            kind, body = answer
+            assert kind == DATA
+            assert len(body) <= max_length
+            control = body[5]
+            found += body[6:]
+        assert parse_command(found)[0x0900] == b"\0\0"
+        assert wire.release() == ("released",)
+
+
+def test_release_collision_is_confirmed_like_any_release(wire: Wire) -> None:
+    """A second A-RELEASE-RQ behind the first is nobody's business any more (Sta13)."""
+    wire.send(pdu(RELEASE_RQ, bytes(4)) * 2)
+    assert wire.answer() == ("released",)
+    assert wire.answer() == ("closed",)
 
 
 def test_cancel_nobody_needs_is_ignored(wire: Wire) -> None:
@@ -219,9 +326,12 @@ def test_moderate_nesting_is_accepted(wire: Wire) -> None:
 
 
 def test_store_on_the_verification_context_is_not_stored(wire: Wire, adapter: Adapter) -> None:
-    """F29."""
+    """F29: not as a CT, and not as an "instance" of Verification either."""
     wire.message(1, request(C_STORE, CT, b"1.2.3.77"), data_set("1.2.3.77"))
-    assert wire.answer() in (("response", 0x0122), (*ABORTED, INVALID_PARAMETER))
+    assert wire.answer() == ("response", 0x0122)
+    content = element(0x00080016, VERIFICATION.encode()) + element(0x00080018, b"1.2.3.77")
+    wire.message(1, request(C_STORE, VERIFICATION, b"1.2.3.77"), content)
+    assert wire.answer() == ("response", 0x0122)
     assert not [path for path in stored(adapter) if path.stem == "1.2.3.77"]
 
 
@@ -231,6 +341,27 @@ def test_store_of_another_class_than_the_context_is_not_stored(
     wire.message(3, request(C_STORE, CT + ".1", b"1.2.3.78"), data_set("1.2.3.78"))
     assert wire.answer() == ("response", 0x0122)
     assert not [path for path in stored(adapter) if path.stem == "1.2.3.78"]
+
+
+def test_store_announced_without_a_data_set_cannot_be_understood(wire: Wire) -> None:
+    wire.message(3, request(C_STORE, CT, b"1.2.3.84", data=NO_DATA))
+    assert wire.answer() == ("response", 0xC000)
+    assert wire.echo() == ("response", 0)
+
+
+@pytest.mark.parametrize("field", [C_STORE, C_ECHO, 0x0777])
+def test_refused_message_with_a_long_data_set_is_passed_over(wire: Wire, field: int) -> None:
+    """Nothing is kept of it, and the next message is found behind it."""
+    wire.message(1, request(field, VERIFICATION, b"1.2.3"), os.urandom(300_000))
+    assert wire.answer()[1] in (0x0122, 0x0211, 0x0212)
+    assert wire.store("1.2.3.85") == ("response", 0)
+
+
+def test_another_classes_instance_does_not_match(wire: Wire, adapter: Adapter) -> None:
+    """F42: 0xA900, SOP Class UID of the data set is not that of the command."""
+    content = data_set("1.2.3.86").replace(CT.encode(), CT[:-1].encode() + b"4", 1)
+    assert wire.store("1.2.3.86", content) == ("response", 0xA900)
+    assert not [path for path in stored(adapter) if path.stem == "1.2.3.86"]
 
 
 def test_abort_in_the_middle_leaves_nothing(adapter: Adapter) -> None:

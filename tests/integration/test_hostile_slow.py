@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from conftest import MakeAdapter, unharmed
-from harness import Adapter, eventually
+from harness import Adapter, eventually, pass_time
 from wire import (
     C_ECHO,
     C_STORE,
@@ -133,6 +133,53 @@ def test_data_byte_by_byte_is_aborted(adapter: Adapter) -> None:
         wire.associate()
         wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
         assert until_closed(wire, pdu(DATA, pdv(3, 2, bytes(4000)))) < 2 * DIMSE_S + SLACK_S
+
+
+def until_aborted(wire: Wire, drip: bytes) -> float:
+    """Return how long it takes to be aborted while `drip` is sent again and again."""
+    begin = time.monotonic()
+    wire.sock.settimeout(0.2)
+    while time.monotonic() - begin < 15:
+        wire.send(drip)
+        try:
+            answer = wire.answer()
+        except TimeoutError:
+            continue
+        assert answer == ("abort", 0, 0)
+        return time.monotonic() - begin
+    raise AssertionError("the association goes on")
+
+
+def test_command_in_endless_pieces_is_aborted(adapter: Adapter) -> None:
+    """Pieces of nothing never reach the ceiling of a command set; its deadline is absolute."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        assert until_aborted(wire, pdu(DATA, pdv(3, 1, b""))) < DIMSE_S + SLACK_S
+
+
+def test_data_set_in_endless_pieces_is_aborted(adapter: Adapter) -> None:
+    """A byte in a PDU of its own, now and then, prolongs nothing either."""
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
+        wire.send(pdu(DATA, pdv(3, 0, data_set("1.2.3"))))
+        assert until_aborted(wire, pdu(DATA, pdv(3, 0, b"x"))) < 2 * DIMSE_S + SLACK_S
+    eventually(lambda: not list((adapter.root / "incoming" / ".part").iterdir()))
+
+
+def test_steady_sender_is_not_cut_off(adapter: Adapter) -> None:
+    """Slower than dimse_s as a whole, but 16 KiB at least in every dimse_s of it."""
+    piece = pdu(DATA, pdv(3, 0, bytes(8000)))
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3.6"))))
+        wire.send(pdu(DATA, pdv(3, 0, data_set("1.2.3.6", tail=b"\xe0\x7f\x10\0OB\0\0"))))
+        wire.send(pdu(DATA, pdv(3, 0, (8 * 8000).to_bytes(4, "little"))))
+        for _ in range(8):
+            wire.send(piece)
+            pass_time(DIMSE_S / 5)
+        wire.send(pdu(DATA, pdv(3, 2, b"")))
+        assert wire.answer() == ("response", 0)
 
 
 def test_peers_that_never_read_are_cut_off(adapter: Adapter) -> None:

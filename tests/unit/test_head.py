@@ -271,6 +271,26 @@ def test_deflated_bomb_is_inflated_to_the_limit_only():
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("place", range(0, 60, 3))
+def test_broken_deflate_is_judged_the_same_in_any_pieces(place):
+    """What comes out before the break counts, also if the break came in the same fragment."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    values = b"".join(
+        tag.to_bytes(2, "little") + number.to_bytes(2, "little") + b"UI\4\0" + b"1.23"
+        for tag, number in ((8, 0x16), (8, 0x18), (0x20, 0xD), (0x20, 0xE), (0x28, 2), (0x28, 4))
+    )
+    raw = bytearray(deflater.compress(values) + deflater.flush())
+    raw[place % len(raw)] ^= 0x55
+
+    def judged(size):
+        try:
+            return scanned(bytes(raw), DEFLATED, size)
+        except MalformedDataSetError:
+            return None
+
+    assert judged(1) == judged(7) == judged(1000)
+
+
 def test_broken_deflate_is_malformed():
     with pytest.raises(MalformedDataSetError):
         scanned(b"\xff" * 50, DEFLATED)

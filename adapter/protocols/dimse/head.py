@@ -114,8 +114,9 @@ class Head:
         """
         if self.complete:
             return
+        broken = False
         if self.layout.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            fragment = self._inflate(fragment)
+            fragment, broken = self._inflate(fragment)
         if not self._bytes and len(fragment) > SCAN_BYTES_FIRST:
             try:
                 self.values = _scan(bytes(fragment[:SCAN_BYTES_FIRST]), self.layout)
@@ -126,9 +127,11 @@ class Head:
                 return
         if self._bytes:
             self._bytes += fragment
-            if len(self._bytes) < self._scan_at and not last:
+            if len(self._bytes) < self._scan_at and not (last or broken):
                 return  # tiny fragments must not cost a scan each
-        self._judge(bytes(self._bytes or fragment), last=last)
+        self._judge(bytes(self._bytes or fragment), last=last and not broken)
+        if broken and not self.complete:
+            raise MalformedDataSetError("not a deflated data set")
         if self.complete:
             self._bytes = bytearray()
             self._inflater = None
@@ -150,14 +153,29 @@ class Head:
                 self._scan_at = min(2 * len(data), HEAD_BYTES_MAX)
                 self._bytes = self._bytes or bytearray(data)
 
-    def _inflate(self, fragment: memoryview) -> memoryview:
+    def _inflate(self, fragment: memoryview) -> tuple[memoryview, bool]:
+        """Return what comes out, and whether the stream breaks behind it."""
         if self._inflater is None:
             self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: no zlib header
         room = HEAD_BYTES_MAX - len(self._bytes)
+        before = self._inflater.copy()
         try:
-            return memoryview(self._inflater.decompress(fragment, room))
-        except zlib.error as broken:
-            raise MalformedDataSetError("not a deflated data set") from broken
+            return memoryview(self._inflater.decompress(fragment, room)), False
+        except zlib.error:
+            return memoryview(_up_to_the_break(before, fragment)), True
+
+
+def _up_to_the_break(inflater: "zlib._Decompress", fragment: memoryview) -> bytes:
+    """Return what comes out before the stream breaks, however it was cut into fragments."""
+    inflated = bytearray()
+    try:
+        for position in range(len(fragment)):
+            inflated += inflater.decompress(fragment[position : position + 1], HEAD_BYTES_MAX)
+            if len(inflated) >= HEAD_BYTES_MAX:
+                break
+    except zlib.error:
+        pass  # found it
+    return bytes(inflated[:HEAD_BYTES_MAX])
 
 
 def _scan(data: bytes, layout: Layout) -> dict[int, str]:

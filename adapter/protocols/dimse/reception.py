@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
+from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import PartFile
 from adapter.domain.identifiers import is_uid
 from adapter.domain.messages import (
@@ -101,6 +102,8 @@ class Reception:
             self._refuse(MISTYPED_ARGUMENT, command.mistyped)
         elif command.sop_class_uid != context.abstract_syntax:
             self._refuse(SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
+        elif command.sop_class_uid == VERIFICATION:
+            self._refuse(SOP_CLASS_NOT_SUPPORTED, "Verification has no instances")
         elif not is_uid(command.sop_instance_uid):
             self._refuse(INVALID_INSTANCE, "Affected SOP Instance UID is no UID")
         elif not command.has_data_set:

@@ -137,6 +137,9 @@ class Entity:
         self.flushed = len(self.told)
 
 
+NOTHING_MORE = frozenset[int]()
+
+
 def served(
     near: socket.socket, far: socket.socket, stream: bytes, disk: Disk, entity: Entity
 ) -> AssociationReport:
@@ -147,11 +150,12 @@ def served(
     asked = connection.next_event(SECONDS_MAX, SECONDS_MAX)
     assert isinstance(asked, AssociatePDU)
     contexts = {
-        number: AcceptedContext(CT, syntax, "FUZZ") for number, syntax in SYNTAXES.items()
-    } | {ECHO_CONTEXT: AcceptedContext(VERIFICATION, IMPLICIT, "FUZZ")}
+        number: AcceptedContext(CT, syntax, "FUZZ", NOTHING_MORE)
+        for number, syntax in SYNTAXES.items()
+    } | {ECHO_CONTEXT: AcceptedContext(VERIFICATION, IMPLICIT, "FUZZ", NOTHING_MORE)}
     scp = StorageScp(
         connection, contexts, ScpLimits(idle_s=DEADLINE_S, dimse_s=DEADLINE_S),
-        association="a-1", calling_ae_title="FUZZ", max_length=MAX_PDU, wanted=frozenset(),
+        association="a-1", calling_ae_title="FUZZ", max_length=MAX_PDU,
         entity=entity, open_part=disk.open,
     )  # fmt: skip
     sender = threading.Thread(target=_say, args=(far, stream))

@@ -7,7 +7,7 @@ SEED ?=
 N ?= 50
 ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
 
-.PHONY: install demo test check bench sim run docs lock clean
+.PHONY: install demo test check bench fuzz sim run docs lock clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ check: $(STAMP)  ## format, lint, types, house rules, fast tests
 	$(BIN)/flake8-async --enable $(ASYNC_RULES) $$(git ls-files 'adapter/*.py')
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/unit tests/actors tests/sim
+
+fuzz: $(STAMP)  ## nightly: make fuzz N=100000 executions of the core, and its share of the rest
+	FUZZ_EXECUTIONS=$(N) $(BIN)/python -m pytest -q tests/fuzz
 
 sim: $(STAMP)  ## one seed: make sim SEED=4711; many: make sim N=10000
 	SIM_SEEDS=$(N) SIM_SEED=$(SEED) $(BIN)/python -m pytest -q tests/sim

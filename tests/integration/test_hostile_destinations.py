@@ -1,0 +1,387 @@
+"""Destinations that stall or break the protocol, at every step of an export and all at once: each
+is cut off by its deadline and tried again, and those that behave are served meanwhile (F86-F95).
+"""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from conftest import MakeAdapter, crashes
+from dicom_peers import accept_everything
+from harness import Adapter, eventually
+from wire import (
+    AC,
+    CT,
+    DATA,
+    NO_DATA,
+    RELEASE_RP,
+    RELEASE_RQ,
+    Wire,
+    command,
+    data_set,
+    echo_works,
+    explicit,
+    item,
+    parse_command,
+    pdu,
+    pdv,
+)
+
+CONNECT_S, ACSE_S, DIMSE_S = 1.0, 1.0, 1.5
+ROUND_S = CONNECT_S + ACSE_S + 2 * DIMSE_S + ACSE_S + 2.0
+"""What one try may take at the most, and some seconds for a busy machine."""
+COPY = ["/bin/cp", "-r", "input/dcm", "output/"]
+UID = "1.2.3.1"
+PIXELS = 3 << 20
+CONTEXT = 1
+ABORT_PDU = pdu(7, bytes(4))
+
+
+class Destination(threading.Thread):
+    """Listens, and lets `act` have each connection, in a thread of its own, until it returns."""
+
+    def __init__(self, act: "Callable[[Destination, Wire], object]") -> None:
+        super().__init__()
+        self._act = act
+        self._server = socket.socket()
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._server.bind(("127.0.0.1", 0))
+        self._server.listen(8)
+        self.port = int(self._server.getsockname()[1])
+        self.over = threading.Event()
+        self.connections = 0
+        self.released = 0
+        self.confirmed = 0
+        self.delivered: list[bytes] = []
+        self._children: list[threading.Thread] = []
+
+    def __enter__(self) -> "Destination":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.join()
+
+    def run(self) -> None:
+        while True:
+            try:
+                sock, _ = self._server.accept()
+            except OSError:
+                break
+            self.connections += 1
+            sock.settimeout(5)
+            child = threading.Thread(target=self._have, args=(sock,))
+            child.start()
+            self._children.append(child)
+        for child in self._children:
+            child.join()
+
+    def _have(self, sock: socket.socket) -> None:
+        wire = Wire.__new__(Wire)
+        wire.sock = sock
+        with wire:
+            try:
+                self._act(self, wire)
+            except OSError:
+                pass  # it has hung up on us, or waited for us in vain
+
+    # --- what acts are made of
+
+    def next_pdu(self, wire: Wire) -> tuple[int, bytes] | None:
+        """Return the next PDU, however long it takes."""
+        while not self.over.is_set():
+            try:
+                return wire.read_pdu()
+            except TimeoutError:
+                continue
+        return None
+
+    def hold(self, wire: Wire) -> None:
+        """Say nothing, and read what comes, until the other side hangs up."""
+        while self.next_pdu(wire) is not None:
+            pass
+
+    def repeat(self, wire: Wire, data: bytes, pause_s: float = 0.05) -> None:
+        """Send data again and again until the other side hangs up."""
+        while not self.over.wait(pause_s):
+            wire.sock.sendall(data)
+
+    def drip(self, wire: Wire, data: bytes) -> None:
+        """Send data a byte at a time, much too slowly."""
+        for byte in data:
+            if self.over.wait(0.3):
+                return
+            wire.sock.sendall(bytes((byte,)))
+
+    def accept(self, wire: Wire) -> None:
+        wire.sock.sendall(accept_everything(self.asked(wire)))
+
+    def asked(self, wire: Wire) -> bytes:
+        """Return the body of the A-ASSOCIATE-RQ."""
+        first = self.next_pdu(wire)
+        if first is None:
+            raise ConnectionAbortedError
+        return first[1]
+
+    def take(self, wire: Wire) -> bytes:
+        """Take a C-STORE with its data set; return the response to it."""
+        elements: dict[int, bytes] = {}
+        while (got := self.next_pdu(wire)) is not None and got[0] == DATA:
+            control, value = got[1][5], got[1][6:]
+            if control & 1:
+                elements = parse_command(value)
+                value = got[1][4 + int.from_bytes(got[1][:4], "big") :]
+                control = value[5] if value else 0
+            if control & 2:
+                break
+        else:
+            raise ConnectionAbortedError
+        self.delivered.append(elements.get(0x1000, b""))
+        return response(elements)
+
+    def serve(self, wire: Wire) -> None:
+        """Answer everything as it should be."""
+        self.accept(wire)
+        wire.sock.sendall(self.take(wire))
+        self.end(wire)
+
+    def end(self, wire: Wire) -> None:
+        """Wait for the release and confirm it."""
+        if self.next_pdu(wire) == (RELEASE_RQ, bytes(4)):
+            self.released += 1
+            wire.sock.sendall(pdu(RELEASE_RP, bytes(4)))
+
+
+def response(elements: dict[int, bytes]) -> bytes:
+    return pdu(DATA, pdv(CONTEXT, 3, command({
+        0x0002: CT.encode(), 0x0100: b"\1\x80", 0x0120: elements.get(0x0110, b"\1\0"),
+        0x0800: NO_DATA.to_bytes(2, "little"), 0x0900: b"\0\0", 0x1000: elements.get(0x1000, b""),
+    })))  # fmt: skip
+
+
+def accept_with(user: bytes, *, contexts: bool = True) -> "Callable[[Destination, Wire], None]":
+    """Return an act that accepts with these user items, and behaves ever after."""
+
+    def act(peer: Destination, wire: Wire) -> None:
+        body = peer.asked(wire)
+        whole = accept_everything(body)[6:]
+        names = whole[: 68 + 25]  # with the application context
+        context = whole[len(names) :].partition(b"\x50\x00")[0] if contexts else b""
+        wire.sock.sendall(pdu(AC, names + context + item(0x50, user)))
+        wire.sock.sendall(peer.take(wire))
+        peer.end(wire)
+
+    return act
+
+
+def max_length(value: int) -> bytes:
+    return item(0x51, value.to_bytes(4, "big")) + item(0x52, b"1.2.3")
+
+
+def associated(then: "Callable[[Destination, Wire], object]") -> Any:
+    """Return an act that accepts the association first."""
+
+    def act(peer: Destination, wire: Wire) -> None:
+        peer.accept(wire)
+        then(peer, wire)
+
+    return act
+
+
+def with_data(then: "Callable[[Destination, Wire, bytes], object]") -> Any:
+    """Return an act that takes the instance first, and has the right response in its hand."""
+    return associated(lambda peer, wire: then(peer, wire, peer.take(wire)))
+
+
+def in_the_middle(words: bytes) -> Any:
+    """Return an act that says something when the first PDU of the instance has come."""
+
+    def act(peer: Destination, wire: Wire) -> None:
+        peer.next_pdu(wire)
+        wire.sock.sendall(words)
+        peer.hold(wire)
+
+    return associated(act)
+
+
+NOTHING = pdu(DATA, pdv(CONTEXT, 1, b""))
+FAILING: dict[str, Callable[[Destination, Wire], object]] = {
+    "hangs_after_connect": lambda peer, wire: peer.over.wait(),
+    "hangs_at_associate": Destination.hold,
+    "accepts_byte_by_byte": lambda peer, wire: peer.drip(wire, accept_everything(peer.asked(wire))),
+    "accepts_with_junk": lambda peer, wire: wire.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 9),
+    "accepts_and_leaves": associated(lambda peer, wire: None),
+    "accepts_no_context": accept_with(max_length(0), contexts=False),
+    "accepts_length_1": accept_with(max_length(1)),
+    "accepts_length_6": accept_with(max_length(6)),
+    "accepts_length_7": accept_with(max_length(7)),
+    "accepts_twice": associated(lambda peer, wire: (
+        wire.sock.sendall(pdu(AC, bytes(68))), peer.hold(wire)
+    )),
+    "accepts_items_that_lie": lambda peer, wire: (
+        wire.sock.sendall(pdu(AC, peer.asked(wire)[:68] + b"\x21\0\xff\xff")), peer.hold(wire)
+    ),
+    "never_reads": associated(lambda peer, wire: peer.over.wait()),
+    "hangs_at_response": with_data(lambda peer, wire, _: peer.hold(wire)),
+    "answers_byte_by_byte": with_data(lambda peer, wire, answer: peer.drip(wire, answer)),
+    "answers_nothing_for_ever": with_data(lambda peer, wire, _: peer.repeat(wire, NOTHING)),
+    "answers_noise": with_data(
+        lambda peer, wire, _: (wire.sock.sendall(b"\xff" * 100), peer.hold(wire))
+    ),
+    "answers_empty_command": with_data(
+        lambda peer, wire, _: (wire.sock.sendall(pdu(DATA, pdv(1, 3, b""))), peer.hold(wire))
+    ),
+    "answers_with_a_request": with_data(
+        lambda peer, wire, _: (
+            wire.sock.sendall(pdu(DATA, pdv(1, 3, command({
+                0x0100: b"\1\0", 0x0110: b"\1\0", 0x0800: b"\1\1",
+            })))), peer.hold(wire),
+        )
+    ),
+    "answers_with_data": with_data(
+        lambda peer, wire, _: (wire.sock.sendall(pdu(DATA, pdv(1, 2, b"data"))), peer.hold(wire))
+    ),
+    "answers_without_a_status": with_data(
+        lambda peer, wire, _: (
+            wire.sock.sendall(pdu(DATA, pdv(1, 3, command({
+                0x0100: b"\1\x80", 0x0120: b"\1\0", 0x0800: b"\1\1",
+            })))), peer.hold(wire),
+        )
+    ),
+    "aborts_in_the_middle": in_the_middle(ABORT_PDU),
+    "releases_in_the_middle": in_the_middle(pdu(RELEASE_RQ, bytes(4))),
+    "rejects_in_the_middle": in_the_middle(pdu(3, bytes(4))),
+    "leaves_in_the_middle": associated(lambda peer, wire: peer.next_pdu(wire)),
+}  # fmt: skip
+
+
+def collides(peer: Destination, wire: Wire, answer: bytes) -> None:
+    """Ask for release as the other side does; the requestor confirms first (PS3.8 9.2.2)."""
+    wire.sock.sendall(answer)
+    if peer.next_pdu(wire) == (RELEASE_RQ, bytes(4)):
+        peer.released += 1
+        wire.sock.sendall(pdu(RELEASE_RQ, bytes(4)))
+        if peer.next_pdu(wire) == (RELEASE_RP, bytes(4)):
+            peer.confirmed += 1
+            wire.sock.sendall(pdu(RELEASE_RP, bytes(4)))
+            peer.hold(wire)
+
+
+DELIVERING: dict[str, Callable[[Destination, Wire], object]] = {
+    "behaves": Destination.serve,
+    "takes_small_fragments": accept_with(max_length(4096)),
+    "hangs_at_release": with_data(
+        lambda peer, wire, answer: (wire.sock.sendall(answer), peer.hold(wire))
+    ),
+    "answers_for_ever_at_release": with_data(
+        lambda peer, wire, answer: (
+            wire.sock.sendall(answer), peer.next_pdu(wire), peer.repeat(wire, answer),
+        )
+    ),
+    "aborts_at_release": with_data(
+        lambda peer, wire, answer: (
+            wire.sock.sendall(answer), peer.next_pdu(wire), wire.sock.sendall(ABORT_PDU),
+        )
+    ),
+    "collides_at_release": with_data(collides),
+    "answers_twice": with_data(
+        lambda peer, wire, answer: (wire.sock.sendall(answer * 2), peer.end(wire))
+    ),
+    "answers_in_pieces": with_data(
+        lambda peer, wire, answer: (
+            [wire.sock.sendall(answer[at : at + 1]) for at in range(len(answer))], peer.end(wire),
+        )
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Crowd:
+    """An adapter that exports one instance to all of them at once."""
+
+    adapter: Adapter
+    peers: dict[str, Destination]
+
+    def export(self, name: str) -> dict[str, Any]:
+        (row,) = [
+            r for r in self.adapter.get("/api/exports") if r["destination"] == wire_name(name)
+        ]
+        found: dict[str, Any] = self.adapter.get(f"/api/exports/{row['id']}")
+        return found
+
+
+def wire_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def crowd(make_shared_adapter: MakeAdapter) -> Iterator[Crowd]:
+    with ExitStack() as stack:
+        peers = {
+            name: stack.enter_context(Destination(act))
+            for name, act in (FAILING | DELIVERING).items()
+        }
+        adapter = make_shared_adapter({
+            "dicom": {"scu": {
+                "export": {"max_retries": 1000, "retry_delay_s": 0.1}, "connect_s": CONNECT_S,
+                "acse_s": ACSE_S, "dimse_s": DIMSE_S, "max_associations": 100,
+            }},
+            "application_entities": [{
+                "name": "main", "ae_title": "MAIN", "timeout_s": 1, "pipelines": {"copy": "copy"},
+                "destinations": [wire_name(name) for name in peers],
+            }],
+            "platform": {"engine": "command", "pipelines": [{"id": "copy", "command": COPY}]},
+            "destinations": [
+                {"name": wire_name(name), "ae_title": "PEER", "host": "127.0.0.1", "port": p.port}
+                for name, p in peers.items()
+            ],
+        })  # fmt: skip
+        with Wire(adapter.dicom_port) as wire:
+            wire.associate()
+            content = data_set(UID, tail=explicit(0x7FE00010, b"OW", bytes(PIXELS)))
+            assert wire.store(UID, content) == ("response", 0)
+            wire.release()
+        eventually(lambda: len(adapter.get("/api/exports")) == len(peers), 20, "exports")
+        yield Crowd(adapter, peers)
+        assert crashes(adapter) == []
+        assert echo_works(adapter.dicom_port)
+        assert adapter.stop() in (0, 1)
+
+
+@pytest.mark.parametrize("name", DELIVERING)
+def test_answered_for_is_delivered_whatever_the_manners(crowd: Crowd, name: str) -> None:
+    """What was answered stays answered; the end of an association changes nothing (PS3.4 B.4)."""
+    eventually(lambda: crowd.export(name)["state"] == "Completed", 2 * ROUND_S, name)
+    assert crowd.export(name)["sent"] == 1
+    assert crowd.peers[name].delivered == [UID.encode() + b"\0"]
+    assert crowd.peers[name].connections == 1
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_destination_is_cut_off_and_tried_again(crowd: Crowd, name: str) -> None:
+    """A second try means that the first has ended: the exporter was free."""
+    eventually(lambda: crowd.peers[name].connections >= 2, 2 * ROUND_S, name)
+    export = crowd.export(name)
+    assert export["state"] != "Completed"
+    assert export["sent"] == 0
+
+
+def test_release_collision_is_confirmed(crowd: Crowd) -> None:
+    peer = crowd.peers["collides_at_release"]
+    eventually(lambda: peer.confirmed == 1, ROUND_S, "A-RELEASE-RP")
+
+
+def test_no_thread_is_left_behind(crowd: Crowd) -> None:
+    """Every one of them has been tried a few times by now."""
+    eventually(lambda: min(crowd.peers[name].connections for name in FAILING) >= 2, 2 * ROUND_S)
+    status = f"/proc/{crowd.adapter.pid}/status"
+    with open(status) as file:
+        (threads,) = (int(line.split()[1]) for line in file if line.startswith("Threads:"))
+    assert threads < len(FAILING) + len(DELIVERING) + 30

@@ -18,6 +18,7 @@ from adapter.gateway import Edges, gateway
 from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.scp import ScpLimits
+from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.platform.command import CommandPlatform
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
@@ -40,6 +41,8 @@ log = structlog.get_logger("adapter.main")
 CLEAN, FAILED, BAD_CONFIGURATION, PORT_TAKEN = 0, 1, 2, 3
 DISK_THREADS = 4
 """For groups, payloads, space and results; association threads write their instances themselves."""
+TURNS_MIN = 2
+"""Associations that receive in bulk at a time, on a machine with fewer processors."""
 GB = 10**9
 
 
@@ -140,6 +143,7 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         limits=ScpLimits(idle_s=scp.idle_s, dimse_s=scp.dimse_s),
         open_part=parts.open,
         threads=trio.CapacityLimiter(scp.max_associations),
+        turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
     )
     return Edges(
         listener=TcpDimseListener.bind(scp.host, scp.port, acceptor),

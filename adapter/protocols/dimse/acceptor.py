@@ -30,6 +30,7 @@ from adapter.protocols.dimse.reception import AcceptedContext
 from adapter.protocols.dimse.scp import ScpLimits, StorageScp
 from adapter.protocols.dimse.tls import TlsContext, TlsSession
 from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
+from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 BACKLOG = 1024
@@ -44,6 +45,7 @@ class AcceptorOptions:
     limits: ScpLimits
     open_part: Callable[[], PartFile]
     threads: trio.CapacityLimiter
+    turns: Turns
     tls: TlsContext | None = None
     """None: without TLS."""
 
@@ -166,7 +168,7 @@ class TcpPendingAssociation:
         accept_pdu = encode_associate_ac(
             self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
         )
-        self._in_thread = connection = self._connection.into_blocking()
+        self._in_thread = connection = self._connection.into_blocking(options.turns)
         wanted = frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes)
         scp = StorageScp(
             connection,

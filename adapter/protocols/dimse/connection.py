@@ -9,15 +9,20 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from struct import Struct
 
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
 from adapter.protocols.dimse.tls import TlsSocket
+from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 _TIMEVAL = Struct("@ll")
 _IOV_MAX = 1024
-QUIET_S = 0.02
+QUIET_S = 0.005
+"""A peer that sends nothing for so long is no longer received from in a turn (`turns`)."""
+IDLE_S = 1.0
+"""A peer that sends nothing for so long gets by with the smallest buffer."""
 LINGER_S = 2.0
 """How long to wait for the peer to close after release, reject or abort, when we are done."""
 
@@ -30,15 +35,27 @@ def _nothing() -> None:
     return
 
 
+class _Turn(Enum):
+    NONE = auto()
+    TAKEN = auto()
+    LENT = auto()
+    """Given away because the peer is quiet; taken again when it goes on."""
+
+
 class Connection:
     """Socket and upper layer of one association, owned by one thread."""
 
-    def __init__(self, sock: socket.socket | TlsSocket, layer: UpperLayer) -> None:
+    def __init__(
+        self, sock: socket.socket | TlsSocket, layer: UpperLayer, turns: Turns | None = None
+    ) -> None:
+        """Take over a connected socket; turns are shared by those that receive in bulk."""
         self._socket = sock
         self.layer = layer
         self.before_receive: Callable[[], None] = _nothing
         """Called before the buffer that fragments are views of is used again."""
         self._when_quiet: Callable[[], None] | None = None
+        self._turns = turns or Turns(1)
+        self._turn = _Turn.NONE
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._phase: tuple[bool, int] | None = None
@@ -80,20 +97,52 @@ class Connection:
                 self._limit_receive(left)
             try:
                 count = self._socket.recv_into(self.layer.writable())
+                break
             except BlockingIOError:
-                if self._when_quiet is not None:
-                    self._when_quiet()
-                    self._when_quiet = None
-                self._limit_receive(left)  # an earlier, shorter limit ran out: look at the clock
-                continue
-            self.layer.received(count)
-            return count
+                self._peer_is_quiet()
+                if self._receive_timeout < IDLE_S:
+                    self._limit_receive(min(left, IDLE_S))
+                else:
+                    self.layer.give_back()
+                    self._limit_receive(left)
+        if self._turn is _Turn.LENT:
+            self._take_turn_again()
+        self.layer.received(count)
+        return count
+
+    def _peer_is_quiet(self) -> None:
+        if self._when_quiet is not None:
+            self._when_quiet()
+            self._when_quiet = None
+        if self._turn is _Turn.TAKEN:
+            self._turns.give()
+            self._turn = _Turn.LENT
+
+    def _notice_quiet(self) -> None:
+        if self._receive_timeout != QUIET_S:  # it stays until the peer has been quiet once
+            self._limit_receive(QUIET_S)
 
     def call_when_quiet(self, call: Callable[[], None]) -> None:
         """Call once, when the peer has sent nothing for `QUIET_S`."""
         self._when_quiet = call
-        if self._receive_timeout != QUIET_S:  # it stays until the peer has been quiet once
-            self._limit_receive(QUIET_S)
+        self._notice_quiet()
+
+    def take_turn(self) -> None:
+        """Wait for a turn at receiving in bulk; it is lent to others while the peer is quiet."""
+        self._turns.take()
+        self._turn = _Turn.TAKEN
+        self._notice_quiet()
+
+    def _take_turn_again(self) -> None:
+        begin = time.monotonic()
+        self.take_turn()
+        self._deadline += time.monotonic() - begin  # the peer has not kept us waiting
+
+    def give_turn(self) -> None:
+        """Let another association receive; without effect if there is no turn to give."""
+        if self._turn is _Turn.TAKEN:
+            self._turns.give()
+        self._turn = _Turn.NONE
 
     def _limit_receive(self, timeout_s: float) -> None:
         self._set_timeout(socket.SO_RCVTIMEO, timeout_s)

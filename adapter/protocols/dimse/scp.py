@@ -80,6 +80,7 @@ class StorageScp:
         except OSError as error:
             why = f"connection lost ({error.strerror or type(error).__name__})"
         finally:
+            connection.give_turn()
             if self._reception is not None:
                 self._reception.discard()
             self._entity.flush()
@@ -126,6 +127,7 @@ class StorageScp:
         if command.has_data_set:
             layer.data_context = context_id
         if command.field == command_set.C_STORE_RQ:
+            self._connection.take_turn()
             self._reception = Reception(command, context, self._open_part)
             if not command.has_data_set:
                 self._finish(context_id)
@@ -153,6 +155,7 @@ class StorageScp:
     def _finish(self, context_id: int) -> None:
         reception, self._reception = self._reception, None
         assert reception is not None
+        self._connection.give_turn()  # what follows may wait: for the disk, for the entity
         status, comment = reception.finish(self._association, self._calling_ae_title, self._entity)
         try:
             self._respond(context_id, reception.command, status, comment)

@@ -13,6 +13,7 @@ import trio
 from adapter.protocols.dimse.connection import LINGER_S, Connection
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
 from adapter.protocols.dimse.tls import RECORDS_BYTES, TlsSession, TlsSocket, reason
+from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 LAST_WORDS_S = 0.1
@@ -119,10 +120,11 @@ class TrioConnection:
             except OSError:
                 pass  # gone already
 
-    def into_blocking(self) -> Connection:
+    def into_blocking(self, turns: Turns | None = None) -> Connection:
         """Return the connection for a thread; this object is done with."""
         raw = socket.socket(fileno=self._socket.detach())
-        return Connection(raw if self._tls is None else TlsSocket(raw, self._tls), self.layer)
+        sock = raw if self._tls is None else TlsSocket(raw, self._tls)
+        return Connection(sock, self.layer, turns)
 
     def close(self) -> None:
         """Close without a word; harmless after `into_blocking`."""

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapter.domain.events import Event
+from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL
 
 ENDED_MAX = 200
 """Ended associations, jobs and exports that are kept, each."""
 
+_ASSOCIATION_ENDED = frozenset({"rejected", "released", "aborted"})
 Section = dict[str, dict[str, Any]]
 
 
@@ -24,6 +26,8 @@ class Snapshot:
             name: {}
             for name in ("associations", "groups", "jobs", "exports", "destinations", "actors")
         }
+        self._ended: dict[str, dict[str, None]] = {name: {} for name in self.sections}
+        """Ids of rows that ended, by section; the first ended longest ago."""
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
         self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
@@ -58,7 +62,7 @@ class Snapshot:
         )  # fmt: skip
         live = {"stored": row["stored"], "bytes": row["bytes"], "refused": row["refused"]}
         row.update(event.data, **live, state=verb, changedAt=rfc3339(at))
-        _forget_ended(section, ("rejected", "released", "aborted"))
+        self._forget("associations", event.association, verb in _ASSOCIATION_ENDED)
 
     def _instance(self, event: Event, verb: str, at: float) -> None:
         size = event.data.get("bytes", 0)
@@ -91,7 +95,7 @@ class Snapshot:
         section = self.sections["jobs"]
         row = section.setdefault(event.job, {"id": event.job, "openedAt": rfc3339(at)})
         row.update(event.data, aeTitle=event.ae_title, group=event.group, changedAt=rfc3339(at))
-        _forget_ended(section, ("Completed", "Faulted"))
+        self._forget("jobs", event.job, row.get("state") in JOB_TERMINAL)
 
     def _export(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["exports"]
@@ -101,7 +105,7 @@ class Snapshot:
         else:
             row.update(event.data)
         row.update(job=event.job, destination=event.destination, changedAt=rfc3339(at))
-        _forget_ended(section, ("Completed", "Failed"))
+        self._forget("exports", event.export, row.get("state") in EXPORT_TERMINAL)
 
     def _destination(self, event: Event, verb: str, at: float) -> None:
         self.sections["destinations"][event.destination] = {
@@ -123,15 +127,19 @@ class Snapshot:
         row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
         row.update(event.data, state=verb, changedAt=rfc3339(at))
 
+    def _forget(self, section: str, key: str, ended: bool) -> None:
+        """Note whether a row has ended; too many of those are too many by the oldest."""
+        others = self._ended[section]
+        others.pop(key, None)
+        if ended:
+            others[key] = None
+        if len(others) > ENDED_MAX:
+            oldest = next(iter(others))
+            del others[oldest]
+            self.sections[section].pop(oldest, None)
+
 
 def rfc3339(at: float) -> str:
     """Return a wall time (POSIX seconds) as text in UTC, to the millisecond."""
     moment = datetime.fromtimestamp(at, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _forget_ended(section: Section, ended: tuple[str, ...]) -> None:
-    if len(section) <= ENDED_MAX:
-        return
-    for key in [k for k, row in section.items() if row.get("state") in ended][:-ENDED_MAX]:
-        del section[key]

@@ -33,7 +33,7 @@ from fuzz_grammar import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.protocols.dimse import associate, command_set, head, negotiation
+from adapter.protocols.dimse import associate, command_set, elements, head, negotiation
 from adapter.protocols.dimse import pdu as codec
 from adapter.protocols.dimse.command_set import MalformedCommandError
 from adapter.protocols.dimse.items import MalformedPDUError
@@ -167,7 +167,7 @@ class Hearer:
         assert (again.message_id, again.status) == (decoded.message_id, 0x0110)
         if decoded.has_data_set:
             self.layer.data_context = context_id
-            self.scan = head.Head(head.Layout(self.contexts.get(context_id, ""), WANTED))
+            self.scan = head.Head(elements.Layout(self.contexts.get(context_id, ""), WANTED))
             self.data, self.unreadable = b"", False
 
     def _fragment(self, context_id: int, view: memoryview, *, last: bool) -> None:
@@ -176,7 +176,7 @@ class Hearer:
         if not self.unreadable:
             try:
                 self.scan.feed(view, last=last)
-            except head.MalformedDataSetError:
+            except elements.MalformedDataSetError:
                 self.unreadable = True  # when it is found out depends on the pieces
         if last:
             assert self.scan.complete or self.unreadable

@@ -20,16 +20,14 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import AllTransferSyntaxes
 
+from adapter.protocols.dimse.elements import NESTING_MAX, Layout, MalformedDataSetError
 from adapter.protocols.dimse.head import (
     HEAD_BYTES_MAX,
-    NESTING_MAX,
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
     Head,
-    Layout,
-    MalformedDataSetError,
 )
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"

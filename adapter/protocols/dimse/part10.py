@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 from adapter.domain.identifiers import is_uid
+from adapter.protocols.dimse.elements import Layout, MalformedDataSetError
 from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
 from adapter.protocols.dimse.head import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     Head,
-    Layout,
-    MalformedDataSetError,
 )
 
 READ_BYTES = 64 << 10

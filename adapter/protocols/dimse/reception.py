@@ -30,6 +30,7 @@ from adapter.domain.statuses import (
 )
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 from adapter.protocols.dimse.command_set import Command
+from adapter.protocols.dimse.elements import Layout, MalformedDataSetError
 from adapter.protocols.dimse.file_meta import FileMetaWriter
 from adapter.protocols.dimse.head import (
     SERIES_INSTANCE_UID,
@@ -37,8 +38,6 @@ from adapter.protocols.dimse.head import (
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
     Head,
-    Layout,
-    MalformedDataSetError,
 )
 
 ALWAYS_WANTED = frozenset(

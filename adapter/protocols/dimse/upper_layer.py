@@ -39,9 +39,7 @@ class UpperLayer:
     def __init__(self, *, acceptor: bool, max_pdu: int) -> None:
         """Start in Sta2 as acceptor of an open connection, in Sta5 as requestor that has asked.
 
-        Args:
-            acceptor: Our role.
-            max_pdu: The longest P-DATA-TF we announce, in bytes.
+        The longest P-DATA-TF we announce is max_pdu bytes.
         """
         self.state = State.STA1
         self.data_context: int | None = None
@@ -54,11 +52,8 @@ class UpperLayer:
         self._filled = False
         self.parts_ended = 0
         """Counts what a deadline is for: a control PDU, a command set, `PART_BYTES` of data."""
-        self._part_bytes = 0
-        self._pdu_left = 0
-        self._fragment_left = 0
-        self._context_id = 0
-        self._control = 0
+        self._part_bytes = self._pdu_left = self._fragment_left = 0
+        self._context_id = self._control = 0
         self._command = bytearray()
         self._inside_command = False
         if acceptor:
@@ -129,21 +124,21 @@ class UpperLayer:
             elif self._end - self._start < 6:
                 return Signal.NEED_DATA
             elif self._view[self._start] == pdu.P_DATA_TF and self.state in _TAKES_DATA:
-                event = self._begin_pdata()
+                self._begin_pdata()
+                continue
             else:
                 return self._control_pdu()
             if event is not None:
                 return event
 
-    def _begin_pdata(self) -> LayerEvent | None:
+    def _begin_pdata(self) -> None:
         """Take the header of a P-DATA-TF (PS3.8 9.3.5)."""
         length = pdu.HEADER.unpack_from(self._view, self._start)[1]
         if length > self._max_pdu or length < 6:
-            raise self._violation(f"P-DATA-TF of {length} bytes", pdu.INVALID_PARAMETER)
+            raise self.violation(f"P-DATA-TF of {length} bytes")
         self._start += 6
         self._pdu_left = length
         self._part_bytes += length
-        return None
 
     def _next_in_pdata(self) -> LayerEvent | None:
         available = self._end - self._start
@@ -164,22 +159,22 @@ class UpperLayer:
         length = int.from_bytes(view[start : start + 4], "big")
         context_id, control = view[start + 4], view[start + 5]
         if length < 2 or length + 4 > self._pdu_left:
-            raise self._violation(f"PDV of {length} bytes", pdu.INVALID_PARAMETER)
+            raise self.violation(f"PDV of {length} bytes")
         if control & _COMMAND_BIT:
             if self.data_context is not None or (
                 self._inside_command and context_id != self._context_id
             ):
-                raise self._violation("command where data was due", pdu.UNEXPECTED_PARAMETER)
+                raise self.violation("command where data was due", pdu.UNEXPECTED_PARAMETER)
             if len(self._command) + length > COMMAND_BYTES_MAX:
-                raise self._violation("endless command set", pdu.INVALID_PARAMETER)
+                raise self.violation("endless command set")
         elif context_id != self.data_context:
-            raise self._violation("data that no command announced", pdu.UNEXPECTED_PARAMETER)
+            raise self.violation("data that no command announced", pdu.UNEXPECTED_PARAMETER)
         self._context_id, self._control = context_id, control
         self._start = start + 6
         self._pdu_left -= length + 4
         self._fragment_left = length - 2
         if 0 < self._pdu_left < 6:
-            raise self._violation("bytes behind the last PDV", pdu.INVALID_PARAMETER)
+            raise self.violation("bytes behind the last PDV")
 
     def _take(self, count: int) -> LayerEvent | None:
         start = self._start
@@ -288,11 +283,8 @@ class UpperLayer:
         self._understand_no_more()
         return pdu.abort(source, reason)
 
-    def violation(self, why: str) -> ProtocolViolationError:
-        """Return the error for something the user of this layer found wrong in the peer's words."""
-        return self._violation(why, pdu.INVALID_PARAMETER)
-
-    def _violation(self, why: str, reason: int) -> ProtocolViolationError:
+    def violation(self, why: str, reason: int = pdu.INVALID_PARAMETER) -> ProtocolViolationError:
+        """Return the error for something wrong in the peer's words, here or in what they mean."""
         self._fire(Event.EVT19)
         self._understand_no_more()
         return ProtocolViolationError(why, pdu.abort(pdu.BY_PROVIDER, reason))

@@ -10,12 +10,12 @@ steps over them wherever they come again. A CT has 124 elements before its Serie
 makes them 15 instead of 120 us.
 """
 
-import zlib
 from dataclasses import dataclass, field
 from enum import Enum
 from struct import Struct
 from typing import Literal
 
+from adapter.protocols.dimse.inflation import Inflater
 from adapter.protocols.dimse.negotiation import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -104,7 +104,7 @@ class Head:
     complete: bool = False
     _bytes: bytearray = field(default_factory=bytearray)
     _scan_at: int = 0
-    _inflater: "zlib._Decompress | None" = None
+    _inflater: Inflater | None = None
 
     def feed(self, fragment: memoryview, *, last: bool) -> None:
         """Look at the next piece of the data set.
@@ -154,28 +154,10 @@ class Head:
                 self._bytes = self._bytes or bytearray(data)
 
     def _inflate(self, fragment: memoryview) -> tuple[memoryview, bool]:
-        """Return what comes out, and whether the stream breaks behind it."""
         if self._inflater is None:
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: no zlib header
-        room = HEAD_BYTES_MAX - len(self._bytes)
-        before = self._inflater.copy()
-        try:
-            return memoryview(self._inflater.decompress(fragment, room)), False
-        except zlib.error:
-            return memoryview(_up_to_the_break(before, fragment)), True
-
-
-def _up_to_the_break(inflater: "zlib._Decompress", fragment: memoryview) -> bytes:
-    """Return what comes out before the stream breaks, however it was cut into fragments."""
-    inflated = bytearray()
-    try:
-        for position in range(len(fragment)):
-            inflated += inflater.decompress(fragment[position : position + 1], HEAD_BYTES_MAX)
-            if len(inflated) >= HEAD_BYTES_MAX:
-                break
-    except zlib.error:
-        pass  # found it
-    return bytes(inflated[:HEAD_BYTES_MAX])
+            self._inflater = Inflater()
+        inflated, broken = self._inflater.feed(fragment, HEAD_BYTES_MAX - len(self._bytes))
+        return memoryview(inflated), broken
 
 
 def _scan(data: bytes, layout: Layout) -> dict[int, str]:
@@ -225,7 +207,7 @@ def _walk(data: bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
             raise _NeedMore(found)
         if tag in layout.wanted:
             found[tag] = data[position : position + length].decode("latin-1").strip("\0 ")
-        elif position == start + 8:
+        elif position == start + 8 and tag < layout.last_wanted:
             layout.remember(encoding, data[start:position], 8 + length)
         position += length
     raise (_NoMore if position == end else _NeedMore)(found)

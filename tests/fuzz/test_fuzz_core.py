@@ -67,6 +67,7 @@ class Hearer:
     contexts: dict[int, str] = field(default_factory=dict)
     scan: head.Head | None = None
     unreadable: bool = False
+    layouts: dict[int, elements.Layout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.layer = UpperLayer(acceptor=self.acceptor, max_pdu=MAX_PDU)
@@ -167,7 +168,8 @@ class Hearer:
         assert (again.message_id, again.status) == (decoded.message_id, 0x0110)
         if decoded.has_data_set:
             self.layer.data_context = context_id
-            self.scan = head.Head(elements.Layout(self.contexts.get(context_id, ""), WANTED))
+            fresh = elements.Layout(self.contexts.get(context_id, ""), WANTED)
+            self.scan = head.Head(self.layouts.setdefault(context_id, fresh))
             self.data, self.unreadable = b"", False
 
     def _fragment(self, context_id: int, view: memoryview, *, last: bool) -> None:
@@ -180,7 +182,18 @@ class Hearer:
                 self.unreadable = True  # when it is found out depends on the pieces
         if last:
             assert self.scan.complete or self.unreadable
-            self.heard.append((context_id, self.data, self.unreadable or self.scan.values))
+            judged = None if self.unreadable else self.scan.values
+            assert judged == self._judged_alone(context_id)
+            self.heard.append((context_id, self.data, judged))
+
+    def _judged_alone(self, context_id: int) -> dict[int, str] | None:
+        """What was received before must make no difference, nor how this one was cut."""
+        scan = head.Head(elements.Layout(self.contexts.get(context_id, ""), WANTED))
+        try:
+            scan.feed(memoryview(self.data), last=True)
+        except elements.MalformedDataSetError:
+            return None
+        return scan.values
 
 
 @st.composite

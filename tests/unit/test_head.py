@@ -323,3 +323,19 @@ def test_damaged_data_set_is_malformed_or_has_values(syntax, damage, size):
     except MalformedDataSetError:
         return
     assert set(values) <= WANTED
+
+
+def test_what_was_received_before_makes_no_difference():
+    """An element behind the last one wanted ends the scan, also when its like was met before."""
+
+    def element(tag, value):
+        group, number = (tag >> 16).to_bytes(2, "little"), (tag & 0xFFFF).to_bytes(2, "little")
+        return group + number + b"UI" + len(value).to_bytes(2, "little") + value
+
+    layout = Layout(EXPLICIT, WANTED)
+    behind = element(0x00280010, b"1.23")
+    Head(layout).feed(memoryview(element(0x00080005, b"1.23") + behind), last=True)
+    second = Head(layout)
+    second.feed(memoryview(element(SOP_INSTANCE_UID, b"1.2.") + behind[:-2]), last=True)
+    assert second.complete
+    assert second.values == {SOP_INSTANCE_UID: "1.2."}

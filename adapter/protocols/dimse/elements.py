@@ -128,7 +128,7 @@ def _walk(data: bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
             raise NeedMore(found)
         if tag in layout.wanted:
             found[tag] = data[position : position + length].decode("latin-1").strip("\0 ")
-        elif position == start + 8:
+        elif position == start + 8 and tag < layout.last_wanted:
             layout.remember(encoding, data[start:position], 8 + length)
         position += length
     raise (NoMore if position == end else NeedMore)(found)

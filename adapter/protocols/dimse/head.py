@@ -4,7 +4,6 @@ Rules: works on whatever has arrived so far and says if it needs more. A deflate
 inflated as far as needed and no further.
 """
 
-import zlib
 from dataclasses import dataclass, field
 
 from adapter.protocols.dimse.elements import (
@@ -14,6 +13,7 @@ from adapter.protocols.dimse.elements import (
     NoMore,
     scan,
 )
+from adapter.protocols.dimse.inflation import Inflater
 from adapter.protocols.dimse.negotiation import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 
 HEAD_BYTES_MAX = 1 << 20
@@ -34,7 +34,7 @@ class Head:
     complete: bool = False
     _bytes: bytearray = field(default_factory=bytearray)
     _scan_at: int = 0
-    _inflater: "zlib._Decompress | None" = None
+    _inflater: Inflater | None = None
 
     def feed(self, fragment: memoryview, *, last: bool) -> None:
         """Look at the next piece of the data set.
@@ -84,25 +84,7 @@ class Head:
                 self._bytes = self._bytes or bytearray(data)
 
     def _inflate(self, fragment: memoryview) -> tuple[memoryview, bool]:
-        """Return what comes out, and whether the stream breaks behind it."""
         if self._inflater is None:
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: no zlib header
-        room = HEAD_BYTES_MAX - len(self._bytes)
-        before = self._inflater.copy()
-        try:
-            return memoryview(self._inflater.decompress(fragment, room)), False
-        except zlib.error:
-            return memoryview(_up_to_the_break(before, fragment)), True
-
-
-def _up_to_the_break(inflater: "zlib._Decompress", fragment: memoryview) -> bytes:
-    """Return what comes out before the stream breaks, however it was cut into fragments."""
-    inflated = bytearray()
-    try:
-        for position in range(len(fragment)):
-            inflated += inflater.decompress(fragment[position : position + 1], HEAD_BYTES_MAX)
-            if len(inflated) >= HEAD_BYTES_MAX:
-                break
-    except zlib.error:
-        pass  # found it
-    return bytes(inflated[:HEAD_BYTES_MAX])
+            self._inflater = Inflater()
+        inflated, broken = self._inflater.feed(fragment, HEAD_BYTES_MAX - len(self._bytes))
+        return memoryview(inflated), broken

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from adapter.domain.messages import EntityNote, EntityRequest, Wake
+from adapter.domain.messages import EntityNote, StoreRequest, Wake
 
 PAUSE_S_MIN = 0.001
 """Wall times are rounded (to 0.2 us today): whoever wakes a hair too early must let time pass."""
@@ -91,7 +91,7 @@ async def aborted_on_cancel(conversation: Conversation) -> AsyncIterator[None]:
 class EntityDoor:
     """What the listener needs to reach one application entity."""
 
-    requests: trio.MemorySendChannel[EntityRequest]
+    requests: trio.MemorySendChannel[StoreRequest]
     """Capacity 0: whoever asks waits."""
     notes: trio.MemorySendChannel[EntityNote]
     """Roomy: whoever tells does not wait."""
@@ -99,6 +99,11 @@ class EntityDoor:
     """What to read of each instance."""
     grouping: frozenset[str]
     """What of it the processor reads."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the entity runs, or is being restarted."""
+        return self.requests.statistics().open_receive_channels > 0
 
 
 EntityDoors = Mapping[str, EntityDoor]

@@ -152,6 +152,19 @@ def show(
 
 
 @config_app.command
+def passcode() -> int:
+    """Ask for a passcode and print the line that dicom.scp.user_identity.users keeps of it."""
+    import getpass
+    import secrets
+
+    from adapter.domain.identity import SALT_BYTES, hash_passcode
+
+    text = getpass.getpass("Passcode: ") if sys.stdin.isatty() else sys.stdin.readline()
+    print(hash_passcode(text.rstrip("\n").encode(), secrets.token_bytes(SALT_BYTES)))
+    return 0
+
+
+@config_app.command
 def schema() -> int:
     """Print the JSON Schema of the configuration file."""
     import json as json_module

@@ -17,9 +17,10 @@ import yaml
 from msgspec import Struct
 
 from adapter.errors import ConfigurationError
-from adapter.settings import Settings, relations
+from adapter.settings import SECRET, Settings, relations
 
 ENVIRONMENT_PREFIX = "DICOM_ADAPTER__"
+HIDDEN = "(hidden)"
 
 
 class Layered(Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ def _spelled(text: str) -> _Spelled:
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[str]:
-    if isinstance(tree, dict):
+    if isinstance(tree, dict) and (tree or not path):
         for key, value in tree.items():
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
     else:
@@ -163,9 +164,18 @@ def _convert(
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
+        if _is_secret(kind):
+            problems.append(f"{origin_of(path)}: {path}: is not of the form it must have")
+            return None
         allowed = f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
         problems.append(f"{origin_of(path)}: {path} = {value!r}: {error}{allowed}")
         return None
+
+
+def _is_secret(kind: Any) -> bool:
+    """Return whether values of a field's type are never shown."""
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return any(getattr(meta, "extra_json_schema", None) == SECRET for meta in metas)
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
@@ -199,10 +209,28 @@ def _convert_struct(
 def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
     """Yield (key path, value as JSON, origin) of every setting, in the order of the structs."""
     tree = msgspec.to_builtins(layered.settings)
+    for path in _secrets(Settings):
+        _hide(tree, path.split("."))
     for path in _paths(tree):
         value = _at(tree, path)
-        origin = next((layered.origins[p] for p in _prefixes(path) if p in layered.origins), "")
+        inside = (p for p in layered.origins if p.startswith(f"{path}."))
+        known = (p for p in (*_prefixes(path), *inside) if p in layered.origins)
+        origin = next((layered.origins[p] for p in known), "")
         yield path, json.dumps(value), origin or "default"
+
+
+def _secrets(kind: type[Struct], prefix: str = "") -> Iterator[str]:
+    """Yield the paths of what is never shown; lists hold nothing of the kind."""
+    for field in msgspec.structs.fields(kind):
+        if _is_secret(field.type):
+            yield f"{prefix}{field.name}"
+        elif isinstance(field.type, type) and issubclass(field.type, Struct):
+            yield from _secrets(field.type, f"{prefix}{field.name}.")
+
+
+def _hide(tree: dict[str, Any], path: list[str]) -> None:
+    node = _at(tree, ".".join(path[:-1]))
+    node[path[-1]] = HIDDEN if node[path[-1]] else node[path[-1]]
 
 
 def _paths(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -5,6 +5,7 @@ stop closes channels in the order of the data: each actor meets the end of its i
 step in hand, and closes its output.
 """
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,12 +23,13 @@ from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.channels import EntityDoor
 from adapter.domain.admission import AdmissionPolicy
-from adapter.domain.dimse_ports import DimseListener, Requestor
+from adapter.domain.dimse_ports import DimseListener, IdentityCheck, Requestor
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.events import Event
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import EntityNote, EntityRequest, Subscribe, Wake
+from adapter.domain.messages import EntityNote, StoreRequest, Subscribe, Wake
+from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import (
     InstanceStore,
     Ledger,
@@ -42,7 +44,7 @@ from adapter.domain.processors import load_processor
 from adapter.domain.retention import Retention
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.views import Views
-from adapter.settings import Settings
+from adapter.settings import ListeningPort, Settings, listening_ports
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
 NOTES_PER_ASSOCIATION = 4
@@ -61,7 +63,9 @@ class WebFactory(Protocol):
 class Edges:
     """Everything outside: real in `serve`, fake in a simulation."""
 
-    listener: DimseListener
+    listeners: Mapping[str, DimseListener]
+    """By the key of their `ListeningPort`."""
+    identify: IdentityCheck
     requestor: Requestor
     resolver: Resolver
     store: InstanceStore
@@ -93,7 +97,8 @@ async def gateway(
     # The web side holds its end as long as the process lives; the hub ends with its events.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
-    slots = trio.CapacityLimiter(settings.dicom.scp.max_associations)
+    scp = settings.dicom.scp
+    occupancy = Occupancy(scp.max_associations, scp.max_half_open)
     hub = Hub(
         events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
         snapshot=snapshot, counts=counts,
@@ -102,12 +107,13 @@ async def gateway(
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with trio.open_nursery() as nursery:
-                await _Wiring(settings, edges, publish, slots, stop, nursery).start_all()
+                await _Wiring(settings, edges, publish, occupancy, stop, nursery).start_all()
                 if edges.web is not None:
                     views = Views(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
-                        space=edges.space, slots=slots, subscriptions=subscriptions_in, stop=stop,
-                        web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
+                        space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
+                        stop=stop, web_stop=web_stop, now=edges.now,
+                        events_lost=lambda: publish.lost,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 task_status.started()
@@ -126,7 +132,7 @@ class _Wiring:
     settings: Settings
     edges: Edges
     publish: Publisher
-    slots: trio.CapacityLimiter
+    occupancy: Occupancy
     stop: trio.Event
     nursery: trio.Nursery
 
@@ -140,7 +146,7 @@ class _Wiring:
             doors = {}
             for entity in self.settings.application_entities:
                 doors[entity.ae_title.strip()] = await self._entity(entity, submitter_wake)
-            await self._listener(doors)
+            await self._listeners(doors)
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
         await self.nursery.start(supervise, actor, policy, self.publish)
@@ -220,8 +226,8 @@ class _Wiring:
             ),
             REPLICA,
         )  # fmt: skip
-        requests_in, requests = trio.open_memory_channel[EntityRequest](0)
-        capacity = NOTES_PER_ASSOCIATION * int(self.slots.total_tokens)
+        requests_in, requests = trio.open_memory_channel[StoreRequest](0)
+        capacity = NOTES_PER_ASSOCIATION * self.occupancy.associations_max
         notes_in, notes = trio.open_memory_channel[EntityNote](capacity)
         await self._start(
             ApplicationEntityActor(
@@ -238,24 +244,34 @@ class _Wiring:
             grouping=processor.attributes,
         )
 
-    async def _listener(self, doors: dict[str, EntityDoor]) -> None:
-        settings, edges = self.settings, self.edges
-        sources = SourceAddresses(sources=settings.sources, resolver=edges.resolver, stop=self.stop)
+    async def _listeners(self, doors: dict[str, EntityDoor]) -> None:
+        settings = self.settings
+        sources = SourceAddresses(
+            sources=settings.sources, resolver=self.edges.resolver, stop=self.stop
+        )
         await self._start(sources, REPLICA)
+        for port in listening_ports(settings):
+            await self._listener(port, doors, sources)
 
-        def policy() -> AdmissionPolicy:
-            return AdmissionPolicy(
-                called_ae_titles=frozenset(doors),
-                reject_unknown_sources=settings.dicom.scp.reject_unknown_sources,
-                sources=settings.sources,
-                resolved=sources.addresses,
-                verification_enabled=settings.dicom.scp.verification.enabled,
-            )
-
+    async def _listener(
+        self, port: ListeningPort, doors: dict[str, EntityDoor], sources: SourceAddresses
+    ) -> None:
+        settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
+        policy = AdmissionPolicy(
+            called_ae_titles={e.ae_title.strip(): e.max_associations for e in port.entities},
+            reject_unknown_sources=scp.reject_unknown_sources,
+            sources=settings.sources,
+            resolved=sources.addresses,
+            verification_enabled=scp.verification.enabled,
+            associations_max=scp.max_associations,
+            per_source_max=scp.max_associations_per_source,
+        )
         listener = Listener(
-            dimse=edges.listener, doors=doors, policy=policy, slots=self.slots, space=edges.space,
-            publish=self.publish, new_id=edges.new_id, stop=self.stop,
-            artim_s=settings.dicom.scp.artim_s, answer_s=settings.dicom.scp.answer_s,
+            dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
+            doors={title: doors[title] for title in policy.called_ae_titles},
+            space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
+            stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
             association_grace_s=settings.shutdown.association_grace_s,
+            name="listener" if port.port == scp.port else f"listener:{port.port}",
         )  # fmt: skip
         await self._start(listener, ESSENTIAL)

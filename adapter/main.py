@@ -1,10 +1,13 @@
 """Composition root: real edges around `adapter.gateway`, signals, exit codes."""
 
 import os
+import resource
 import secrets
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -19,13 +22,14 @@ from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.scp import ScpLimits
 from adapter.protocols.dimse.turns import Turns
+from adapter.protocols.identities import UserCheck, accept_any
 from adapter.protocols.platform.command import CommandPlatform
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
-from adapter.settings import Settings
+from adapter.settings import Settings, listening_ports
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
 from adapter.store.instances import FolderInstanceStore
@@ -43,6 +47,12 @@ DISK_THREADS = 4
 """For groups, payloads, space and results; association threads write their instances themselves."""
 TURNS_MIN = 2
 """Associations that receive in bulk at a time, on a machine with fewer processors."""
+IDENTITY_THREADS = 1
+"""Hashing takes a core; the others are for instances."""
+DESCRIPTORS_PER_ASSOCIATION = 3
+"""Socket, instance, and a folder while it is synced."""
+DESCRIPTORS_RESERVED = 256
+"""For ledger, web clients, pipelines and logs."""
 GB = 10**9
 
 
@@ -50,6 +60,7 @@ def serve(settings: Settings) -> int:
     """Run the adapter in the foreground until SIGTERM or SIGINT; return the exit code."""
     configure(settings.logging)
     try:
+        raise_descriptor_limit(settings)
         return trio.run(_serve, settings)
     except ConfigurationError as error:
         for problem in error.problems:
@@ -64,6 +75,25 @@ def serve(settings: Settings) -> int:
     except Exception:
         log.exception("process.failed")
         return FAILED
+
+
+def raise_descriptor_limit(settings: Settings) -> None:
+    """Take as many descriptors as we may have.
+
+    Raises:
+        ConfigurationError: The limits of `dicom` need more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    scp, scu = settings.dicom.scp, settings.dicom.scu
+    associations = scp.max_associations + scu.max_associations
+    needed = DESCRIPTORS_PER_ASSOCIATION * associations + scp.max_half_open + DESCRIPTORS_RESERVED
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        keys = "dicom.scp.max_associations, dicom.scp.max_half_open"
+        raise ConfigurationError([
+            f"{keys}: need {needed} descriptors, the hard limit is {hard} (ulimit -Hn)"
+        ])  # fmt: skip
 
 
 async def _serve(settings: Settings) -> int:
@@ -91,9 +121,11 @@ async def _run(settings: Settings, edges: Edges, stop: trio.Event) -> bool:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(run)
+        ports = [getattr(listener, "port", None) for listener in edges.listeners.values()]
         log.info(
             "process.ready",
-            dicom_port=getattr(edges.listener, "port", None),
+            dicom_port=ports[0],
+            dicom_ports=ports,
             api_port=getattr(edges.web, "port", None),
             ae_titles=[entity.ae_title for entity in settings.application_entities],
         )
@@ -144,9 +176,13 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         open_part=parts.open,
         threads=trio.CapacityLimiter(scp.max_associations),
         turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
+        preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
     )
     return Edges(
-        listener=TcpDimseListener.bind(scp.host, scp.port, acceptor),
+        listeners=_listeners(settings, acceptor),
+        identify=UserCheck(scp.user_identity.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
+        if scp.user_identity.mode == "verify"
+        else accept_any,
         requestor=make_requestor(settings),
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, parts, disk_threads),
@@ -166,6 +202,23 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
     )
 
 
+def _listeners(settings: Settings, options: AcceptorOptions) -> dict[str, TcpDimseListener]:
+    listeners = {}
+    for key, port, _ in listening_ports(settings):
+        with named(key):
+            listeners[key] = TcpDimseListener.bind(settings.dicom.scp.host, port, options)
+    return listeners
+
+
+@contextmanager
+def named(key: str) -> Iterator[None]:
+    """Say which key a port that cannot be had comes from."""
+    try:
+        yield
+    except PortUnavailableError as error:
+        raise PortUnavailableError(f"{key}: {error}") from error
+
+
 def _platform(settings: Settings, layout: Layout, disk: trio.CapacityLimiter) -> Platform:
     match settings.platform.engine:
         case "folder":
@@ -178,7 +231,8 @@ class _Web:
     """Binds the port at boot, makes the server once its views exist."""
 
     def __init__(self, settings: Settings) -> None:
-        self._socket = bind(settings.api.host, settings.api.port)
+        with named("api.port"):
+            self._socket = bind(settings.api.host, settings.api.port)
         self.port = int(self._socket.getsockname()[1])
 
     def __call__(self, views: Views, /) -> WebServer:

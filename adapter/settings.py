@@ -3,7 +3,9 @@
 Limits that depend on each other are checked here. `adapter.configuration` reads files into these.
 """
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
@@ -16,11 +18,17 @@ from adapter.domain.entities import (
     Pipeline,
     Source,
     UIDText,
+    network_of,
 )
+from adapter.domain.identity import PasscodeHash
 from adapter.domain.processors import load_processor
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to compare with
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+SECRET = {"writeOnly": True}
+"""Marks a value that is never shown (JSON Schema's word for it)."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -35,13 +43,27 @@ class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     )
 
 
+class UserIdentities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is believed of user identities (PS3.7 D.3.3.7)."""
+
+    mode: Literal["accept", "verify"] = "accept"
+    users: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=255)], PasscodeHash],
+        Meta(max_length=10_000, extra_json_schema=SECRET),
+    ] = field(default_factory=dict)
+
+
 class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host = "0.0.0.0"  # noqa: S104 - modalities connect from elsewhere
     port: ListenPort = 11112
     max_associations: Annotated[int, Meta(ge=1, le=1000)] = 25
+    max_associations_per_source: Annotated[int, Meta(ge=0, le=1000)] = 0
+    max_half_open: Annotated[int, Meta(ge=1, le=65_536)] = 512
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 131_072
+    preferred_transfer_syntaxes: list[UIDText] = field(default_factory=list)
     reject_unknown_sources: bool = True
     verification: Verification = field(default_factory=Verification)
+    user_identity: UserIdentities = field(default_factory=UserIdentities)
     artim_s: Seconds = 30.0
     idle_s: Seconds = 60.0
     dimse_s: Seconds = 30.0
@@ -119,6 +141,26 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shutdown: Shutdown = field(default_factory=Shutdown)
 
 
+class ListeningPort(NamedTuple):
+    """A port senders reach, and who answers there."""
+
+    key: str
+    """Of the configuration."""
+    port: int
+    entities: list[ApplicationEntity]
+
+
+def listening_ports(settings: Settings) -> list[ListeningPort]:
+    """Return the shared port, then those that AE Titles have of their own, in their order."""
+    shared = settings.dicom.scp.port
+    ports = {shared: ListeningPort("dicom.scp.port", shared, [])}
+    for index, entity in enumerate(settings.application_entities):
+        number = shared if entity.port is None else entity.port
+        key = f"application_entities[{index}].port"
+        ports.setdefault(number, ListeningPort(key, number, [])).entities.append(entity)
+    return [*ports.values()]
+
+
 def relations(settings: Settings) -> list[str]:
     """Return what is wrong between keys that are right by themselves."""
     problems = []
@@ -153,11 +195,21 @@ def relations(settings: Settings) -> list[str]:
             load_processor(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
-    own = [d for d in settings.destinations if _is_ourselves(d, scp)]
-    problems += [f"destinations: {d.name!r} is this adapter itself" for d in own]
-    return problems
+    return [*problems, *_addresses(settings)]
 
 
-def _is_ourselves(destination: Destination, scp: Scp) -> bool:
-    local = destination.host in (*_LOOPBACK, scp.host)
-    return local and destination.port == scp.port and scp.port != 0
+def _addresses(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with who listens and connects where."""
+    scp, api = settings.dicom.scp, settings.api
+    here = {*_LOOPBACK, scp.host}
+    ports = {listening.port: listening.key for listening in listening_ports(settings)}
+    ports.pop(0, None)  # a free one is nobody else's
+    for destination in settings.destinations:
+        if destination.host in here and destination.port in ports:
+            yield f"destinations: {destination.name!r} is this adapter itself"
+    if api.port in ports and (api.host == scp.host or _ANYWHERE & {api.host, scp.host}):
+        yield f"{ports[api.port]} = {api.port} is api.port as well"
+    for index, source in enumerate(settings.sources):
+        for host in source.hosts:
+            if network_of(host) is None and not _HOST_NAME.fullmatch(host):
+                yield f"sources[{index}].host: {host!r} is no address, network or name"

@@ -1,8 +1,8 @@
 """Application entity: one per AE Title.
 
-Consumes: AdmissionRequest, StoreRequest, InstancesSettled, AssociationEnded. Produces: answers,
-open groups on disk, closed groups on disk, a hint to its processor. Owns: its open associations,
-its open groups and their timers. Rebuilds from: the group folders of its AE Title. Restart policy:
+Consumes: StoreRequest, InstancesSettled, AssociationEnded. Produces: answers,
+open groups on disk, closed groups on disk, a hint to its processor. Owns: its open groups and
+their timers. Rebuilds from: the group folders of its AE Title. Restart policy:
 replica.
 """
 
@@ -12,16 +12,13 @@ import trio
 
 from adapter.actors.association_timer import AssociationTimer
 from adapter.channels import answer, notify
-from adapter.domain.admission import TRANSIENT, Rejection
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.events import Event, Publish
 from adapter.domain.grouping import OpenGroup, OpenGroups
 from adapter.domain.identifiers import NewId, path_part
 from adapter.domain.messages import (
-    AdmissionRequest,
     AssociationEnded,
     EntityNote,
-    EntityRequest,
     Ignored,
     InstanceSettled,
     InstancesSettled,
@@ -57,7 +54,7 @@ class ApplicationEntityActor:
     processor: Processor
     store: InstanceStore
     space: SpaceGauge
-    requests: trio.MemoryReceiveChannel[EntityRequest]
+    requests: trio.MemoryReceiveChannel[StoreRequest]
     notes: trio.MemoryReceiveChannel[EntityNote]
     processor_wake: trio.MemorySendChannel[Wake]
     publish: Publish
@@ -66,14 +63,13 @@ class ApplicationEntityActor:
     name: str = ""
     _groups: OpenGroups = field(default_factory=OpenGroups)
     _timers: dict[str, AssociationTimer] = field(default_factory=dict)
-    _associations: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.name = f"entity:{self.entity.name}"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        self._groups, self._timers, self._associations = OpenGroups(), {}, set()
+        self._groups, self._timers = OpenGroups(), {}
         async with trio.open_nursery() as timers:
             for stored in await self.store.open_groups(self.entity.ae_title):
                 self._adopt(stored, timers)
@@ -85,15 +81,8 @@ class ApplicationEntityActor:
 
     async def _answer_requests(self, timers: trio.Nursery) -> None:
         async for request in self.requests:
-            match request:
-                case StoreRequest(instance=instance, reply=reply):
-                    with reply:
-                        answer(reply, await self._place(instance, timers))
-                case AdmissionRequest(association=association, reply=reply):
-                    with reply:
-                        rejection = self._admit(association)
-                        if not answer(reply, rejection):
-                            self._associations.discard(association)
+            with request.reply:
+                answer(request.reply, await self._place(request.instance, timers))
 
     async def _take_notes(self) -> None:
         async for note in self.notes:
@@ -110,19 +99,7 @@ class ApplicationEntityActor:
         self.notes.close()
         self.processor_wake.close()
 
-    # --- associations
-
-    def _admit(self, association: str) -> Rejection | None:
-        limit = self.entity.max_associations
-        if limit and len(self._associations) >= limit:
-            return Rejection(
-                result=TRANSIENT, source=3, reason=2, why="max_associations of the AE Title"
-            )
-        self._associations.add(association)
-        return None
-
     def _ended(self, association: str) -> None:
-        self._associations.discard(association)
         for group in self._groups:
             if association in group.in_flight:
                 group.forget(association)

@@ -1,11 +1,12 @@
 """Listener: one per listening port.
 
-Consumes: TCP connections. Produces: admission questions, associations served by threads.
-Owns: the connection budget, the wait for A-ASSOCIATE-RQ under ARTIM, its share of the association
-slots. Rebuilds from: nothing, it keeps nothing. Restart policy: essential.
+Consumes: TCP connections. Produces: associations served by threads, notes to their entities. Owns:
+the wait for A-ASSOCIATE-RQ under ARTIM, the decision who is admitted; the occupancy it shares with
+the other listeners. Rebuilds from: nothing, it keeps nothing. Restart policy: essential.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,14 +17,18 @@ from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
     Pressure,
-    Rejection,
     decide,
 )
-from adapter.domain.dimse_ports import AssociationReport, DimseListener, PendingAssociation
+from adapter.domain.dimse_ports import (
+    AssociationReport,
+    DimseListener,
+    IdentityCheck,
+    PendingAssociation,
+    Unasked,
+)
 from adapter.domain.events import Event, Publish
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
-    AdmissionRequest,
     AssociationEnded,
     EntityNote,
     InstanceSettled,
@@ -33,6 +38,7 @@ from adapter.domain.messages import (
     StoreAnswer,
     StoreRequest,
 )
+from adapter.domain.occupancy import HalfOpenConnection, Occupancy
 from adapter.domain.ports import SpaceGauge
 from adapter.domain.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from adapter.errors import UnavailableError
@@ -41,8 +47,10 @@ log = structlog.get_logger("adapter.listener")
 
 ACCEPT_PAUSE_S = 0.1
 """After accept failed for want of descriptors: let others finish, do not spin."""
-PENDING_MAX = 512
-"""Connections that have not asked for an association yet; the next ones wait in the backlog."""
+STARTS_MAX = 4
+"""Associations that get their thread in one turn of the event loop: starting threads is what takes
+time, and whoever comes meanwhile to be rejected is not to wait for all of them.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,9 +59,10 @@ class Listener:
 
     dimse: DimseListener
     doors: EntityDoors
-    policy: Callable[[], AdmissionPolicy]
-    slots: trio.CapacityLimiter
+    policy: AdmissionPolicy
+    occupancy: Occupancy
     space: SpaceGauge
+    identify: IdentityCheck
     publish: Publish
     new_id: NewId
     stop: trio.Event
@@ -64,14 +73,13 @@ class Listener:
     _open: set[PendingAssociation] = field(default_factory=set)
     _waiting: set[trio.CancelScope] = field(default_factory=set)
     _all_over: trio.Event = field(default_factory=trio.Event)
-    _pending: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(PENDING_MAX)
+    _turnstile: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(STARTS_MAX)
     )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._open, self._waiting = set(), set()
-        self._pending = trio.CapacityLimiter(PENDING_MAX)
         task_status.started()
         async with trio.open_nursery() as associations:
             associations.start_soon(self._accept, associations)
@@ -94,25 +102,28 @@ class Listener:
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():
-            budget = object()
-            await self._pending.acquire_on_behalf_of(budget)
             try:
                 connection = await self.dimse.accept()
             except UnavailableError:
-                self._pending.release_on_behalf_of(budget)
-                await trio.sleep(ACCEPT_PAUSE_S)
-                continue
+                await trio.sleep(ACCEPT_PAUSE_S)  # who came last has that long to ask
+                self.occupancy.evict()  # a descriptor for the next one
             except trio.ClosedResourceError:
                 return
-            associations.start_soon(self._converse, connection, budget)
+            else:
+                associations.start_soon(self._converse, connection)
 
-    async def _converse(self, connection: PendingAssociation, budget: object) -> None:
+    async def _converse(self, connection: PendingAssociation) -> None:
         """Take one connection from accept to close; a bug ends this one and no other."""
         association = f"a-{self.new_id()}"
+        request = None
         try:
-            request = await self._request(connection, budget)
+            with self._half_open(connection) as waiting:
+                request = await self._admitted(connection, association, waiting)
             if request is not None:
-                await self._associate(connection, request, association)
+                await self._serve(connection, request, association)
+                with self._half_open(connection) as waiting:
+                    waiting.why = ""
+                    await connection.see_off()
         except Exception as bug:
             log.exception("association.crashed", association=association, peer=connection.peer)
             self.publish(
@@ -123,80 +134,84 @@ class Listener:
                 )
             )
         finally:
+            self.occupancy.leave(association)
             connection.close()
 
-    async def _request(
-        self, connection: PendingAssociation, budget: object
-    ) -> AssociationRequest | None:
-        """Wait for A-ASSOCIATE-RQ, as long as ARTIM and the stop allow."""
-        request = None
-        try:
-            with trio.move_on_after(self.artim_s) as artim:
-                self._waiting.add(artim)
-                request = await connection.request()
-        finally:
-            self._waiting.discard(artim)
-            self._pending.release_on_behalf_of(budget)
-        return request
+    @contextmanager
+    def _half_open(self, connection: PendingAssociation) -> Iterator[HalfOpenConnection]:
+        """Count the connection among those without an association, as long as ARTIM allows."""
+        with trio.move_on_after(self.artim_s) as scope:
+            waiting = HalfOpenConnection(connection.peer, scope.cancel)
+            self.occupancy.add_half_open(waiting)
+            self._waiting.add(scope)
+            try:
+                yield waiting
+            finally:
+                self._waiting.discard(scope)
+                self.occupancy.remove_half_open(waiting)
+        if waiting.why and not self.stop.is_set():
+            log.debug("connection.ended", peer=connection.peer, end=waiting.why, why=connection.why)
+            self.occupancy.without_request[waiting.why] += 1
 
-    async def _associate(
-        self, connection: PendingAssociation, request: AssociationRequest, association: str
-    ) -> None:
+    async def _admitted(
+        self, connection: PendingAssociation, association: str, waiting: HalfOpenConnection
+    ) -> AssociationRequest | None:
+        """Return what was asked for if it is admitted; its place is taken then."""
+        request = await connection.request()
+        if isinstance(request, Unasked):
+            waiting.why = request.value
+            return None
+        waiting.why = ""
         self._tell("requested", association, request)
-        pressure = Pressure(
-            associations=self.slots.borrowed_tokens,
-            associations_max=int(self.slots.total_tokens),
+        rejection = decide(request, self.policy, self._pressure(request))
+        if rejection is None:
+            self.occupancy.enter(association, request.called_ae_title, request.peer)
+            rejection = await self.identify(request.user_identity)
+        if rejection is None:
+            return request
+        self.occupancy.leave(association)
+        self.occupancy.rejections[rejection.why] += 1
+        why = {"why": rejection.why, "result": rejection.result,
+               "source": rejection.source, "reason": rejection.reason}  # fmt: skip
+        log.info("association.rejected", association=association, peer=request.peer, **why)
+        self._tell("rejected", association, request, **why)
+        await connection.reject(rejection)
+        return None
+
+    def _pressure(self, request: AssociationRequest) -> Pressure:
+        door = self.doors.get(request.called_ae_title)
+        return Pressure(
+            associations=self.occupancy.associations,
+            of_ae_title=self.occupancy.with_ae_title(request.called_ae_title),
+            of_source=self.occupancy.from_peer(request.peer),
             space_is_low=self.space.low,
+            entity_is_down=door is not None and not door.is_open,
             stopping=self.stop.is_set(),
         )
-        rejection = decide(request, self.policy(), pressure)
-        if rejection is None:
-            self.slots.acquire_on_behalf_of_nowait(association)
-            try:
-                rejection = await self._served(connection, request, association)
-            finally:
-                self.slots.release_on_behalf_of(association)
-        if rejection is not None:
-            why = {"why": rejection.why, "result": rejection.result,
-                   "source": rejection.source, "reason": rejection.reason}  # fmt: skip
-            log.info("association.rejected", association=association, peer=request.peer, **why)
-            self._tell("rejected", association, request, **why)
-            await connection.reject(rejection)
 
-    async def _served(
+    async def _serve(
         self, connection: PendingAssociation, request: AssociationRequest, association: str
-    ) -> Rejection | None:
-        """Serve the association if its entity takes it; else return why not."""
+    ) -> None:
         door = self.doors[request.called_ae_title]
-        try:
-            rejection: Rejection | None = await ask(
-                door.requests,
-                lambda reply: AdmissionRequest(
-                    association=association, request=request, reply=reply
-                ),
-                self.answer_s,
-            )
-        except (trio.TooSlowError, trio.EndOfChannel, trio.BrokenResourceError):
-            return Rejection(result=2, source=3, reason=1, why="the AE Title does not answer")
-        if rejection is not None:
-            return rejection
+
+        def ended() -> None:
+            self.occupancy.leave(association)
+
+        async with self._turnstile:
+            await trio.lowlevel.checkpoint()
         self._tell("accepted", association, request)
         self._open.add(connection)
         try:
-            report = await self._serve(connection, door, association)
+            async with aborted_on_cancel(connection):
+                report = await connection.serve(
+                    association, _EntityService(door, self.answer_s, ended)
+                )
         finally:
             self._open.discard(connection)
             if self.stop.is_set() and not self._open:
                 self._all_over.set()
             _note(door, AssociationEnded(association=association))
         self._report(association, request, report)
-        return None
-
-    async def _serve(
-        self, connection: PendingAssociation, door: EntityDoor, association: str
-    ) -> AssociationReport:
-        async with aborted_on_cancel(connection):
-            return await connection.serve(association, _EntityService(door, self.answer_s))
 
     def _report(
         self, association: str, request: AssociationRequest, report: AssociationReport
@@ -240,9 +255,10 @@ def _note(door: EntityDoor, note: EntityNote) -> None:
 class _EntityService:
     """What an association asks of its entity (port `AssociationService`)."""
 
-    def __init__(self, door: EntityDoor, answer_s: float) -> None:
+    def __init__(self, door: EntityDoor, answer_s: float, ended: Callable[[], None]) -> None:
         self.attributes = door.attributes
         self.grouping = door.grouping
+        self.ended = ended
         self._door = door
         self._answer_s = answer_s
 

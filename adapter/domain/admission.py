@@ -55,23 +55,31 @@ class Rejection(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionPolicy:
-    """What is configured about who may connect."""
+    """What is configured about who may connect. A limit of 0 is none."""
 
-    called_ae_titles: frozenset[str]
+    called_ae_titles: Mapping[str, int]
+    """Those that answer on this port, and how many associations each takes at once."""
     reject_unknown_sources: bool
     sources: Sequence[Source]
     resolved: Mapping[str, frozenset[str]]
     """Numeric addresses of those source hosts that are names."""
     verification_enabled: bool
+    associations_max: int
+    per_source_max: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressure:
-    """How loaded the process is at this moment."""
+    """How loaded the process is at this moment; numbers are of open associations."""
 
     associations: int
-    associations_max: int
+    of_ae_title: int
+    """With the called AE Title."""
+    of_source: int
+    """From the peer's address."""
     space_is_low: bool
+    entity_is_down: bool = False
+    """The called AE Title is configured, but nobody is behind it."""
     stopping: bool = False
 
 
@@ -79,6 +87,7 @@ VERIFICATION = "1.2.840.10008.1.1"  # PS3.4 A.4
 
 PERMANENT, TRANSIENT = 1, 2
 SERVICE_USER, ACSE, PRESENTATION = 1, 2, 3
+CONGESTION, LOCAL_LIMIT = 1, 2
 
 
 def decide(
@@ -89,7 +98,10 @@ def decide(
     Order: what the peer can never get right by waiting comes first, so that a sender is told
     "wrong" rather than "later" when both hold.
     """
-    only_verification = request.abstract_syntaxes == (VERIFICATION,)
+    return _wrong(request, policy) or _later(request, policy, pressure)
+
+
+def _wrong(request: AssociationRequest, policy: AdmissionPolicy) -> Rejection | None:
     if not request.protocol_version_known:
         return Rejection(result=PERMANENT, source=ACSE, reason=2, why="protocol version")
     if not request.application_context_known:
@@ -104,21 +116,42 @@ def decide(
         )
     if policy.reject_unknown_sources and (why := _unknown_source(request, policy)):
         return Rejection(result=PERMANENT, source=SERVICE_USER, reason=3, why=why)
-    if only_verification and not policy.verification_enabled:
+    if _only_verification(request) and not policy.verification_enabled:
         return Rejection(
             result=PERMANENT, source=SERVICE_USER, reason=2, why="verification is disabled"
         )
-    if pressure.stopping:
-        return Rejection(result=TRANSIENT, source=PRESENTATION, reason=1, why="shutting down")
-    if pressure.associations >= pressure.associations_max:
-        return Rejection(
-            result=TRANSIENT, source=PRESENTATION, reason=2, why="dicom.scp.max_associations"
-        )
-    if pressure.space_is_low and not only_verification:
-        return Rejection(
-            result=TRANSIENT, source=PRESENTATION, reason=1, why="storage space is low"
-        )
     return None
+
+
+def _later(
+    request: AssociationRequest, policy: AdmissionPolicy, pressure: Pressure
+) -> Rejection | None:
+    if pressure.stopping:
+        return _transient(CONGESTION, "shutting down")
+    if pressure.entity_is_down:
+        return _transient(CONGESTION, "the AE Title does not answer")
+    for number, limit, why in (
+        (pressure.associations, policy.associations_max, "dicom.scp.max_associations"),
+        (pressure.of_source, policy.per_source_max, "dicom.scp.max_associations_per_source"),
+        (
+            pressure.of_ae_title,
+            policy.called_ae_titles[request.called_ae_title],
+            "max_associations of the AE Title",
+        ),
+    ):
+        if 0 < limit <= number:
+            return _transient(LOCAL_LIMIT, why)
+    if pressure.space_is_low and not _only_verification(request):
+        return _transient(CONGESTION, "storage space is low")
+    return None
+
+
+def _transient(reason: int, why: str) -> Rejection:
+    return Rejection(result=TRANSIENT, source=PRESENTATION, reason=reason, why=why)
+
+
+def _only_verification(request: AssociationRequest) -> bool:
+    return request.abstract_syntaxes == (VERIFICATION,)
 
 
 def _unknown_source(request: AssociationRequest, policy: AdmissionPolicy) -> str | None:

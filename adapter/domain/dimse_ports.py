@@ -5,11 +5,12 @@ See `adapter.domain.ports` for the rules all ports keep.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
 from typing import Protocol
 
 from msgspec import Struct
 
-from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
 from adapter.domain.entities import Destination
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
 
@@ -29,6 +30,12 @@ class AssociationService(Protocol):
 
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         """Take note of what became of placed instances."""
+
+    def ended(self) -> None:
+        """Give the association's place back, before the peer can know that it is over.
+
+        From any thread; again is harmless.
+        """
 
 
 class PartFile(Protocol):
@@ -66,6 +73,24 @@ class AssociationReport(Struct, frozen=True, kw_only=True):
     refused: int
 
 
+class Unasked(Enum):
+    """How a connection ended that brought no A-ASSOCIATE-RQ."""
+
+    LEFT = "left"
+    """The peer closed or aborted: a port scanner, a load balancer's probe."""
+    REFUSED = "refused"
+    """It sent something else, and was told so (PS3.8 Table 9-10, Sta2)."""
+    TLS = "tls"
+    """No handshake."""
+
+
+class IdentityCheck(Protocol):
+    """What is believed of user identities (PS3.7 D.3.3.7)."""
+
+    async def __call__(self, identity: UserIdentity | None, /) -> Rejection | None:
+        """Return why the association is refused for it, or None."""
+
+
 class PendingAssociation(Protocol):
     """An accepted TCP connection, on its way to become an association."""
 
@@ -74,8 +99,8 @@ class PendingAssociation(Protocol):
     why: str
     """Why there is no request; empty before. For a log: free of the peer's text."""
 
-    async def request(self) -> AssociationRequest | None:
-        """Wait for A-ASSOCIATE-RQ; None: the peer left, or was told off for anything else.
+    async def request(self) -> AssociationRequest | Unasked:
+        """Wait for A-ASSOCIATE-RQ.
 
         Cancel: the connection is as good as lost; close it.
         """
@@ -85,6 +110,9 @@ class PendingAssociation(Protocol):
 
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
         """Accept and serve until the association is over. Not cancellable: use `abort`."""
+
+    async def see_off(self) -> None:
+        """After the last word of ours: give the peer a moment to close first (Sta13)."""
 
     def abort(self) -> None:
         """Make `serve` end soon with A-ABORT; no effect before or after it."""

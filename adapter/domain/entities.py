@@ -28,6 +28,8 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: Name
     ae_title: AETitle
+    port: Port | None = None
+    """Answers here and nowhere else; None: on the shared port."""
     grouping: Tag = "0020,000D"
     timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 5.0
     max_age_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
@@ -112,10 +114,22 @@ def address_matches(host: str, peer: str, resolved: frozenset[str]) -> bool:
         peer: The peer's numeric address; an IPv4-mapped IPv6 address counts as IPv4.
         resolved: The numeric addresses that `host` resolves to, if it is a name.
     """
-    address = ipaddress.ip_address(peer.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
+    address = _address(peer)
+    network = network_of(host)
+    if network is None:
+        return any(_address(one) == address for one in resolved)
+    zone = host.partition("%")[2].partition("/")[0]  # fe80::1 of another link is another machine
+    return address in network and zone in ("", getattr(address, "scope_id", None))
+
+
+def network_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Return the addresses a source's host entry covers; None: it is a name."""
     try:
-        return address in ipaddress.ip_network(host, strict=False)
+        return ipaddress.ip_network(host, strict=False)
     except ValueError:
-        return str(address) in resolved
+        return None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address

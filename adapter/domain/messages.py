@@ -11,8 +11,6 @@ from enum import Enum, auto
 import trio
 from msgspec import Struct
 
-from adapter.domain.admission import AssociationRequest, Rejection
-
 
 class Wake(Enum):
     """A hint: look again. Sent on channels of capacity 1, may be lost harmlessly."""
@@ -94,22 +92,12 @@ class InstancesSettled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdmissionRequest:
-    """Listener -> application entity: does this AE Title take another association?"""
-
-    association: str
-    request: AssociationRequest
-    reply: trio.MemorySendChannel[Rejection | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationEnded:
     """Listener -> application entity: an admitted association is over. Not answered."""
 
     association: str
 
 
-EntityRequest = StoreRequest | AdmissionRequest
 EntityNote = InstancesSettled | AssociationEnded
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from adapter.domain.messages import Subscribe
+from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, SpaceGauge, WallClock
 from adapter.domain.snapshot import Snapshot
 
@@ -18,7 +19,7 @@ class Views:
     event_counts: dict[str, int]
     ledger: Ledger
     space: SpaceGauge
-    slots: trio.CapacityLimiter
+    occupancy: Occupancy
     subscriptions: trio.MemorySendChannel[Subscribe]
     stop: trio.Event
     web_stop: trio.Event

@@ -7,10 +7,8 @@ from actor_ports import BOOTED_AT, CT, EXPLICIT, Disk, Space, counting_ids, runn
 
 from adapter.actors.entity import LEASE_S_MAX, RETRY_CLOSE_S, ApplicationEntityActor
 from adapter.channels import ask
-from adapter.domain.admission import AssociationRequest
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import (
-    AdmissionRequest,
     AssociationEnded,
     Ignored,
     InstanceSettled,
@@ -63,17 +61,6 @@ class Stage:
         placement = await self.place(instance)
         await self.settle(instance, placement, **how)
         return placement
-
-    async def admit(self, association):
-        request = AssociationRequest(
-            called_ae_title="BRAIN", calling_ae_title="CT1", peer="10.0.0.7", peer_port=1,
-            abstract_syntaxes=(CT,),
-        )  # fmt: skip
-        return await ask(
-            self.requests,
-            lambda reply: AdmissionRequest(association=association, request=request, reply=reply),
-            5.0,
-        )
 
     async def end(self, association):
         await self.notes.send(AssociationEnded(association=association))
@@ -391,27 +378,6 @@ async def test_open_groups_stay_on_disk_at_a_stop(autojump_clock):
         await trio.sleep(10)
     assert len(stage.disk.open) == 1
     assert stage.disk.closed == {}
-
-
-# --- admission
-
-
-async def test_associations_are_limited_for_the_ae_title(autojump_clock):
-    stage = Stage(max_associations=2)
-    async with running(stage.actor):
-        assert await stage.admit("a-1") is None
-        assert await stage.admit("a-2") is None
-        rejection = await stage.admit("a-3")
-        assert (rejection.result, rejection.source, rejection.reason) == (2, 3, 2)
-        assert rejection.why == "max_associations of the AE Title"
-        await stage.end("a-1")
-        assert await stage.admit("a-4") is None
-
-
-async def test_zero_is_no_limit(autojump_clock):
-    stage = Stage(max_associations=0)
-    async with running(stage.actor):
-        assert [await stage.admit(f"a-{n}") for n in range(50)] == [None] * 50
 
 
 async def test_asker_that_left_does_no_harm(autojump_clock):

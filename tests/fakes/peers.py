@@ -8,7 +8,7 @@ import trio
 import trio.lowlevel
 from fakes.disk import FakeDisk, FakeStore, Life
 
-from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
 from adapter.domain.dimse_ports import (
     AssociationReport,
     AssociationService,
@@ -61,7 +61,7 @@ class FakeListener:
 class FakeAssociation:
     """Port PendingAssociation: one sender's visit."""
 
-    peer, peer_port = "127.0.0.1", 40000
+    peer, peer_port, why = "127.0.0.1", 40000, ""
 
     def __init__(
         self,
@@ -89,7 +89,18 @@ class FakeAssociation:
     async def reject(self, rejection: Rejection) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def see_off(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        try:
+            return await self._conversation(association, service)
+        finally:
+            service.ended()
+
+    async def _conversation(
+        self, association: str, service: AssociationService
+    ) -> AssociationReport:
         stored = 0
         for study, uid in self.instances:
             if self._aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
@@ -233,6 +244,10 @@ class FakeOutbound:
                 self._oracle.delivered.add((self._destination, instance.sop_instance_uid))
                 results.append(SendResult(status=0))
         return results
+
+
+async def believe(_identity: UserIdentity | None, /) -> None:
+    """Port IdentityCheck: believes everybody."""
 
 
 async def resolve(host: str, /) -> frozenset[str]:

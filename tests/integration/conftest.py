@@ -53,13 +53,16 @@ def crashes(adapter: Adapter) -> list[str]:
 
 
 @contextmanager
-def unharmed(adapter: Adapter) -> Iterator[Adapter]:
-    """After the block the adapter lives, answers a C-ECHO, and nothing in it has crashed."""
+def unharmed(adapter: Adapter, **request: Any) -> Iterator[Adapter]:
+    """After the block the adapter lives, answers a C-ECHO, and nothing in it has crashed.
+
+    `request`: what the A-ASSOCIATE-RQ of that C-ECHO has to say to be accepted.
+    """
     before = crashes(adapter)
     yield adapter
     assert adapter.alive()
     assert crashes(adapter) == before
-    assert echo_works(adapter.dicom_port)
+    assert echo_works(adapter.dicom_port, **request)
 
 
 @contextmanager

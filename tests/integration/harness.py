@@ -4,6 +4,7 @@ import copy
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,6 +198,20 @@ class Adapter:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Return a metric's values by the value of its label; without one by ""."""
+        _, _, body = self.request("GET", "/metrics")
+        found = {}
+        for line in body.decode().splitlines():
+            match = re.fullmatch(rf'{name}(?:_total)?(?:{{\w+="(.*)"}})? (\S+)', line)
+            if match:
+                found[match[1] or ""] = float(match[2])
+        return found
+
+    def associations(self) -> int:
+        """Return how many associations are open."""
+        return int(self.get("/health/status")["activeDimseConnections"])
 
     def memory_kb(self, field: str) -> int:
         """Return VmRSS or VmHWM of the process, in kB."""

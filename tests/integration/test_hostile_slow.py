@@ -217,8 +217,5 @@ def test_half_closed_after_the_request_is_answered(adapter: Adapter) -> None:
 
 def test_connections_that_reset_are_forgotten(adapter: Adapter) -> None:
     for _ in range(20):
-        with Wire(adapter.dicom_port) as wire:
-            wire.associate()
-            linger = bytes((1, 0, 0, 0, 0, 0, 0, 0))  # RST instead of FIN
-            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        Wire(adapter.dicom_port).associate().reset()
         eventually(lambda: adapter.get("/health/status")["activeDimseConnections"] < 5)

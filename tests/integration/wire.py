@@ -154,10 +154,12 @@ def split_part10(content: bytes) -> tuple[dict[int, bytes], bytes]:
 class Wire:
     """One TCP connection to a DICOM port."""
 
-    def __init__(self, port: int, source: str = "", *, timeout_s: float = 8.0) -> None:
+    def __init__(
+        self, port: int, source: str = "", *, host: str = "127.0.0.1", timeout_s: float = 8.0
+    ) -> None:
         address = (source, 0) if source else None
         self.sock = socket.create_connection(
-            ("127.0.0.1", port), timeout=timeout_s, source_address=address
+            (host, port), timeout=timeout_s, source_address=address
         )
 
     def __enter__(self) -> "Wire":
@@ -247,6 +249,15 @@ class Wire:
         """C-ECHO on context 1; return the answer."""
         self.message(1, request(C_ECHO, VERIFICATION, data=NO_DATA))
         return self.answer()
+
+    def abort(self) -> None:
+        """Abort, as a user of the service."""
+        self.send(pdu(ABORT, bytes(4)))
+
+    def reset(self) -> None:
+        """Close with RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
 
     def release(self) -> Answer:
         """Release; return the answer."""

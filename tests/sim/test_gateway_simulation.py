@@ -13,7 +13,15 @@ import pytest
 import trio
 import trio._core._run as trio_run
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
-from fakes.peers import FakeAssociation, FakeListener, FakePlatform, FakeRequestor, Oracle, resolve
+from fakes.peers import (
+    FakeAssociation,
+    FakeListener,
+    FakePlatform,
+    FakeRequestor,
+    Oracle,
+    believe,
+    resolve,
+)
 from trio.testing import MockClock
 
 from adapter.domain.records import Export
@@ -81,7 +89,8 @@ class World:
         self.ledger = RowLedger(FakeEngine(self.disk), FakeWriter(life), self.now)
         self.ledger.load()
         return Edges(
-            listener=self.listener, requestor=FakeRequestor(life, self.oracle), resolver=resolve,
+            listeners={"dicom.scp.port": self.listener}, identify=believe,
+            requestor=FakeRequestor(life, self.oracle), resolver=resolve,
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             platform=FakePlatform(self.disk, life), results=self.store, web=None,
             new_id=self.new_id, now=self.now,

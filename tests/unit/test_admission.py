@@ -1,5 +1,7 @@
 """Admission: every rule, and the order in which they are told."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
@@ -8,12 +10,13 @@ from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
     Pressure,
+    UserIdentity,
     decide,
 )
 from adapter.domain.entities import Source
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-CALM = Pressure(associations=0, associations_max=2, space_is_low=False)
+CALM = Pressure(associations=0, of_ae_title=0, of_source=0, space_is_low=False)
 
 
 def asked(**changes):
@@ -27,14 +30,20 @@ def asked(**changes):
     return AssociationRequest(**fields | changes)
 
 
-def policy(*sources, resolved=None, strict=True, verification=True):
+def policy(*sources, resolved=None, strict=True, verification=True, of_entity=0, of_source=0):
     return AdmissionPolicy(
-        called_ae_titles=frozenset({"BRAIN"}),
+        called_ae_titles={"BRAIN": of_entity},
         reject_unknown_sources=strict,
         sources=sources or (Source(ae_title="CT1", host="10.0.0.7"),),
         resolved=resolved or {},
         verification_enabled=verification,
+        associations_max=5,
+        per_source_max=of_source,
     )
+
+
+def loaded(**changes):
+    return dataclasses.replace(CALM, **changes)
 
 
 def told(rejection):
@@ -55,8 +64,11 @@ def test_rules_are_told_in_order():
         application_context_known=False,
         protocol_version_known=False,
     )
-    rules = policy(verification=False)
-    full = Pressure(associations=2, associations_max=2, space_is_low=True, stopping=True)
+    rules = policy(verification=False, of_entity=4, of_source=4)
+    full = Pressure(
+        associations=5, of_ae_title=4, of_source=4, space_is_low=True, entity_is_down=True,
+        stopping=True,
+    )  # fmt: skip
     replace = msgspec.structs.replace
     assert told(decide(request, rules, full)) == (1, 2, 2, "protocol version")
     request = replace(request, protocol_version_known=True)
@@ -77,16 +89,40 @@ def test_rules_are_told_in_order():
     assert told(decide(request, rules, full)) == (1, 1, 2, "verification is disabled")
     request = replace(request, abstract_syntaxes=(VERIFICATION, CT))
     assert told(decide(request, rules, full)) == (2, 3, 1, "shutting down")
-    full = Pressure(associations=2, associations_max=2, space_is_low=True)
+    full = dataclasses.replace(full, stopping=False)
+    assert told(decide(request, rules, full)) == (2, 3, 1, "the AE Title does not answer")
+    full = dataclasses.replace(full, entity_is_down=False)
     assert told(decide(request, rules, full)) == (2, 3, 2, "dicom.scp.max_associations")
-    low = Pressure(associations=1, associations_max=2, space_is_low=True)
-    assert told(decide(request, rules, low)) == (2, 3, 1, "storage space is low")
-    assert decide(request, rules, CALM) is None
+    full = dataclasses.replace(full, associations=4)
+    assert told(decide(request, rules, full)) == (
+        2, 3, 2, "dicom.scp.max_associations_per_source",
+    )  # fmt: skip
+    full = dataclasses.replace(full, of_source=3)
+    assert told(decide(request, rules, full)) == (2, 3, 2, "max_associations of the AE Title")
+    full = dataclasses.replace(full, of_ae_title=3)
+    assert told(decide(request, rules, full)) == (2, 3, 1, "storage space is low")
+    assert decide(request, rules, dataclasses.replace(full, space_is_low=False)) is None
+
+
+@pytest.mark.parametrize("number", [0, 4, 1000])
+def test_limit_of_zero_is_none(number):
+    rules = policy(of_entity=0, of_source=0)
+    assert decide(asked(), rules, loaded(of_ae_title=number, of_source=number)) is None
+
+
+def test_repr_of_a_request_shows_no_user_identity():
+    identity = UserIdentity(
+        kind=2, primary=b"dr_strange", secondary=b"sesame", response_requested=True
+    )
+    shown = repr(asked(user_identity=identity))
+    assert "kind=2" in shown
+    assert "strange" not in shown
+    assert "sesame" not in shown
 
 
 def test_verification_alone_is_admitted_when_space_is_low():
-    low = Pressure(associations=0, associations_max=2, space_is_low=True)
-    assert decide(asked(abstract_syntaxes=(VERIFICATION,)), policy(), low) is None
+    request = asked(abstract_syntaxes=(VERIFICATION,))
+    assert decide(request, policy(), loaded(space_is_low=True)) is None
 
 
 def test_storage_is_admitted_when_verification_is_disabled():
@@ -114,15 +150,29 @@ def test_malformed_calling_title_is_rejected_even_then():
         ("10.0.0.7", "::ffff:10.0.0.7", True),
         ("10.0.0.7", "::1", False),
         ("fe80::/10", "fe80::1%eth0", True),
+        ("fe80::1", "fe80::1%eth0", True),
+        ("fe80::1%eth0", "fe80::1%eth0", True),
+        ("fe80::1%eth0", "fe80::1%eth1", False),
+        ("fe80::1%eth0", "fe80::1", False),
+        ("::1", "::1", True),
+        ("0:0:0:0:0:0:0:1", "::1", True),
         ("2001:db8::/32", "2001:db8::5", True),
         ("ct1.example", "10.0.0.7", True),
         ("ct1.example", "2001:db8::7", True),
+        ("ct1.example", "::ffff:10.0.0.7", True),
+        ("link.example", "fe80::1%eth0", True),
+        ("link.example", "fe80::1%eth1", False),
+        ("mapped.example", "10.0.0.9", True),
         ("ct1.example", "10.0.0.8", False),
         ("ct2.example", "10.0.0.7", False),
     ],
 )
 def test_source_is_known_by_its_address(host, peer, known):
-    resolved = {"ct1.example": frozenset({"10.0.0.7", "2001:db8::7"})}
+    resolved = {
+        "ct1.example": frozenset({"10.0.0.7", "2001:db8::7"}),
+        "link.example": frozenset({"fe80::1%eth0"}),
+        "mapped.example": frozenset({"::ffff:10.0.0.9"}),
+    }
     rules = policy(Source(ae_title="CT1", host=host), resolved=resolved)
     assert (decide(asked(peer=peer), rules, CALM) is None) is known
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapter.configuration import effective_values, json_schema, load
 from adapter.errors import ConfigurationError
-from adapter.settings import Settings
+from adapter.settings import Settings, listening_ports
 
 ENTITY = """
 [[application_entities]]
@@ -283,6 +283,108 @@ def test_settings_of_a_processor_are_checked(tmp_path):
 def test_destination_is_not_the_adapter_itself(host):
     flag = f'destinations=[{{name = "me", ae_title = "ME", host = "{host}", port = 11112}}]'
     assert problems(None, {}, [flag]) == ["destinations: 'me' is this adapter itself"]
+
+
+OWN_PORTS = """
+[[application_entities]]
+name = "one"
+ae_title = "ONE"
+pipelines = {{ seg = "p1" }}
+port = {one}
+[[application_entities]]
+name = "two"
+ae_title = "TWO"
+pipelines = {{ seg = "p1" }}
+[[application_entities]]
+name = "three"
+ae_title = "THREE"
+pipelines = {{ seg = "p1" }}
+port = {three}
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "three", "expected"),
+    [
+        (104, 105, [
+            ("dicom.scp.port", 11112, ["TWO"]), ("application_entities[0].port", 104, ["ONE"]),
+            ("application_entities[2].port", 105, ["THREE"]),
+        ]),
+        (104, 104, [
+            ("dicom.scp.port", 11112, ["TWO"]),
+            ("application_entities[0].port", 104, ["ONE", "THREE"]),
+        ]),
+        (11112, 104, [
+            ("dicom.scp.port", 11112, ["ONE", "TWO"]),
+            ("application_entities[2].port", 104, ["THREE"]),
+        ]),
+    ],
+)  # fmt: skip
+def test_ae_titles_answer_on_their_own_port_or_the_shared_one(tmp_path, one, three, expected):
+    settings = load(file(tmp_path, OWN_PORTS.format(one=one, three=three)), {}).settings
+    assert [
+        (key, port, [entity.ae_title for entity in entities])
+        for key, port, entities in listening_ports(settings)
+    ] == expected
+
+
+def test_port_of_an_ae_title_is_not_that_of_the_api(tmp_path):
+    path = file(tmp_path, OWN_PORTS.format(one=5000, three=105))
+    assert problems(path) == ["application_entities[0].port = 5000 is api.port as well"]
+    elsewhere = load(path, {}, ["dicom.scp.host=10.0.0.1"])  # two addresses, two sockets
+    assert elsewhere.settings.api.port == 5000
+
+
+def test_destination_is_not_an_ae_title_of_the_adapter(tmp_path):
+    path = file(tmp_path, OWN_PORTS.format(one=104, three=105))
+    flag = 'destinations=[{name = "me", ae_title = "ONE", host = "::1", port = 104}]'
+    assert problems(path, {}, [flag]) == ["destinations: 'me' is this adapter itself"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.0/33", "10.0.0.300", "10.0.0.1-10.0.0.9", "fe80::/129", "ct 1", "ct1..example", "1"],
+)
+def test_host_of_a_source_that_can_match_nobody_is_refused(host):
+    flag = f'sources=[{{ae_title = "CT1", host = ["10.0.0.1", "{host}"]}}]'
+    assert problems(None, {}, [flag]) == [
+        f"sources[0].host: {host!r} is no address, network or name"
+    ]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.1", "10.0.0.9/24", "::1", "2001:db8::/32", "fe80::1%eth0", "ct1", "ct-1.example.org.",
+     "7t.example"],
+)  # fmt: skip
+def test_host_of_a_source_is_an_address_a_network_or_a_name(host):
+    flag = f'sources=[{{ae_title = "CT1", host = "{host}"}}]'
+    assert load(None, {}, [flag]).settings.sources[0].hosts == [host]
+
+
+# --- secrets
+
+HASH = f"scrypt${'A' * 22}==${'B' * 43}="
+
+
+def test_users_are_never_shown(tmp_path):
+    path = file(tmp_path, f'[dicom.scp.user_identity.users]\nsnow_white = "{HASH}"\n')
+    layered = load(path, {})
+    assert layered.settings.dicom.scp.user_identity.users == {"snow_white": HASH}
+    shown = [row for row in effective_values(layered) if row[0].startswith("dicom.scp.user_")]
+    assert shown == [
+        ("dicom.scp.user_identity.mode", '"accept"', "default"),
+        ("dicom.scp.user_identity.users", '"(hidden)"', str(path)),
+    ]
+    assert "snow" not in str([*effective_values(layered)])
+
+
+def test_passcode_in_place_of_its_hash_is_not_repeated():
+    (line,) = problems(None, {}, ['dicom.scp.user_identity.users={snow_white = "sesame"}'])
+    assert line == (
+        "--set dicom.scp.user_identity.users: dicom.scp.user_identity.users: "
+        "is not of the form it must have"
+    )
 
 
 # --- showing it

@@ -91,6 +91,28 @@ def test_what_is_no_storage_class_is_refused(uid):
     assert answered(uid)[0] == 3
 
 
+@pytest.mark.parametrize(
+    ("preferred", "proposed", "taken"),
+    [
+        ((EXPLICIT,), (JPEG, IMPLICIT, EXPLICIT), EXPLICIT),
+        ((EXPLICIT, IMPLICIT), (JPEG, IMPLICIT), IMPLICIT),
+        ((EXPLICIT, IMPLICIT), (IMPLICIT, JPEG, EXPLICIT), EXPLICIT),
+        ((EXPLICIT,), (JPEG, IMPLICIT), JPEG),
+        (("1.2.3.4.5",), (JPEG, "1.2.3.4.5"), "1.2.3.4.5"),
+    ],
+)
+def test_preferred_syntax_goes_before_the_proposers_order(preferred, proposed, taken):
+    context = ProposedContext(1, CT, proposed)
+    (result,) = negotiate([context], verification_syntaxes=[], preferred=preferred)
+    assert (result.result, result.transfer_syntax) == (0, taken)
+
+
+def test_preferred_syntax_says_nothing_about_verification():
+    context = ProposedContext(1, VERIFICATION, (IMPLICIT, JPEG))
+    (result,) = negotiate([context], verification_syntaxes=[IMPLICIT], preferred=[JPEG])
+    assert (result.result, result.transfer_syntax) == (0, IMPLICIT)
+
+
 def test_verification_is_accepted_in_a_configured_syntax():
     assert answered(VERIFICATION, JPEG, IMPLICIT) == (0, IMPLICIT)
 

@@ -6,13 +6,14 @@ of Trio and given to a worker thread that blocks on it (`scp.StorageScp`).
 """
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
 from adapter.domain.admission import AssociationRequest, Rejection
-from adapter.domain.dimse_ports import AssociationReport, AssociationService, PartFile
+from adapter.domain.dimse_ports import AssociationReport, AssociationService, PartFile, Unasked
 from adapter.errors import PortUnavailableError, UnavailableError
 from adapter.protocols.dimse import negotiation, pdu
 from adapter.protocols.dimse.associate import (
@@ -46,6 +47,8 @@ class AcceptorOptions:
     open_part: Callable[[], PartFile]
     threads: trio.CapacityLimiter
     turns: Turns
+    preferred_transfer_syntaxes: Sequence[str] = ()
+    """Of storage contexts; see `negotiation.negotiate`."""
     tls: TlsContext | None = None
     """None: without TLS."""
 
@@ -59,15 +62,17 @@ class TcpDimseListener:
 
     @classmethod
     def bind(cls, host: str, port: int, options: AcceptorOptions) -> "TcpDimseListener":
-        """Bind; port 0 takes a free one. `::` takes IPv4 as well.
+        """Bind; port 0 takes a free one. `::` takes IPv4 as well; `fe80::1%eth0` has a zone.
 
         Raises:
             PortUnavailableError: The address cannot be bound.
         """
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
+            (family, _, _, _, address), *_ = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
             sock = socket.create_server(
-                (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::"
+                address, family=family, backlog=BACKLOG, dualstack_ipv6=host == "::"
             )
         except OSError as error:
             raise PortUnavailableError(f"{host} port {port}: {error.strerror}") from error
@@ -84,11 +89,23 @@ class TcpDimseListener:
             sock, address = await self._socket.accept()
         except OSError as error:
             raise UnavailableError(f"accept: {error.strerror}") from error
-        return TcpPendingAssociation(sock, address[0], address[1], self._options)
+        return TcpPendingAssociation(sock, _numeric(address), address[1], self._options)
 
     def close(self) -> None:
         """Stop listening."""
         self._socket.close()
+
+
+def _numeric(address: tuple[Any, ...]) -> str:
+    """Return a peer's address as a source's entry spells it: IPv4 as such, a zone by its name."""
+    host = str(address[0]).removeprefix("::ffff:")
+    zone = address[3] if len(address) > 3 else 0
+    if not zone:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(zone)}"
+    except OSError:
+        return f"{host}%{zone}"  # the link went down just now
 
 
 class TcpPendingAssociation:
@@ -101,7 +118,7 @@ class TcpPendingAssociation:
         peer_port: int,
         options: AcceptorOptions,
     ) -> None:
-        self.peer = peer.removeprefix("::ffff:")
+        self.peer = peer
         self.peer_port = peer_port
         self.why = ""
         self._options = options
@@ -110,7 +127,7 @@ class TcpPendingAssociation:
         self._request_pdu = b""
         self._request: AssociateRequest | None = None
 
-    async def request(self) -> AssociationRequest | None:
+    async def request(self) -> AssociationRequest | Unasked:
         """See `PendingAssociation.request`."""
         connection = self._connection
         try:
@@ -120,25 +137,25 @@ class TcpPendingAssociation:
             event = await connection.next_event()
             if not isinstance(event, AssociatePDU):
                 self.why = "left without a request"
-                return None
+                return Unasked.LEFT
             self._request_pdu = event.encoded
             self._request = request = decode_associate_rq(event.encoded)
         except ProtocolViolationError as violation:
             self.why = violation.why
             await connection.farewell(violation.reply)
-            return None
+            return Unasked.REFUSED
         except MalformedPDUError as malformed:
             self.why = str(malformed)
             await connection.farewell(
                 connection.layer.abort(pdu.BY_PROVIDER, pdu.INVALID_PARAMETER)
             )
-            return None
+            return Unasked.REFUSED
         except TlsHandshakeError as refused:
             self.why = str(refused)
-            return None
+            return Unasked.TLS
         except OSError as error:
             self.why = f"connection lost ({error.strerror or type(error).__name__})"
-            return None
+            return Unasked.LEFT
         return AssociationRequest(
             called_ae_title=request.called_ae_title,
             calling_ae_title=request.calling_ae_title,
@@ -163,7 +180,9 @@ class TcpPendingAssociation:
         assert self._request is not None
         request, options = self._request, self._options
         results = negotiation.negotiate(
-            request.contexts, verification_syntaxes=options.verification_syntaxes
+            request.contexts,
+            verification_syntaxes=options.verification_syntaxes,
+            preferred=options.preferred_transfer_syntaxes,
         )
         accept_pdu = encode_associate_ac(
             self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
@@ -186,7 +205,13 @@ class TcpPendingAssociation:
             entity=EntityLink(service),
             open_part=options.open_part,
         )
-        return await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)
+        report = await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)
+        self._connection.take_back(connection)
+        return report
+
+    async def see_off(self) -> None:
+        """See `PendingAssociation.see_off`."""
+        await self._connection.see_off()
 
     def abort(self) -> None:
         """See `PendingAssociation.abort`."""
@@ -196,3 +221,5 @@ class TcpPendingAssociation:
     def close(self) -> None:
         """See `PendingAssociation.close`."""
         self._connection.close()
+        if self._in_thread is not None:
+            self._in_thread.close()

@@ -188,21 +188,17 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, option, value)
 
     def farewell(self, data: bytes) -> None:
-        """Send last words, wait for the peer to close, close. Never raises."""
+        """Send last words; the peer should close now. Never raises."""
         try:
             if data:
                 self.send(data, LINGER_S)
             self._socket.shutdown(socket.SHUT_WR)
-            deadline = time.monotonic() + LINGER_S
-            scratch = bytearray(65536)
-            while (left := deadline - time.monotonic()) > 0:
-                self._set_timeout(socket.SO_RCVTIMEO, left)
-                if not self._socket.recv_into(scratch):
-                    break
         except (OSError, PeerTimeoutError):
             pass  # the peer is gone, or deaf: nobody is left to tell
-        finally:
-            self._socket.close()
+
+    def detach(self) -> int:
+        """Return the descriptor, which is the caller's from here on."""
+        return self._socket.detach()
 
     def interrupt(self) -> None:
         """From any thread: end a blocked receive; the owner sees the connection as closed."""

@@ -82,3 +82,7 @@ class EntityLink:
         if self._settled:
             batch, self._settled = tuple(self._settled), []
             self._token.run_sync_soon(self._service.settled, batch)
+
+    def ended(self) -> None:
+        """Give the association's place back; again is harmless."""
+        self._service.ended()

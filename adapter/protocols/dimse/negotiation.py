@@ -1,8 +1,9 @@
 """Which proposed presentation contexts are accepted (PS3.8 9.3.3.2, PS3.7 D.3.2).
 
 Every storage class is accepted, also retired, private and future ones, in the first transfer syntax
-the peer proposes: it puts first what it has, and instances are stored as received. What is known to
-be another service is refused, so that no sender takes us for a worklist or an archive.
+the peer proposes: it puts first what it has, and instances are stored as received. A configured
+preference goes before its order. What is known to be another service is refused, so that no sender
+takes us for a worklist or an archive.
 """
 
 from collections.abc import Collection, Sequence
@@ -45,23 +46,29 @@ def negotiate(
     proposed: Sequence[ProposedContext],
     *,
     verification_syntaxes: Collection[str],
+    preferred: Sequence[str] = (),
 ) -> list[ContextResult]:
     """Return the answer to each proposed context, in the order proposed.
 
     Args:
         proposed: The contexts of A-ASSOCIATE-RQ.
         verification_syntaxes: Transfer syntaxes for Verification; empty: it is not offered.
+        preferred: Transfer syntaxes of storage contexts that win over those proposed before them;
+            the first of these that is proposed at all is taken.
     """
-    return [_judge(context, verification_syntaxes) for context in proposed]
+    return [_judge(context, verification_syntaxes, preferred) for context in proposed]
 
 
-def _judge(context: ProposedContext, verification_syntaxes: Collection[str]) -> ContextResult:
+def _judge(
+    context: ProposedContext, verification_syntaxes: Collection[str], preferred: Sequence[str]
+) -> ContextResult:
     proposed = context.transfer_syntaxes
     syntax: str | None
     if context.abstract_syntax == VERIFICATION and verification_syntaxes:
         syntax = next((uid for uid in proposed if uid in verification_syntaxes), None)
     elif context.abstract_syntax != VERIFICATION and is_storage_class(context.abstract_syntax):
-        syntax = next(filter(is_uid, proposed), None)
+        wanted = (uid for uid in preferred if uid in proposed)
+        syntax = next(wanted, None) or next(filter(is_uid, proposed), None)
     else:
         return _refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED)
     if not syntax:

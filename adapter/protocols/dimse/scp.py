@@ -64,7 +64,7 @@ class StorageScp:
         connection.before_receive = self._flush
 
     def run(self, accept_pdu: bytes) -> AssociationReport:
-        """Accept, serve, and return how it went. Closes the connection in every case."""
+        """Accept, serve, and return how it went; what is left is for the peer to close."""
         connection = self._connection
         why, last_words, released = "", b"", False
         try:
@@ -84,6 +84,7 @@ class StorageScp:
             if self._reception is not None:
                 self._reception.discard()
             self._entity.flush()
+            self._entity.ended()
             connection.farewell(last_words)
         return AssociationReport(
             released=released,
@@ -104,6 +105,7 @@ class StorageScp:
                 case CommandReceived(context_id=context_id, encoded=encoded):
                     self._command(context_id, encoded)
                 case Signal.RELEASE_REQUESTED:
+                    self._entity.ended()
                     connection.send(connection.layer.confirm_release(), limits.dimse_s)
                     return "released", True
                 case Aborted(source=source, reason=reason):

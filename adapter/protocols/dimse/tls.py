@@ -176,6 +176,8 @@ class TlsSocket:
         self.setblocking = sock.setblocking
         self.fileno = sock.fileno
         self.close = sock.close
+        self.detach = sock.detach
+        self.detach = sock.detach
 
     def recv_into(self, view: memoryview | bytearray) -> int:
         """See `socket.recv_into`; a peer whose bytes cannot be decrypted has closed."""

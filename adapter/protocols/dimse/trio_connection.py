@@ -96,10 +96,7 @@ class TrioConnection:
             view = view[await self._socket.send(view) :]
 
     async def farewell(self, data: bytes) -> None:
-        """Send last words and give the peer a moment to read them and close (Sta13).
-
-        Never raises.
-        """
+        """Send last words and `see_off`. Never raises."""
         with trio.move_on_after(LINGER_S):
             try:
                 await self.send(data)
@@ -107,10 +104,18 @@ class TrioConnection:
                     self._tls.close()
                     await self._send(self._tls.to_send())
                 self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                return  # gone already: nobody is left to tell
+            await self.see_off()
+
+    async def see_off(self) -> None:
+        """Give the peer a moment to read our last words and close (Sta13). Never raises."""
+        with trio.move_on_after(LINGER_S):
+            try:
                 while await self._socket.recv(RECORDS_BYTES):
                     pass
             except OSError:
-                pass  # gone already: nobody is left to tell
+                pass  # closed as well
 
     async def last_words(self, data: bytes) -> None:
         """Send data if the peer takes it at once. Never raises."""
@@ -121,10 +126,15 @@ class TrioConnection:
                 pass  # gone already
 
     def into_blocking(self, turns: Turns | None = None) -> Connection:
-        """Return the connection for a thread; this object is done with."""
+        """Return the connection for a thread."""
         raw = socket.socket(fileno=self._socket.detach())
         sock = raw if self._tls is None else TlsSocket(raw, self._tls)
         return Connection(sock, self.layer, turns)
+
+    def take_back(self, connection: Connection) -> None:
+        """Take the socket back from a thread that is done, to `see_off` the peer without it."""
+        raw = socket.socket(fileno=connection.detach())
+        self._socket = trio.socket.from_stdlib_socket(raw)
 
     def close(self) -> None:
         """Close without a word; harmless after `into_blocking`."""

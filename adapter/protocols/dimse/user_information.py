@@ -38,7 +38,6 @@ FULL_STORAGE = bytes((2, 0, 3, 0, 0, 0))
 """Level 2 (all attributes), digital signatures kept (level 3), no coercion (PS3.4 B.3.1)."""
 _SYNCHRONOUS = bytes((0, 1, 0, 1))
 _EMPTY_SERVER_RESPONSE = bytes(2)
-IDENTITY_KINDS = range(1, 6)  # PS3.7 D.3.3.7.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +102,8 @@ def _role(data: bytes) -> tuple[str, Role]:
 
 
 def _identity(data: bytes) -> UserIdentity:
-    if len(data) < 2 or data[0] not in IDENTITY_KINDS:
-        raise MalformedPDUError("user identity of an unknown kind")
+    if len(data) < 2:
+        raise MalformedPDUError("user identity without its kind")
     primary, position = take_counted(data, 2)
     secondary, _ = take_counted(data, position)
     return UserIdentity(

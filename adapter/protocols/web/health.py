@@ -4,6 +4,7 @@ Live: the event loop answers. Ready: new associations would be admitted. They di
 full disk makes the adapter unready, and restarting it would not help.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import MediaType, Response, get
@@ -61,10 +62,17 @@ async def status(web: State) -> dict[str, Any]:
     names = {"started": "Running", "stopped": "Stopped", "crashed": "Stopped", "parked": "Stopped"}
     actors = web.snapshot.sections["actors"]
     return {
-        "activeDimseConnections": int(web.slots.borrowed_tokens),
+        "activeDimseConnections": web.occupancy.associations,
         "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
         "unreadyBecause": why_unready(web),
     }
+
+
+def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
 
 
 class _Collector:
@@ -76,9 +84,6 @@ class _Collector:
     def collect(self) -> list[Metric]:
         """Return all metrics."""
         web = self._web
-        events = CounterMetricFamily("dicom_adapter_events", "Live events by type", labels=["type"])
-        for kind, count in sorted(web.event_counts.items()):
-            events.add_metric([kind], count)
         sections = GaugeMetricFamily(
             "dicom_adapter_open", "Groups, jobs and exports in hand, by kind and state",
             labels=["kind", "state"],
@@ -90,15 +95,32 @@ class _Collector:
             for state, count in sorted(states.items()):
                 sections.add_metric([kind, state], count)
         return [
-            events,
+            _by_label("dicom_adapter_events", "Live events by type", "type", web.event_counts),
             sections,
             GaugeMetricFamily(
                 "dicom_adapter_associations", "Open associations as acceptor",
-                value=web.slots.borrowed_tokens,
+                value=web.occupancy.associations,
             ),
             GaugeMetricFamily(
                 "dicom_adapter_associations_max", "Limit of open associations",
-                value=web.slots.total_tokens,
+                value=web.occupancy.associations_max,
+            ),
+            GaugeMetricFamily(
+                "dicom_adapter_half_open", "Connections without an association",
+                value=web.occupancy.half_open,
+            ),
+            GaugeMetricFamily(
+                "dicom_adapter_half_open_max", "Room for connections without an association",
+                value=web.occupancy.half_open_max,
+            ),
+            _by_label(
+                "dicom_adapter_rejections", "Rejected associations by rule", "rule",
+                web.occupancy.rejections,
+            ),
+            _by_label(
+                "dicom_adapter_connections_without_request",
+                "Connections that brought no A-ASSOCIATE-RQ, by how they ended", "end",
+                web.occupancy.without_request,
             ),
             GaugeMetricFamily(
                 "dicom_adapter_storage_low", "1 if admission is closed for want of space",

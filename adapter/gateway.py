@@ -272,6 +272,6 @@ class _Wiring:
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
             association_grace_s=settings.shutdown.association_grace_s,
-            name="listener" if port.port == scp.port else f"listener:{port.port}",
+            name="listener" if port.key == "dicom.scp.port" else f"listener:{port.port}",
         )  # fmt: skip
         await self._start(listener, ESSENTIAL)

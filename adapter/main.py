@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,7 @@ from adapter.gateway import Edges, gateway
 from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.scp import ScpLimits
+from adapter.protocols.dimse.tls_profiles import listener_context
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.identities import UserCheck, accept_any
 from adapter.protocols.platform.command import CommandPlatform
@@ -203,10 +205,16 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
 
 
 def _listeners(settings: Settings, options: AcceptorOptions) -> dict[str, TcpDimseListener]:
+    scp = settings.dicom.scp
+    tls = None if scp.tls.mode == "off" else listener_context(scp.tls)
     listeners = {}
-    for key, port, _ in listening_ports(settings):
-        with named(key):
-            listeners[key] = TcpDimseListener.bind(settings.dicom.scp.host, port, options)
+    for listening in listening_ports(settings):
+        with named(listening.key):
+            listeners[listening.key] = TcpDimseListener.bind(
+                scp.host,
+                listening.port,
+                replace(options, tls=tls if listening.tls else None),
+            )
     return listeners
 
 

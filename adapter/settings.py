@@ -14,6 +14,7 @@ from adapter.domain.entities import (
     ApplicationEntity,
     Destination,
     Host,
+    ListenerTls,
     ListenPort,
     Pipeline,
     Source,
@@ -64,6 +65,7 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reject_unknown_sources: bool = True
     verification: Verification = field(default_factory=Verification)
     user_identity: UserIdentities = field(default_factory=UserIdentities)
+    tls: ListenerTls = field(default_factory=ListenerTls)
     artim_s: Seconds = 30.0
     idle_s: Seconds = 60.0
     dimse_s: Seconds = 30.0
@@ -148,17 +150,24 @@ class ListeningPort(NamedTuple):
     """Of the configuration."""
     port: int
     entities: list[ApplicationEntity]
+    tls: bool
 
 
 def listening_ports(settings: Settings) -> list[ListeningPort]:
-    """Return the shared port, then those that AE Titles have of their own, in their order."""
-    shared = settings.dicom.scp.port
-    ports = {shared: ListeningPort("dicom.scp.port", shared, [])}
+    """Return the shared port, those that AE Titles have of their own, and the one for TLS."""
+    shared, tls = settings.dicom.scp.port, settings.dicom.scp.tls
+    only_tls = tls.mode == "only"
+    ports = {shared: ListeningPort("dicom.scp.port", shared, [], only_tls)}
     for index, entity in enumerate(settings.application_entities):
         number = shared if entity.port is None else entity.port
         key = f"application_entities[{index}].port"
-        ports.setdefault(number, ListeningPort(key, number, [])).entities.append(entity)
-    return [*ports.values()]
+        ports.setdefault(number, ListeningPort(key, number, [], only_tls)).entities.append(entity)
+    listening = [*ports.values()]
+    if tls.mode == "beside":
+        listening.append(
+            ListeningPort("dicom.scp.tls.port", tls.port, ports[shared].entities, True)
+        )
+    return listening
 
 
 def relations(settings: Settings) -> list[str]:
@@ -195,15 +204,31 @@ def relations(settings: Settings) -> list[str]:
             load_processor(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
-    return [*problems, *_addresses(settings)]
+    return [*problems, *_tls(scp.tls), *_addresses(settings)]
+
+
+def _tls(tls: ListenerTls) -> Iterator[str]:
+    if tls.mode == "off":
+        return
+    if not tls.certificate:
+        yield f"dicom.scp.tls.certificate: mode {tls.mode!r} needs a certificate"
+    if tls.client_certificates != "none" and not tls.ca:
+        yield (
+            f"dicom.scp.tls.ca: client_certificates = {tls.client_certificates!r} needs to know "
+            "who signs them"
+        )
 
 
 def _addresses(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with who listens and connects where."""
     scp, api = settings.dicom.scp, settings.api
     here = {*_LOOPBACK, scp.host}
-    ports = {listening.port: listening.key for listening in listening_ports(settings)}
-    ports.pop(0, None)  # a free one is nobody else's
+    ports: dict[int, str] = {}
+    for listening in listening_ports(settings):
+        if listening.port in ports:
+            yield f"{listening.key} = {listening.port} is {ports[listening.port]} as well"
+        if listening.port:  # a free one is nobody else's
+            ports[listening.port] = listening.key
     for destination in settings.destinations:
         if destination.host in here and destination.port in ports:
             yield f"destinations: {destination.name!r} is this adapter itself"

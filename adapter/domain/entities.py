@@ -56,33 +56,34 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 TlsVersion = Literal["1.2", "1.3"]
-Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+FilePath = Annotated[str, Meta(max_length=4096)]
 
 
 class ListenerTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """TLS of a listening port (PS3.15 B.12); files are PEM."""
+    """TLS of the listening ports (PS3.15 B.12); files are PEM."""
 
-    certificate: Path
+    mode: Literal["off", "beside", "only"] = "off"
+    """`beside`: on a port of its own, beside the shared one; `only`: every port speaks TLS."""
+    port: ListenPort = 2762  # PS3.15 B.12: registered as dicom-tls
+    certificate: FilePath = ""
     """With its chain."""
-    key: str = ""
+    key: FilePath = ""
     """Empty: in the same file as the certificate."""
-    ca: str = ""
+    ca: FilePath = ""
     """Who signs the certificates of senders."""
     client_certificates: Literal["none", "optional", "required"] = "required"
     minimum_version: TlsVersion = "1.2"
-    port: ListenPort | None = None
-    """A port of its own, beside the one without TLS; None: the shared port speaks TLS only."""
 
 
 class DestinationTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS towards a destination (PS3.15 B.12); files are PEM."""
 
-    ca: str = ""
+    ca: FilePath = ""
     """Who signs its certificate; empty: the certificate authorities of the system."""
     verify_host_name: bool = True
-    certificate: str = ""
+    certificate: FilePath = ""
     """Ours, with its chain, for a destination that asks for it."""
-    key: str = ""
+    key: FilePath = ""
     minimum_version: TlsVersion = "1.2"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.associate import decode_associate_ac
 from benchmarks.instances import Template, uid
 from benchmarks.loop import Connection, Loop
 from benchmarks.messages import Cut, Views, stock_writes
@@ -63,7 +64,7 @@ class IllBehaved(Connection):
             self._end(f"{ending} by the peer")
         elif self._waits_for_answer:
             if answer[0] == pdu.ASSOCIATE_AC:
-                self.fragment_limit = pdu.decode_associate_ac(answer).max_length
+                self.fragment_limit = decode_associate_ac(answer).user.max_length
             self._waits_for_answer = False
             self._step()
 

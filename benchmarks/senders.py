@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from adapter.domain.admission import VERIFICATION
 from adapter.protocols.dimse import command_set, pdu
+from adapter.protocols.dimse.associate import ProposedContext, decode_associate_ac
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 from benchmarks.instances import EXPLICIT_VR_LITTLE_ENDIAN, Template, uid
@@ -125,14 +126,14 @@ class Requestor(Connection):
             self._unexpected(answer)
             return
         try:
-            accept = pdu.decode_associate_ac(answer)
+            accept = decode_associate_ac(answer)
         except MalformedPDUError as error:
             self.fail(f"malformed: {error}")
             return
         if accept.contexts.get(CONTEXT, (None, ""))[0] != 0:
             self.fail("presentation context not accepted")
             return
-        self.fragment_limit = accept.max_length
+        self.fragment_limit = accept.user.max_length
         self.course.up_at = clock()
         self._awaited = ""
         self.on_up()
@@ -294,9 +295,9 @@ class Echoer(Requestor):
             self.verify()
 
 
-def store_context(template: Template) -> tuple[int, str, tuple[str, ...]]:
+def store_context(template: Template) -> ProposedContext:
     """Return the presentation context for a kind."""
-    return (CONTEXT, template.sop_class_uid, (EXPLICIT_VR_LITTLE_ENDIAN,))
+    return ProposedContext(CONTEXT, template.sop_class_uid, (EXPLICIT_VR_LITTLE_ENDIAN,))
 
 
-VERIFICATION_CONTEXT = (CONTEXT, VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))
+VERIFICATION_CONTEXT = ProposedContext(CONTEXT, VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))

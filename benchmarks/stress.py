@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
-from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.associate import encode_associate_rq
 from benchmarks.ill_behaved import BEHAVIOURS, IllBehaved
 from benchmarks.instances import Template, template
 from benchmarks.loop import Loop, Target
@@ -223,7 +223,7 @@ class _Worker:
         """Well-behaved associations that have not ended."""
         self._ill = 0
         context = store_context(study) if study is not None else VERIFICATION_CONTEXT
-        self._request = pdu.encode_associate_rq(plan.called, plan.calling, [context], MAX_PDU)
+        self._request = encode_associate_rq(plan.called, plan.calling, [context], MAX_PDU)
 
     def work(self) -> Outcome:
         plan, loop = self._plan, self._loop

@@ -19,6 +19,7 @@ from benchmarks.messages import Views
 VIEWS_MAX = 512
 """Views for one sendmsg; the kernel takes 1024."""
 PDU_BYTES_MAX = 1 << 20
+EVENTS_MAX = 256
 _READ_BYTES = 4096
 _OVER = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -66,7 +67,7 @@ class Loop:
         poll, connections, timers = self._epoll.poll, self._connections, self._timers
         while not self._stopped:
             wait_s = max(timers[0][0] - time.perf_counter(), 0) if timers else 1.0
-            for descriptor, mask in poll(wait_s):
+            for descriptor, mask in poll(wait_s, EVENTS_MAX):
                 connection = connections.get(descriptor)
                 if connection is not None:
                     connection.ready(mask)
@@ -94,7 +95,7 @@ class Connection(ABC):
     def __init__(self, loop: Loop, *, nagle: bool = False) -> None:
         self.loop = loop
         self.nagle = nagle
-        """As stock senders are: no TCP_NODELAY, no TCP_QUICKACK, one write for each view."""
+        """As stock senders are: no TCP_NODELAY, no TCP_QUICKACK, each view a write of its own."""
         self._socket: socket.socket | None = None
         self._connecting = False
         self._views: Views = []
@@ -194,11 +195,12 @@ class Connection(ABC):
             self._lose_after_reading(error)
             return
         self._views, self._index = [], 0
-        self._acknowledge_at_once()
 
     def _acknowledge_at_once(self) -> None:
-        # A peer with Nagle's algorithm writes a short answer in two pieces; the second one waits
-        # for our ACK of the first. The option is not permanent (tcp(7)).
+        """Send the ACK of half an answer: a peer with Nagle's algorithm holds back the other half.
+
+        The option is not permanent (tcp(7)).
+        """
         if not self.nagle and self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 

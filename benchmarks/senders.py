@@ -207,6 +207,7 @@ class Storer(Requestor):
         self._on_pdu = self._stored
         self._prepare()
         self._send_next()
+        self._prepare()
 
     def _prepare(self) -> None:
         """Make the next message; done while the peer works on the one before."""
@@ -227,11 +228,9 @@ class Storer(Requestor):
         course.sent += 1
         self._awaited, self._asked_at = "C-STORE-RSP", clock()
         self.send(message)
-        if self.is_open:
-            self._prepare()
 
     def _stored(self, answer: bytes) -> None:
-        course = self.course
+        now, course = clock(), self.course
         status = status_of(answer, _STORE_RSP, (course.sent - 1) % MESSAGE_IDS + 1)
         if status is None:
             self._unexpected(answer)
@@ -239,13 +238,15 @@ class Storer(Requestor):
         if _INSTANCE in answer and self._instance not in answer:
             self.fail("C-STORE-RSP for another instance")
             return
-        now = clock()
+        asked_at = self._asked_at
+        self._send_next()  # first of all: the receiver does not wait for our bookkeeping
         course.response_times.append(now)
-        course.latencies.append(now - self._asked_at)
+        course.latencies.append(now - asked_at)
         course.statuses[status] += 1
         course.finished_at = now
         self._on_stored()
-        self._send_next()
+        if self.is_open:
+            self._prepare()
 
 
 class Echoer(Requestor):

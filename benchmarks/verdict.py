@@ -39,13 +39,18 @@ def reached(results: Results, scenario: Scenario, goal: Goal) -> tuple[float, st
     if own is None:
         return None
     if not goal.against:
-        return own, f"{own:.3g}", ""
+        return own, number(own), ""
     against = rivals(results, scenario, goal)
     if not against:
         return None
     value, name = against[-1]
     ratio = own / value
-    return ratio, f"{ratio:.2f}x", f"{name}: {value:.4g}"
+    return ratio, f"{ratio:.2f}x", f"{name}: {number(value)}"
+
+
+def number(value: float) -> str:
+    """Return three digits, or all of a larger number."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def is_met(goal: Goal, value: float) -> bool:
@@ -60,7 +65,7 @@ def goals(scenarios: Sequence[Scenario], results: Results) -> str:
     lines = [("work", "adapter", "against (median)", "reached", "goal", "met")]
     for scenario in scenarios:
         for goal in scenario.goals:
-            own = middle(results, scenario, scenario.contenders[0].name, goal.figure)
+            own = middle(results, scenario, scenario.contenders[0].name, goal.figure) or 0.0
             words = goal.words + (f": <= {goal.at_most:g}" if goal.at_most is not None else "")
             found = reached(results, scenario, goal)
             if found is None:
@@ -68,7 +73,7 @@ def goals(scenarios: Sequence[Scenario], results: Results) -> str:
             else:
                 value, text, against = found
                 met = "yes" if is_met(goal, value) else "**no**"
-                cells = (f"{own:.4g}", against or "-", text, words, met)
+                cells = (number(own), against or "-", text, words, met)
             lines.append((scenario.title, *cells))
     return _table(lines)
 
@@ -87,10 +92,11 @@ def details(scenarios: Sequence[Scenario], results: Results) -> str:
                 text.format(value)
                 for name, text in _EXTRA.items()
                 if (value := middle(results, scenario, contender.name, name)) is not None
+                and (name != "fairness" or value > 1)  # of one association it is 1
             ]
             lines.append((
-                scenario.title, contender.name, f"{median(values):.4g}",
-                f"{min(values):.4g} - {max(values):.4g}", scenario.unit, ", ".join(more),
+                scenario.title, contender.name, number(median(values)),
+                f"{number(min(values))} - {number(max(values))}", scenario.unit, ", ".join(more),
             ))  # fmt: skip
     return _table(lines)
 
@@ -120,10 +126,13 @@ def draw_ratios(path: Path, scenarios: Sequence[Scenario], results: Results) -> 
     drawn = axis.barh(
         [label for label, _, _ in bars], [value for _, value, _ in bars], color=colours
     )
-    axis.bar_label(drawn, fmt="%.2fx", padding=3, fontsize=8)
+    labels = axis.bar_label(drawn, fmt="%.2fx", padding=3, fontsize=8)
+    for label in labels:
+        label.set_bbox({"color": "white", "pad": 1})
     for row, (_, _, goal) in enumerate(bars):
-        axis.plot([goal, goal], [row - 0.45, row + 0.45], color="black")
+        axis.plot([goal, goal], [row - 0.45, row + 0.45], color="black", zorder=1.5)
     axis.set(xscale="log", title="the adapter as a multiple of its peers; the line is the goal")
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.margins(x=0.15)
     axis.tick_params(axis="y", labelsize=8)
     figure.savefig(path)
@@ -137,7 +146,8 @@ def draw_receiving(path: Path, scenarios: Sequence[Scenario], results: Results) 
     if not shown:
         return False
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    colours: dict[str, str] = {}
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for axis, kind, title in ((axes[0], "ct", "CT 0.5 MB"), (axes[1], "sr", "SR 5 kB")):
         lines: dict[str, list[tuple[int, float]]] = {}
         for scenario in shown:
@@ -148,14 +158,22 @@ def draw_receiving(path: Path, scenarios: Sequence[Scenario], results: Results) 
                         place = (int(scenario.name.partition("-")[2]), value)
                         lines.setdefault(contender.name, []).append(place)
         for name, points in lines.items():
+            colour = colours.setdefault(name, f"C{len(colours)}")
             wide = 2.5 if name == "adapter" else 1
-            axis.plot(*zip(*points, strict=True), marker="o", linewidth=wide, label=name)
+            style = "--" if "--fork" in name else "-"
+            axis.plot(*zip(*points, strict=True), marker="o", linewidth=wide, linestyle=style,
+                      color=colour, label=name)  # fmt: skip
         axis.set(title=f"receive {title}", xlabel="associations at once", ylabel="instances/s",
                  xscale="log", yscale="log")  # fmt: skip
         axis.set_xticks([1, 4, 25, 100], labels=["1", "4", "25", "100"])
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
-        if lines:
-            axis.legend(fontsize=7)
+    handles = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     figure.savefig(path)
     pyplot.close(figure)
     return True

@@ -37,8 +37,7 @@ sim: $(STAMP)  ## one seed: make sim SEED=4711; many: make sim N=10000
 	SIM_SEEDS=$(N) SIM_SEED=$(SEED) $(BIN)/python -m pytest -q tests/sim
 
 bench: $(STAMP)  ## ratios against the peers found on this machine
-	$(BIN)/python -m benchmarks.receive --markdown docs/performance.md
-	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.compare --rounds 5 --markdown docs/performance.md
 
 run: $(STAMP)  ## the adapter in the foreground with config/dev.toml
 	$(BIN)/dicom-adapter serve -c config/dev.toml

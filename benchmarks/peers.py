@@ -1,4 +1,5 @@
-"""Receivers to measure: how each is started in a folder of its own, what it has stored."""
+"""Peers to measure: how a receiver is started in a folder of its own and what it has stored, and
+how a sender is called."""
 
 import importlib.util
 import json
@@ -12,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from adapter import __version__
 
 START_S = 30
 STOP_S = 15
-STORESCP = "/usr/bin/storescp"
-"""Absolute: pynetdicom installs a program of the same name."""
+DCMTK = {name: f"/usr/bin/{name}" for name in ("storescp", "dcmrecv", "dcmsend", "storescu")}
+"""Absolute: pynetdicom installs programs of the same names."""
 ORTHANC = "/usr/sbin/Orthanc"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -42,7 +43,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """One row of the table."""
+    """A program that takes associations."""
 
     name: str
     command: Callable[[Path, int, int], list[str]]
@@ -50,9 +51,10 @@ class Receiver:
     stored: Callable[[Running], int]
     version: Callable[[], str]
     available: Callable[[], bool]
+    environment: dict[str, str] = field(default_factory=dict)
     called: str = "BENCH"
-    instances_max: int | None = None
-    """A receiver that is slow by orders of magnitude gets fewer instances."""
+    share: float = 1.0
+    """A program that is slow by orders of magnitude gets this part of the instances."""
     says_port: bool = False
     """It takes port 0 and logs the one it got."""
 
@@ -66,7 +68,12 @@ def adapter(name: str, durability: str) -> Receiver:
             json.dumps(
                 {
                     "dicom": {
-                        "scp": {"host": "127.0.0.1", "port": 0, "reject_unknown_sources": False}
+                        "scp": {
+                            "host": "127.0.0.1",
+                            "port": 0,
+                            "reject_unknown_sources": False,
+                            "max_associations": 1000,
+                        }
                     },
                     "application_entities": [
                         {
@@ -99,17 +106,23 @@ def adapter(name: str, durability: str) -> Receiver:
     )
 
 
-def storescp(name: str, *options: str) -> Receiver:
-    """Return DCMTK's storescp."""
+def dcmtk(program: str, *options: str, nodelay: bool = False) -> Receiver:
+    """Return storescp or dcmrecv of DCMTK; stock programs leave Nagle's algorithm on."""
     return Receiver(
-        name=name,
+        name=" ".join((program, *options)),
         command=lambda folder, port, _: [
-            STORESCP, *options, "-od", _output(folder), str(port),
+            DCMTK[program], *options, "-od", _output(folder), str(port),
         ],
+        environment={"TCP_NODELAY": "1"} if nodelay else {},
         stored=lambda running: _files(running.folder / "out"),
-        version=lambda: "DCMTK " + _output_of(STORESCP, "--version").split()[2],
-        available=lambda: Path(STORESCP).exists(),
+        version=dcmtk_version,
+        available=lambda: Path(DCMTK[program]).exists(),
     )  # fmt: skip
+
+
+def dcmtk_version() -> str:
+    """Return name and version of DCMTK."""
+    return "DCMTK " + _output_of(DCMTK["storescp"], "--version").split()[2]
 
 
 def _pynetdicom() -> Receiver:
@@ -120,13 +133,18 @@ def _pynetdicom() -> Receiver:
             "-od", _output(folder), str(port),
         ],
         stored=lambda running: _files(running.folder / "out"),
-        version=lambda: "pynetdicom " + version("pynetdicom"),
+        version=pynetdicom_version,
         available=lambda: importlib.util.find_spec("pynetdicom") is not None,
-        instances_max=300,
+        share=0.2,
     )  # fmt: skip
 
 
-def _orthanc() -> Receiver:
+def pynetdicom_version() -> str:
+    """Return name and version of pynetdicom."""
+    return "pynetdicom " + version("pynetdicom")
+
+
+def _orthanc(name: str, *, sync: bool) -> Receiver:
     def command(folder: Path, port: int, http_port: int) -> list[str]:
         configuration = folder / "orthanc.json"
         configuration.write_text(
@@ -140,17 +158,19 @@ def _orthanc() -> Receiver:
                     "RemoteAccessAllowed": False,
                     "AuthenticationEnabled": False,
                     "Plugins": [],
+                    "SyncStorageArea": sync,
                 }
             )
         )
         return [ORTHANC, str(configuration)]
 
     return Receiver(
-        name="Orthanc",
+        name=name,
         command=command,
         stored=_orthanc_count,
         version=lambda: _output_of(ORTHANC, "--version").splitlines()[0].split("/")[-1],
         available=lambda: Path(ORTHANC).exists(),
+        share=0.5,
     )
 
 
@@ -173,6 +193,12 @@ def workspace(parent: Path) -> Iterator[tuple[Path, str]]:
         yield Path(name), file_system
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a peer: this repository's code, nobody's configuration."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DICOM_ADAPTER")}
+    return kept | {"PYTHONPATH": str(REPOSITORY)}
+
+
 @contextmanager
 def running(receiver: Receiver, work: Path) -> Iterator[Running]:
     """Start a receiver in a new folder of a workspace; end it by its PID, delete the folder.
@@ -188,7 +214,7 @@ def running(receiver: Receiver, work: Path) -> Iterator[Running]:
             process = subprocess.Popen(
                 receiver.command(folder, port, http_port),
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                env=environment() | receiver.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -199,8 +225,13 @@ def running(receiver: Receiver, work: Path) -> Iterator[Running]:
         finally:
             _stop(process)
     finally:
-        shutil.rmtree(folder)
-        os.sync()  # the next one does not pay for what this one left to write
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder and write what is left to write: the next one does not pay for it."""
+    shutil.rmtree(folder)
+    os.sync()
 
 
 def _ready(receiver: Receiver, process: "subprocess.Popen[bytes]", port: int, log: Path) -> int:
@@ -264,11 +295,20 @@ def _output_of(*command: str) -> str:
     return result.stdout
 
 
-RECEIVERS = (
-    adapter("adapter", "os"),
-    adapter("adapter, fsync", "fsync"),
-    storescp("storescp +B -pdu 131072", "+B", "-pdu", "131072"),
-    storescp("storescp"),
-    _pynetdicom(),
-    _orthanc(),
+TUNED = ("+B", "-pdu", "131072")
+"""DCMTK's fastest way to store: as received, unparsed, in the longest PDUs it knows."""
+
+ADAPTER = adapter("adapter", "os")
+ADAPTER_FSYNC = adapter("adapter, fsync", "fsync")
+STORESCP = dcmtk("storescp")
+STORESCP_TUNED = dcmtk("storescp", *TUNED, nodelay=True)
+STORESCP_FORK = dcmtk("storescp", "--fork")
+STORESCP_FORK_TUNED = dcmtk("storescp", "--fork", *TUNED, nodelay=True)
+STORESCP_IGNORING = dcmtk("storescp", "--ignore", "-pdu", "131072", nodelay=True)
+DCMRECV = replace(
+    dcmtk("dcmrecv", *TUNED, "-xf", "/etc/dcmtk/storescp.cfg", "Default", nodelay=True),
+    name="dcmrecv +B -pdu 131072",
 )
+ORTHANC_DEFAULT = _orthanc("Orthanc", sync=True)
+ORTHANC_UNSYNCED = _orthanc("Orthanc, no sync", sync=False)
+PYNETDICOM = _pynetdicom()

@@ -2,17 +2,19 @@
 is cut off by its deadline and tried again, and those that behave are served meanwhile (F86-F95).
 """
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import MakeAdapter, crashes
 from dicom_peers import accept_everything
-from harness import Adapter, eventually
+from harness import Adapter, eventually, run_cli
 from wire import (
     AC,
     CT,
@@ -119,6 +121,11 @@ class Destination(threading.Thread):
             if self.over.wait(0.3):
                 return
             wire.sock.sendall(bytes((byte,)))
+
+    def sip(self, wire: Wire) -> None:
+        """Read a byte at a time, much too slowly."""
+        while not self.over.wait(0.2) and wire.sock.recv(1):
+            pass
 
     def accept(self, wire: Wire) -> None:
         wire.sock.sendall(accept_everything(self.asked(wire)))
@@ -229,6 +236,7 @@ FAILING: dict[str, Callable[[Destination, Wire], object]] = {
         wire.sock.sendall(pdu(AC, peer.asked(wire)[:68] + b"\x21\0\xff\xff")), peer.hold(wire)
     ),
     "never_reads": associated(lambda peer, wire: peer.over.wait()),
+    "reads_byte_by_byte": associated(Destination.sip),
     "hangs_at_response": with_data(lambda peer, wire, _: peer.hold(wire)),
     "answers_byte_by_byte": with_data(lambda peer, wire, answer: peer.drip(wire, answer)),
     "answers_nothing_for_ever": with_data(lambda peer, wire, _: peer.repeat(wire, NOTHING)),
@@ -283,6 +291,12 @@ DELIVERING: dict[str, Callable[[Destination, Wire], object]] = {
     "answers_for_ever_at_release": with_data(
         lambda peer, wire, answer: (
             wire.sock.sendall(answer), peer.next_pdu(wire), peer.repeat(wire, answer),
+        )
+    ),
+    "confirms_byte_by_byte": with_data(
+        lambda peer, wire, answer: (
+            wire.sock.sendall(answer), peer.next_pdu(wire),
+            peer.drip(wire, pdu(RELEASE_RP, bytes(4))),
         )
     ),
     "aborts_at_release": with_data(
@@ -371,6 +385,24 @@ def test_destination_is_cut_off_and_tried_again(crowd: Crowd, name: str) -> None
     export = crowd.export(name)
     assert export["state"] != "Completed"
     assert export["sent"] == 0
+
+
+def test_connection_that_is_never_made_is_given_up(tmp_path: Path) -> None:
+    """The queue of a listener that accepts nobody is full: nobody answers the SYN."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        settings = tmp_path / "adapter.json"
+        settings.write_text(json.dumps({"dicom": {"scu": {"connect_s": CONNECT_S}}}))
+        done = run_cli("echo", f"PEER@127.0.0.1:{address[1]}", "-c", str(settings), timeout_s=20)
+        assert done.returncode == 1
+        assert "no connection: timeout" in done.stderr
 
 
 def test_release_collision_is_confirmed(crowd: Crowd) -> None:

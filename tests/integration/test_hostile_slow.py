@@ -3,9 +3,11 @@ F25, F34-F36).
 """
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from conftest import MakeAdapter, unharmed
@@ -21,6 +23,7 @@ from wire import (
     associate_rq,
     data_set,
     echo_works,
+    explicit,
     pdu,
     pdv,
     request,
@@ -29,6 +32,7 @@ from wire import (
 ARTIM_S, IDLE_S, DIMSE_S = 1.0, 3.0, 2.0
 SLACK_S = 1.5
 DEAF_PEERS = 8
+TRICKLERS = 4
 ECHO = pdu(DATA, pdv(1, 3, request(C_ECHO, VERIFICATION, data=NO_DATA)))
 
 
@@ -165,6 +169,50 @@ def test_data_set_in_endless_pieces_is_aborted(adapter: Adapter) -> None:
         wire.send(pdu(DATA, pdv(3, 0, data_set("1.2.3"))))
         assert until_aborted(wire, pdu(DATA, pdv(3, 0, b"x"))) < 2 * DIMSE_S + SLACK_S
     eventually(lambda: not list((adapter.root / "incoming" / ".part").iterdir()))
+
+
+@contextmanager
+def trickling(adapter: Adapter) -> Iterator[None]:
+    """Keep senders at work that are never quite silent, and never fast."""
+    over = threading.Event()
+
+    def trickle(wire: Wire) -> None:
+        wire.associate()
+        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3"))))
+        drip = pdu(DATA, pdv(3, 0, data_set("1.2.3", tail=bytes(10_000))))
+        position = 0
+        while not over.wait(0.002) and position < len(drip):
+            wire.sock.sendall(drip[position : position + 1])
+            position += 1
+
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(adapter.dicom_port)) for _ in range(TRICKLERS)]
+        threads = [threading.Thread(target=trickle, args=(wire,)) for wire in wires]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: len(parts(adapter)) == TRICKLERS, 5, "all are at it")
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+def parts(adapter: Adapter) -> list[Path]:
+    return list((adapter.root / "incoming" / ".part").iterdir())
+
+
+def test_senders_that_trickle_hold_up_nobody(adapter: Adapter) -> None:
+    """A byte every 2 ms is neither silence nor work; others are received from meanwhile."""
+    with trickling(adapter), Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        begin = time.monotonic()
+        for number in range(5):
+            content = data_set("1.2.3.6", tail=explicit(0x7FE00010, b"OW", bytes(200_000)))
+            assert wire.store("1.2.3.6", content) == ("response", 0), number
+        assert time.monotonic() - begin < SLACK_S
+        assert len(parts(adapter)) == TRICKLERS, "they are still at it"
 
 
 def test_steady_sender_is_not_cut_off(adapter: Adapter) -> None:

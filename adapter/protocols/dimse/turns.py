@@ -3,8 +3,9 @@
 Threads that receive and write as fast as they can take the interpreter lock from each other at
 every system call. Two of them keep two cores busy; twenty-five spend their time changing places:
 CPU per CT rose from 530 us with one association to 1850 us with 25. So an association takes a turn
-when a data set begins and gives it back when it has arrived, or when its peer is slow. Nothing that
-waits for anybody else (the peer, the disk's sync, the entity) is done during a turn.
+when a data set begins and gives it back when it has arrived, after a moment (`connection.TURN_S`),
+or when its peer is slow: two that trickle must not hold up all others. Nothing that waits for
+anybody else (the peer, the disk's sync, the entity) is done during a turn.
 """
 
 import threading
@@ -20,7 +21,7 @@ class Turns:
         self._mutex = threading.Lock()
 
     def take(self) -> None:
-        """Wait for a turn. There is no deadline: those before us cannot wait for anybody."""
+        """Wait for a turn. There is no deadline: those before us have theirs for a moment only."""
         with self._mutex:
             if self._free:
                 self._free -= 1

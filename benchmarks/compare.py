@@ -14,6 +14,7 @@ import mmap
 import os
 import platform
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -147,6 +148,7 @@ def write(args: argparse.Namespace, text: str, results: Results) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run; return 1 if a contender failed."""
     args = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # peers and folders go, too
     load = os.getloadavg()[0]
     if load > BUSY:
         print(f"load average {load:.1f}: something else runs, or has just run", file=sys.stderr)

@@ -254,7 +254,8 @@ def _receive(name: str, kind: str, associations: int, full: int, receivers: Sequ
 
 def _nagle(name: str, kind: str, full: int) -> Scenario:
     work = store(kind, 1, full, nagle=True)
-    receivers = (peers.ADAPTER, replace(peers.PYNETDICOM, share=0.05), peers.STORESCP)
+    slow = (replace(receiver, share=0.03) for receiver in (peers.PYNETDICOM, peers.STORESCP))
+    receivers = (peers.ADAPTER, *slow)
     return Scenario(
         name,
         f"receive {kind.upper()} from a stock sender (Nagle, delayed ACK)",

@@ -43,13 +43,12 @@ async def ask(
         return await replies.receive()
 
 
-def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> bool:
-    """Answer a question; return False if the asker has run out of time. Never waits."""
+def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> None:
+    """Answer a question. Never waits."""
     try:
         reply.send_nowait(value)
     except trio.BrokenResourceError:
-        return False  # it has told its own peer so
-    return True
+        pass  # the asker ran out of time and has told its own peer so
 
 
 async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> None:

@@ -177,6 +177,25 @@ def test_waves_of_associations_are_accepted_or_told_to_come_back(
     assert acknowledged <= stored
 
 
+def test_title_of_a_peer_is_no_label_and_no_path(make_adapter: MakeAdapter) -> None:
+    """F16, F17: what a peer calls itself, or us, is counted by the rule it broke."""
+    adapter = make_adapter()
+    hostile = (b"../../etc", b"a\r\nb", b"\x1b[31mred", b'"}{x="', b"\xff\xfe", b"\0" * 16, b"A\\B")
+    with unharmed(adapter):
+        for title in hostile:
+            for titles in ({"called": title}, {"calling": title}):
+                with Wire(adapter.dicom_port) as wire:
+                    wire.send(associate_rq(STORAGE, **titles))
+                    if wire.answer() == ("accept",):
+                        assert wire.store("1.2.3.1") == ("response", 0)
+    assert set(adapter.metrics("dicom_adapter_rejections")) <= {
+        "called AE Title is not configured", "calling AE Title is malformed",
+    }  # fmt: skip
+    names = {path.name for path in adapter.root.rglob("*")}
+    assert not [name for name in names if "etc" in name or "red" in name]
+    assert all(line.startswith("{") for line in adapter.log)
+
+
 # --- connections without an association
 
 

@@ -85,10 +85,14 @@ class TcpDimseListener:
 
     async def accept(self) -> "TcpPendingAssociation":
         """See `DimseListener.accept`."""
-        try:
-            sock, address = await self._socket.accept()
-        except OSError as error:
-            raise UnavailableError(f"accept: {error.strerror}") from error
+        while True:
+            try:
+                sock, address = await self._socket.accept()
+                break
+            except ConnectionAbortedError:
+                pass  # the peer left the backlog before its turn
+            except OSError as error:
+                raise UnavailableError(f"accept: {error.strerror}") from error
         return TcpPendingAssociation(sock, _numeric(address), address[1], self._options)
 
     def close(self) -> None:

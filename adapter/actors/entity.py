@@ -241,6 +241,7 @@ class ApplicationEntityActor:
                     "sopInstanceUid": instance.sop_instance_uid,
                     "sopClassUid": instance.sop_class_uid,
                     "bytes": instance.payload_bytes,
+                    **_as_sent(instance),
                     **data,
                 },
             )
@@ -261,3 +262,14 @@ class ApplicationEntityActor:
                 },
             )
         )
+
+
+def _as_sent(instance: ReceivedInstance) -> dict[str, object]:
+    """Return what the sender said besides, where it is not the usual."""
+    said: dict[str, object] = {}
+    if instance.priority:
+        said["priority"] = instance.priority
+    if instance.move_originator is not None:
+        said["moveOriginator"] = instance.move_originator.ae_title
+        said["moveOriginatorMessageId"] = instance.move_originator.message_id
+    return said

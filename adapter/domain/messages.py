@@ -48,6 +48,13 @@ class Refused(Struct, frozen=True, kw_only=True):
 StoreAnswer = Placement | Ignored | Refused
 
 
+class MoveOriginator(Struct, frozen=True, kw_only=True):
+    """Whose C-MOVE made the sender send this instance (PS3.7 9.1.1.1)."""
+
+    ae_title: str
+    message_id: int
+
+
 class ReceivedInstance(Struct, frozen=True, kw_only=True):
     """An instance whose last fragment has arrived and which is not yet stored."""
 
@@ -59,6 +66,9 @@ class ReceivedInstance(Struct, frozen=True, kw_only=True):
     attributes: dict[str, str]
     """Values of the attributes the entity asked for, by `GGGG,EEEE`; others are missing."""
     payload_bytes: int
+    priority: int = 0
+    """As the sender says: 0 medium, 1 high, 2 low (PS3.7 9.1.1.1)."""
+    move_originator: MoveOriginator | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,13 @@ from pynetdicom.dimse_messages import (
 from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND, C_STORE
 from pynetdicom.pdu import P_DATA_TF
 
+from adapter.domain.messages import MoveOriginator
 from adapter.protocols.dimse import command_set, pdu
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 
 CT, VERIFICATION = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.1"
-REQUEST = Command(1, 7, CT, "1.2.3.45", True, None)
+MOVER = MoveOriginator(ae_title="MOVER", message_id=9)
+REQUEST = Command(1, 7, CT, "1.2.3.45", True, None, priority=1, move_originator=MOVER)
 
 
 def of_peer(message, primitive):
@@ -67,7 +69,9 @@ def test_store_response_of_pynetdicom_is_understood():
     primitive.MessageIDBeingRespondedTo, primitive.Status = 7, 0xA700
     primitive.DataSet = None
     command = command_set.decode(of_peer(C_STORE_RSP, primitive))
-    assert command == Command(0x8001, 7, CT, "1.2.3.45", False, 0xA700)
+    assert (command.field, command.message_id, command.status) == (0x8001, 7, 0xA700)
+    assert (command.sop_class_uid, command.sop_instance_uid) == (CT, "1.2.3.45")
+    assert not command.has_data_set
 
 
 def test_echo_request_of_pynetdicom_is_understood():
@@ -75,6 +79,19 @@ def test_echo_request_of_pynetdicom_is_understood():
     primitive.MessageID, primitive.AffectedSOPClassUID = 3, VERIFICATION
     command = command_set.decode(of_peer(C_ECHO_RQ, primitive))
     assert command == Command(command_set.C_ECHO_RQ, 3, VERIFICATION, "", False, None)
+
+
+@pytest.mark.parametrize(
+    "title", [b"", b"   ", b"A\\B ", b"\xff\xfe", b"MORE-THAN-SIXTEEN-CHARACTERS"]
+)
+def test_move_originator_that_is_no_ae_title_says_nothing(title):
+    elements = {0x0002: CT.encode(), 0x0100: b"\1\0", 0x0110: b"\7\0", 0x0800: b"\1\0",
+                0x1000: b"1.2.3.45", 0x1030: title, 0x1031: b"\1\0"}  # fmt: skip
+    encoded = b"".join(
+        b"\0\0" + tag.to_bytes(2, "little") + len(value).to_bytes(4, "little") + value
+        for tag, value in elements.items()
+    )
+    assert command_set.decode(encoded).move_originator is None
 
 
 def test_message_id_of_a_cancel_is_the_one_it_cancels():

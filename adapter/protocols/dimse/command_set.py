@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct, error
 
-from adapter.domain.identifiers import UID_LENGTH_MAX
+from adapter.domain.identifiers import UID_LENGTH_MAX, is_ae_title
+from adapter.domain.messages import MoveOriginator
 from adapter.protocols.dimse import pdu
 
 # PS3.7 E.1-1: command fields
@@ -21,6 +22,7 @@ AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS = 0x0002, 0x0003
 COMMAND_FIELD, MESSAGE_ID, RESPONDED_MESSAGE_ID = 0x0100, 0x0110, 0x0120
 PRIORITY, DATA_SET_TYPE, STATUS, ERROR_COMMENT = 0x0700, 0x0800, 0x0900, 0x0902
 AFFECTED_SOP_INSTANCE = 0x1000
+MOVE_ORIGINATOR_AE_TITLE, MOVE_ORIGINATOR_MESSAGE_ID = 0x1030, 0x1031
 
 _NEEDED = {
     C_STORE_RQ: (AFFECTED_SOP_CLASS, DATA_SET_TYPE, AFFECTED_SOP_INSTANCE),
@@ -47,6 +49,8 @@ class Command:
     sop_instance_uid: str
     has_data_set: bool
     status: int | None
+    priority: int = PRIORITY_MEDIUM
+    move_originator: MoveOriginator | None = None
     mistyped: str = ""
     """What is wrong with an element that the request needs; such a request is answered 0x0212."""
 
@@ -82,6 +86,8 @@ def decode(encoded: bytes) -> Command:
             if len(kind) == _US.size
             else field == C_STORE_RQ,
             status=_US.unpack(status)[0] if status is not None and is_response else None,
+            priority=_US.unpack(elements.get(PRIORITY, b"\0\0"))[0] if not mistyped else 0,
+            move_originator=_move_originator(elements),
             mistyped=mistyped,
         )
     except KeyError as missing:
@@ -98,6 +104,18 @@ def _mistyped(field: int, elements: Mapping[int, bytes]) -> Iterator[str]:
     for element in (DATA_SET_TYPE, PRIORITY):  # a request without a priority is served all the same
         if len(elements.get(element, b"  ")) != _US.size:
             yield f"(0000,{element:04X}) has the wrong length"
+
+
+def _move_originator(elements: Mapping[int, bytes]) -> MoveOriginator | None:
+    """Return who asked for the instance; what is no AE Title says nothing."""
+    raw = elements.get(MOVE_ORIGINATOR_AE_TITLE)
+    if raw is None:
+        return None
+    title = raw.decode("ascii", "replace").strip("\0 ")
+    number = elements.get(MOVE_ORIGINATOR_MESSAGE_ID, b"")
+    if not is_ae_title(title) or len(number) != _US.size:
+        return None
+    return MoveOriginator(ae_title=title, message_id=_US.unpack(number)[0])
 
 
 def _uid(raw: bytes | None) -> str:

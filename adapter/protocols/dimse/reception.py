@@ -163,6 +163,8 @@ class Reception:
             transfer_syntax_uid=self._context.transfer_syntax_uid,
             attributes={tag_name(tag): text for tag, text in values.items() if text},
             payload_bytes=self.payload_bytes,
+            priority=command.priority,
+            move_originator=command.move_originator,
         )
         answer = entity.place(instance)
         if isinstance(answer, Placement):

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from hypothesis import HealthCheck, settings
@@ -61,6 +62,9 @@ class Node:
     def __repr__(self) -> str:
         inside = [x.hex() if isinstance(x, bytes) else x for x in self.body]
         return f"{self.form} {self.number:#x} {inside}"
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(repr(self))  # hypothesis' own way would fill pages
 
     def encode(self) -> bytes:
         inner = b"".join(x if isinstance(x, bytes) else x.encode() for x in self.body)

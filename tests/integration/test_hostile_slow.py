@@ -211,8 +211,7 @@ def test_senders_that_trickle_hold_up_nobody(adapter: Adapter) -> None:
         for number in range(5):
             content = data_set("1.2.3.6", tail=explicit(0x7FE00010, b"OW", bytes(200_000)))
             assert wire.store("1.2.3.6", content) == ("response", 0), number
-        assert time.monotonic() - begin < SLACK_S
-        assert len(parts(adapter)) == TRICKLERS, "they are still at it"
+        assert time.monotonic() - begin < SLACK_S, "before the deadline has ended the others"
 
 
 def test_steady_sender_is_not_cut_off(adapter: Adapter) -> None:

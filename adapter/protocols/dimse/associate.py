@@ -81,25 +81,26 @@ def decode_associate_rq(pdu: bytes) -> AssociateRequest:
     """
     if len(pdu) < _FIXED_BYTES:
         raise MalformedPDUError("A-ASSOCIATE-RQ is shorter than its fixed fields")
-    contexts: list[ProposedContext] = []
+    contexts: dict[int, ProposedContext] = {}
     application_context, user = "", UserInformation()
     for kind, value in items(pdu[_FIXED_BYTES:]):
         if kind == PRESENTATION_CONTEXT_RQ:
-            contexts.append(_proposed(value))
+            if value[:1] and value[0] in contexts:  # at once: a MiB of them is a second's work
+                raise MalformedPDUError("a presentation context id is used twice")
+            context = _proposed(value)
+            contexts[context.id] = context
         elif kind == APPLICATION_CONTEXT:
             application_context = uid_text(value)
         elif kind == USER_INFORMATION:
             user = user_information.decode(value)
     if not contexts:
         raise MalformedPDUError("no presentation context")
-    if len({context.id for context in contexts}) != len(contexts):
-        raise MalformedPDUError("a presentation context id is used twice")
     return AssociateRequest(
         called_ae_title=_ae_title(pdu[10:26]),
         calling_ae_title=_ae_title(pdu[26:42]),
         application_context=application_context,
         protocol_version=int.from_bytes(pdu[6:8], "big"),
-        contexts=tuple(contexts),
+        contexts=tuple(contexts.values()),
         user=user,
     )
 

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,18 @@ def test_port_that_is_not_dicom_is_told_from_a_refusal(answer: bytes) -> None:
         status, document = echo(port)
     assert (status, document["cause"]) == (1, "not-dicom")
     assert "TLS" in document["advice"]
+
+
+def test_destination_with_tls_on_a_plain_port_says_so(tmp_path: Path) -> None:
+    with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        file = tmp_path / "my.json"
+        there = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": port, "tls": {}}
+        file.write_text(json.dumps({"destinations": [there]}))
+        done = run_cli("echo", "pacs", "-c", str(file), "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["cause"]) == (1, "tls")
+    assert "TLS" in document["error"]
+    assert "certificate" in document["advice"]
 
 
 def test_peer_that_closes_is_told_from_a_refusal() -> None:

@@ -13,6 +13,8 @@ from adapter.protocols.dimse.trio_connection import TlsHandshakeError
 
 def unconnected(error: BaseException) -> PeerRefusalError:
     """Return why there is no TCP or TLS connection; of several addresses, why not to the last."""
+    if isinstance(error, TlsHandshakeError):
+        return PeerRefusalError(f"no connection: {error}", Cause.TLS)
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         error = error.__cause__
     if isinstance(error, BaseExceptionGroup):
@@ -21,8 +23,6 @@ def unconnected(error: BaseException) -> PeerRefusalError:
     match error:
         case socket.gaierror():
             cause = Cause.NAME_UNKNOWN
-        case TlsHandshakeError():
-            cause = Cause.TLS
         case ConnectionRefusedError():
             cause = Cause.CONNECTION_REFUSED
         case trio.TooSlowError() | TimeoutError():

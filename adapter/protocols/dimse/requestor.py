@@ -155,11 +155,13 @@ class DicomRequestor:
                         tls.current(), server_side=False, server_name=destination.host
                     )
                     await connection.shake_hands(session)
-        except BaseException as error:
+        except (trio.TooSlowError, TlsHandshakeError, OSError) as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, trio.TooSlowError | TlsHandshakeError | OSError):
-                raise unconnected(error) from error
+            raise unconnected(error) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
             raise
         return connection
 

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from adapter import __version__
+from adapter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from adapter.configuration import Layered
@@ -23,6 +24,7 @@ config_app = App(name="config", help="Check and show the configuration.")
 app.command(config_app)
 
 BAD_INPUT = 2
+INTERRUPTED = 130  # by Ctrl+C, as shells have it
 ConfigFile = Annotated[
     Path | None, Parameter(name=["-c", "--config"], help="TOML, YAML or JSON file.")
 ]
@@ -30,6 +32,7 @@ Overrides = Annotated[
     list[str] | None,
     Parameter(name="--set", negative="", help="KEY=VALUE, such as dicom.scp.port=104; repeatable."),
 ]
+AsJson = Annotated[bool, Parameter(name="--json", help="One JSON document.", negative="")]
 Url = Annotated[str, Parameter(name="--url", help="Address of a running adapter.")]
 DEFAULT_URL = "http://127.0.0.1:5000"
 
@@ -42,6 +45,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `dicom-adapter ... | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except ConfigurationError as error:
+        _fail(error.problems)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -53,12 +60,8 @@ def _fail(lines: list[str]) -> NoReturn:
 
 def _load(config: Path | None, overrides: list[str] | None) -> "Layered":
     from adapter.configuration import load
-    from adapter.errors import ConfigurationError
 
-    try:
-        return load(config, os.environ, overrides or ())
-    except ConfigurationError as error:
-        _fail(error.problems)
+    return load(config, os.environ, overrides or ())
 
 
 @app.command
@@ -97,27 +100,59 @@ def watch(
 
 
 @app.command
-def echo(destination: str, /, *, config: ConfigFile = None) -> int:
-    """Verify a destination by C-ECHO: its NAME in the configuration, or AET@HOST:PORT."""
+def echo(
+    destination: str,
+    /,
+    *,
+    json: AsJson = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> int:
+    """Verify a destination by C-ECHO: its NAME in the configuration, or AET@HOST:PORT.
+
+    Says how long connection, association and answer took; or what was refused, and what to check.
+    """
     from adapter.client.dicom import echo as run
 
-    return run(*_destination(destination, config))
+    return run(*_destination(destination, config, overrides), as_json=json)
 
 
 @app.command
-def send(destination: str, /, *paths: Path, config: ConfigFile = None) -> int:
-    """Send files and folders by C-STORE to NAME or AET@HOST:PORT; exit 1 if any failed."""
-    from adapter.client.dicom import send as run
+def send(
+    destination: str,
+    /,
+    *paths: Path,
+    associations: Annotated[
+        int, Parameter(help="At once.", validator=validators.Number(gte=1, lte=100))
+    ] = 1,
+    verbose: Annotated[
+        bool, Parameter(name=["-v", "--verbose"], help="Every file.", negative="")
+    ] = False,
+    json: AsJson = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> int:
+    """Send files and folders by C-STORE to NAME or AET@HOST:PORT; exit 1 if any failed.
 
+    What lies in a folder and is no DICOM instance is skipped. After a lost association the rest,
+    and what had no answer yet, is sent on a new one.
+    """
     if not paths:
         _fail(["send: name at least one file or folder"])
-    return run(*_destination(destination, config), list(paths))
+    target, settings = _destination(destination, config, overrides)
+    from adapter.client.send import Output
+    from adapter.client.send import send as run
+
+    output = Output.JSON if json else Output.EVERY_FILE if verbose else Output.FAILURES
+    return run(target, settings, list(paths), associations=associations, output=output)
 
 
-def _destination(text: str, config: Path | None) -> "tuple[Destination, Settings]":
+def _destination(
+    text: str, config: Path | None, overrides: list[str] | None
+) -> "tuple[Destination, Settings]":
     from adapter.client.dicom import UnknownDestinationError, parse_destination
 
-    settings = _load(config, None).settings
+    settings = _load(config, overrides).settings
     try:
         return parse_destination(text, settings), settings
     except UnknownDestinationError as error:

@@ -25,6 +25,21 @@ class UnavailableError(GatewayError):
     """A peer or a resource cannot serve now; the same call may succeed later."""
 
 
+class PeerRefusalError(UnavailableError):
+    """A DICOM peer did not take an association; the text says so in words.
+
+    Attributes:
+        cause: One of `domain.refusals.Cause`.
+        codes: Result, source, reason of A-ASSOCIATE-RJ; source, reason of A-ABORT; result of a
+            presentation context; else nothing.
+    """
+
+    def __init__(self, words: str, cause: str, codes: tuple[int, ...] = ()) -> None:
+        super().__init__(words)
+        self.cause = cause
+        self.codes = codes
+
+
 class StorageFullError(UnavailableError):
     """The file system has no room (ENOSPC, EDQUOT)."""
 

@@ -5,27 +5,27 @@ export states, a hint to the reclaimer. Owns: its queue (rows of the ledger), th
 next try. Rebuilds from: the ledger. Restart policy: replica.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 import trio
 
 from adapter.channels import aborted_on_cancel, notify, wait_woken
-from adapter.domain.dimse_ports import OutboundAssociation, OutgoingInstance, Requestor
+from adapter.domain.dimse_ports import OutboundAssociation, Requestor
 from adapter.domain.entities import PRIORITY_ORDER, Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import (
     Attempt,
     RetryRules,
-    contexts_of,
+    association_loads,
     outage_pause_s,
     outcome_after,
     verdict,
 )
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, ResultSource, WallClock
-from adapter.domain.records import Export, Outcome
+from adapter.domain.records import Export, Outcome, OutgoingInstance
 from adapter.domain.tables import ExportState, StepEvent
 from adapter.errors import UnavailableError
 
@@ -34,7 +34,6 @@ log = structlog.get_logger("adapter.exporter")
 POLL_S = 5.0
 BATCH = 16
 """Instances handed to the association's thread at once; a stop waits for so many at the most."""
-CONTEXTS_MAX = 128  # PS3.8 9.3.2.2: odd context ids of one byte
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,20 +103,8 @@ class Exporter:
         attempt = Attempt()
         try:
             results = await self.source.results(export.job_id)
-            files = {result.file: result for result in results.files}
-            instances = {
-                outcome.index: OutgoingInstance(
-                    path=self.source.path(export.job_id, outcome.file),
-                    sop_class_uid=files[outcome.file].sop_class_uid,
-                    sop_instance_uid=files[outcome.file].sop_instance_uid,
-                    transfer_syntax_uid=files[outcome.file].transfer_syntax_uid,
-                    data_set_offset=files[outcome.file].data_set_offset,
-                )
-                for outcome in outcomes
-                if outcome.file in files
-            }
             pending = [o for o in outcomes if not o.delivered and not o.permanent]
-            await self._send_all(export, pending, instances)
+            await self._send_all(export, pending, results.files)
             attempt = Attempt(stopped=self._stopping())
         except UnavailableError as error:
             attempt = Attempt(unreachable=str(error))
@@ -127,45 +114,42 @@ class Exporter:
         self,
         export: Export,
         pending: Sequence[Outcome],
-        instances: dict[int, OutgoingInstance],
+        files: Mapping[str, OutgoingInstance],
     ) -> None:
         """Send in as many associations as the number of presentation contexts asks for."""
-        missing = [o for o in pending if o.index not in instances]
+        missing = [o for o in pending if o.file not in files]
         await self._record(export, [outcome_after(o, None, self.now()) for o in missing])
-        pending = [o for o in pending if o.index in instances]
-        while pending and not self._stopping():
-            contexts = contexts_of([instances[o.index] for o in pending])[:CONTEXTS_MAX]
-            now = [o for o in pending if instances[o.index].context in contexts]
-            pending = [o for o in pending if instances[o.index].context not in contexts]
+        left = [(o, files[o.file]) for o in pending if o.file in files]
+        for contexts, load in association_loads(left, lambda pair: pair[1].context):
+            if self._stopping():
+                return
             async with self.requestor.associate(self.destination, contexts) as association:
                 self._reached()
                 async with aborted_on_cancel(association):
-                    await self._send_batches(export, association, now, instances)
+                    await self._send_batches(export, association, load)
 
     async def _send_batches(
         self,
         export: Export,
         association: OutboundAssociation,
-        outcomes: Sequence[Outcome],
-        instances: dict[int, OutgoingInstance],
+        load: Sequence[tuple[Outcome, OutgoingInstance]],
     ) -> None:
-        for first in range(0, len(outcomes), BATCH):
+        for first in range(0, len(load), BATCH):
             if self._stopping():
                 return
-            await self._send_batch(export, association, outcomes[first : first + BATCH], instances)
+            await self._send_batch(export, association, load[first : first + BATCH])
 
     async def _send_batch(
         self,
         export: Export,
         association: OutboundAssociation,
-        batch: Sequence[Outcome],
-        instances: dict[int, OutgoingInstance],
+        batch: Sequence[tuple[Outcome, OutgoingInstance]],
     ) -> None:
-        results = await association.store([instances[outcome.index] for outcome in batch])
+        results = await association.store([instance for _, instance in batch])
         at = self.now()
         await self._record(
             export,
-            [outcome_after(o, result, at) for o, result in zip(batch, results, strict=True)],
+            [outcome_after(o, result, at) for (o, _), result in zip(batch, results, strict=True)],
         )
 
     async def _record(self, export: Export, outcomes: Sequence[Outcome]) -> None:

@@ -15,14 +15,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from adapter.client.dicom import outgoing, send_all
+from adapter.client.send import delivery_to
 from adapter.client.watch import follow_events
 from adapter.demo.peer import AE_TITLE, ReceivingPeer
-from adapter.demo.samples import sample_files
-from adapter.domain.dimse_ports import OutgoingInstance
+from adapter.demo.samples import sample_instances
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event
+from adapter.domain.records import OutgoingInstance
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.statuses import SUCCESS
 from adapter.settings import Settings
 
 READY_S = 30.0
@@ -126,8 +127,7 @@ def run_demo(*, stay: bool, port_base: int) -> int:
 async def _demo(stay: bool, port_base: int) -> int:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="dicom-adapter-demo-") as name:
-        files, studies = sample_files()
-        instances = [outgoing(path) for path in files]
+        instances, studies = sample_instances()
         finding = (str(SecondaryCaptureImageStorage), str(ExplicitVRLittleEndian))
         peer = ReceivingPeer({instance.context for instance in instances} | {finding})
         demo = Demo(Path(name), instances, studies, peer)
@@ -224,8 +224,11 @@ async def _refresh(live: Live, demo: Demo) -> None:
 async def _verify(demo: Demo) -> None:
     """Send, then wait for each step and compare it with what was sent."""
     adapter = Destination(name="demo", ae_title="DEMO", host="127.0.0.1", port=demo.ports["dicom"])
-    results = await send_all(adapter, Settings(), demo.instances, lambda _: None)
-    stored = sum(result.status == 0 for result in results)
+    statuses: list[int | None] = []
+    await delivery_to(adapter, Settings()).run(
+        demo.instances, lambda _, result: statuses.append(result.status)
+    )
+    stored = statuses.count(SUCCESS)
     total, studies = len(demo.instances), demo.studies
     demo.judge("every instance acknowledged", stored == total, f"{stored} of {total}")
     await demo.until("group.closed", studies)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pydicom
 from pydicom import dcmread
 
-from adapter.client.dicom import files_below, outgoing
+from adapter.client.send import instances_below
+from adapter.domain.records import OutgoingInstance
 
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 CHOSEN = (
@@ -24,14 +25,14 @@ CHOSEN = (
 )
 
 
-def sample_files() -> tuple[list[Path], int]:
+def sample_instances() -> tuple[list[OutgoingInstance], int]:
     """Return files with distinct SOP Instance UIDs, and the number of studies among them."""
-    files: dict[str, Path] = {}
+    instances: dict[str, OutgoingInstance] = {}
     studies: set[str] = set()
-    for path in files_below([SAMPLES / name for name in CHOSEN]):
-        uid = outgoing(path).sop_instance_uid
-        if uid not in files:
-            files[uid] = path
-            found = dcmread(path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True)
+    for instance in instances_below([SAMPLES / name for name in CHOSEN]).instances:
+        if instances.setdefault(instance.sop_instance_uid, instance) is instance:
+            found = dcmread(
+                instance.path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True
+            )
             studies.add(str(found.StudyInstanceUID))
-    return list(files.values()), len(studies)
+    return list(instances.values()), len(studies)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
 from adapter.domain.entities import Destination
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
+from adapter.domain.records import OutgoingInstance
 
 # --- DIMSE, as acceptor
 
@@ -137,21 +138,10 @@ class DimseListener(Protocol):
 
 # --- DIMSE, as requestor
 
-
-class OutgoingInstance(Struct, frozen=True, kw_only=True):
-    """A file to send as it is stored."""
-
-    path: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    data_set_offset: int
-    """Bytes from the start of the file to its data set."""
-
-    @property
-    def context(self) -> tuple[str, str]:
-        """The presentation context it needs: SOP class, transfer syntax."""
-        return self.sop_class_uid, self.transfer_syntax_uid
+Context = tuple[str, str]
+"""A presentation context to propose: SOP class, transfer syntax."""
+CONTEXTS_MAX = 128
+"""In one association: ids are odd and one byte long (PS3.8 9.3.2.2)."""
 
 
 class SendResult(Struct, frozen=True, kw_only=True):
@@ -161,6 +151,15 @@ class SendResult(Struct, frozen=True, kw_only=True):
     """None: the destination never said."""
     error: str = ""
     permanent: bool = False
+
+
+class EchoResult(Struct, frozen=True, kw_only=True):
+    """The answer to a C-ECHO-RQ, and what the way to it took, in seconds."""
+
+    status: int
+    connect_s: float
+    associate_s: float
+    echo_s: float
 
 
 class OutboundAssociation(Protocol):
@@ -181,19 +180,19 @@ class Requestor(Protocol):
     """Opens associations to destinations."""
 
     def associate(
-        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+        self, destination: Destination, contexts: Sequence[Context]
     ) -> AbstractAsyncContextManager[OutboundAssociation]:
         """Open an association that proposes exactly these (SOP class, transfer syntax) pairs.
 
         Releases it on leaving.
 
         Raises:
-            UnavailableError: No TCP connection, rejected, or no answer in time.
+            PeerRefusalError: No TCP connection, rejected, or no answer in time.
         """
 
-    async def echo(self, destination: Destination) -> int:
-        """Verify the destination by C-ECHO and return its status.
+    async def echo(self, destination: Destination) -> EchoResult:
+        """Verify the destination by C-ECHO.
 
         Raises:
-            UnavailableError: No TCP connection, rejected, or no answer in time.
+            PeerRefusalError: No TCP connection, rejected, or no answer in time.
         """

@@ -5,14 +5,17 @@ retry: everything for it waits, ever longer up to a limit, for as long as it tak
 destination refuses for good is held, never dropped, and never sent in a loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from adapter.domain.dimse_ports import OutgoingInstance, SendResult
+from adapter.domain.dimse_ports import CONTEXTS_MAX, Context, SendResult
 from adapter.domain.records import Export, Outcome
 from adapter.domain.statuses import is_success
 from adapter.domain.tables import StepEvent
+
+T = TypeVar("T")
 
 OUTAGE_PAUSE_S_MIN = 1.0
 """Shortest one, also with retry_delay_s = 0: nobody is hammered."""
@@ -44,9 +47,20 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """The process stops; the rest is sent after the next start."""
 
 
-def contexts_of(instances: Sequence[OutgoingInstance]) -> list[tuple[str, str]]:
-    """Return the (SOP class, transfer syntax) pairs of the instances, in order of appearance."""
-    return list(dict.fromkeys(instance.context for instance in instances))
+def association_loads(
+    pending: Sequence[T], context_of: Callable[[T], Context]
+) -> Iterator[tuple[list[Context], list[T]]]:
+    """Split what is to be sent into what one association each can carry.
+
+    Yields:
+        Presentation contexts to propose, at most `CONTEXTS_MAX`, in order of appearance; and what
+        goes through them, in the order given.
+    """
+    contexts = list(dict.fromkeys(map(context_of, pending)))
+    for first in range(0, len(contexts), CONTEXTS_MAX):
+        proposed = contexts[first : first + CONTEXTS_MAX]
+        carried = frozenset(proposed)
+        yield proposed, [one for one in pending if context_of(one) in carried]
 
 
 def outcome_after(outcome: Outcome, result: SendResult | None, at: float) -> Outcome:

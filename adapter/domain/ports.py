@@ -4,7 +4,7 @@ and in `tests/fakes/` for simulations. An async method may wait; a sync one neve
 Errors a port may raise are those of `adapter.errors`; anything else is a bug and crashes the actor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from adapter.domain.records import (
     GroupRecord,
     Job,
     Outcome,
-    ResultFile,
+    OutgoingInstance,
     Results,
     StoredGroup,
 )
@@ -65,9 +65,6 @@ class ResultSource(Protocol):
     async def results(self, job_id: str) -> Results:
         """Return what lies in the job's output folder."""
 
-    def path(self, job_id: str, file: str) -> str:
-        """Return the path of a result file."""
-
 
 class SpaceReading(Struct, frozen=True, kw_only=True):
     """The file system under the storage root."""
@@ -116,7 +113,7 @@ class Ledger(Protocol):
         """Return jobs in the order in which they opened; None: in any state."""
 
     async def open_exports(
-        self, job_id: str, exports: Sequence[tuple[Export, Sequence[ResultFile]]]
+        self, job_id: str, exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]]
     ) -> list[Export]:
         """Mark the job collected and add its exports, in one transaction; return those added."""
 

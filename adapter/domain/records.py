@@ -102,20 +102,27 @@ class Outcome(Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
-class ResultFile(Struct, frozen=True, kw_only=True):
-    """A DICOM file in an output folder, described by its File Meta Information (PS3.10 7.1)."""
+class OutgoingInstance(Struct, frozen=True, kw_only=True):
+    """A Part 10 file to send as it is stored (PS3.10 7)."""
 
-    file: str
+    path: str
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     data_set_offset: int
     """Bytes from the start of the file to its data set."""
+    data_set_bytes: int
+
+    @property
+    def context(self) -> tuple[str, str]:
+        """The presentation context it needs: SOP class, transfer syntax."""
+        return self.sop_class_uid, self.transfer_syntax_uid
 
 
 class Results(Struct, frozen=True, kw_only=True):
     """What a pipeline left in its output folder."""
 
-    files: list[ResultFile] = field(default_factory=list)
+    files: dict[str, OutgoingInstance] = field(default_factory=dict)
+    """By path relative to the output folder, in order."""
     skipped: list[str] = field(default_factory=list)
     """Files that are not DICOM Part 10 instances."""

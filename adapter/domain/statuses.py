@@ -10,6 +10,52 @@ OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
 DATA_SET_DOES_NOT_MATCH = 0xA900  # PS3.4 Table B.2-1
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 Table B.2-1
 
+_NAMES = {
+    SUCCESS: "success",
+    0x0001: "warning: requested optional attributes not supported",
+    0x0105: "no such attribute",
+    0x0106: "invalid attribute value",
+    0x0107: "warning: attribute list error",
+    PROCESSING_FAILURE: "processing failure",
+    0x0111: "duplicate SOP instance",
+    0x0112: "no such SOP instance",
+    0x0113: "no such event type",
+    0x0114: "no such argument",
+    0x0115: "invalid argument value",
+    0x0116: "warning: attribute value out of range",
+    INVALID_INSTANCE: "invalid SOP instance",
+    0x0118: "no such SOP class",
+    0x0119: "class-instance conflict",
+    0x0120: "missing attribute",
+    0x0121: "missing attribute value",
+    SOP_CLASS_NOT_SUPPORTED: "refused: SOP class not supported",
+    0x0123: "no such action type",
+    0x0124: "refused: not authorized",
+    0x0210: "duplicate invocation",
+    UNRECOGNIZED_OPERATION: "unrecognized operation",
+    0x0212: "mistyped argument",
+    0x0213: "resource limitation",
+    0xB000: "warning: coercion of data elements",
+    0xB006: "warning: elements discarded",
+    0xB007: "warning: data set does not match SOP class",
+    0xFE00: "cancel",
+}
+_NAMES_OF_RANGES = (
+    (0xA700, 0xA7FF, "refused: out of resources"),
+    (0xA900, 0xA9FF, "error: data set does not match SOP class"),
+    (0xC000, 0xCFFF, "error: cannot understand"),
+    (0xB000, 0xBFFF, "warning"),
+)
+
+
+def status_words(status: int) -> str:
+    """Return the status as number and name, such as `0xA700 refused: out of resources`."""
+    name = _NAMES.get(status) or next(
+        (name for low, high, name in _NAMES_OF_RANGES if low <= status <= high),
+        "a status the Standard does not know",
+    )
+    return f"0x{status:04X} {name}"
+
 
 def is_success(status: int) -> bool:
     """Return whether a C-STORE response means that the peer has the instance.

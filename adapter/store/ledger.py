@@ -6,7 +6,7 @@ method returns when the row is durable. Changes that wait for the writer meanwhi
 transaction (group commit): one sync for all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from adapter.domain.ports import WallClock
-from adapter.domain.records import Export, Job, Outcome, ResultFile
+from adapter.domain.records import Export, Job, Outcome, OutgoingInstance
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     EXPORT_WORKING,
@@ -205,7 +205,7 @@ class RowLedger:
     # --- exports
 
     async def open_exports(
-        self, job_id: str, exports: Sequence[tuple[Export, Sequence[ResultFile]]]
+        self, job_id: str, exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]]
     ) -> list[Export]:
         """See `Ledger.open_exports`."""
         added = [(export, files) for export, files in exports if export.id not in self._exports]
@@ -220,10 +220,10 @@ class RowLedger:
                     Outcome(
                         export_id=export.id,
                         index=index,
-                        file=result.file,
-                        sop_instance_uid=result.sop_instance_uid,
+                        file=file,
+                        sop_instance_uid=instance.sop_instance_uid,
                     )
-                    for index, result in enumerate(files)
+                    for index, (file, instance) in enumerate(files.items())
                 ]
             )
         await self._commit(rows)

@@ -9,7 +9,7 @@ import trio
 from adapter.domain.dimse_ports import SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.ports import SpaceReading
-from adapter.domain.records import Export, Job, ResultFile, Results, StoredGroup
+from adapter.domain.records import Export, Job, OutgoingInstance, Results, StoredGroup
 from adapter.errors import StorageFaultError, UnavailableError
 from adapter.store.ledger import RowLedger
 
@@ -143,21 +143,19 @@ class Outputs:
 
     async def results(self, job_id):
         await trio.lowlevel.checkpoint()
-        files = [
-            ResultFile(
-                file=f"{index}.dcm",
+        files = {
+            f"{index}.dcm": OutgoingInstance(
+                path=f"/{job_id}/{index}.dcm",
                 sop_class_uid=sop_class,
                 sop_instance_uid=f"1.2.{index}",
                 transfer_syntax_uid=EXPLICIT,
                 data_set_offset=300,
+                data_set_bytes=1000,
             )
             for index, sop_class in enumerate(self.sop_classes)
             if f"{index}.dcm" not in self.missing
-        ]
+        }
         return Results(files=files)
-
-    def path(self, job_id, file):
-        return f"/{job_id}/{file}"
 
 
 class Peer:

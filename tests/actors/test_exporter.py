@@ -20,11 +20,11 @@ from actor_ports import (
     wall,
 )
 
-from adapter.actors.exporter import BATCH, CONTEXTS_MAX, POLL_S, Exporter
+from adapter.actors.exporter import BATCH, POLL_S, Exporter
 from adapter.channels import notify
+from adapter.domain.dimse_ports import CONTEXTS_MAX
 from adapter.domain.entities import Destination
 from adapter.domain.exporting import RetryRules
-from adapter.domain.records import ResultFile
 from adapter.domain.tables import ExportState, StepEvent
 
 
@@ -46,12 +46,8 @@ class Stage:
     async def open(self, *exports):
         for export in exports or (an_export(),):
             await self.ledger.open_jobs([a_job(export.job_id)])
-            files = [
-                ResultFile(file=f"{n}.dcm", sop_class_uid=sop, sop_instance_uid=f"1.2.{n}",
-                           transfer_syntax_uid=EXPLICIT, data_set_offset=300)
-                for n, sop in enumerate(self.outputs.sop_classes)
-            ]  # fmt: skip
-            await self.ledger.open_exports(export.job_id, [(export, files)])
+            results = await Outputs(sop_classes=self.outputs.sop_classes).results(export.job_id)
+            await self.ledger.open_exports(export.job_id, [(export, results.files)])
         notify(self.wake)
 
     async def row(self, identifier="export-1"):

@@ -29,7 +29,7 @@ class Stage:
         await self.disk.create_payload(job)
         if exports:
             await self.ledger.open_exports(
-                "job-1", [(an_export(state=each), []) for each in exports]
+                "job-1", [(an_export(state=each), {}) for each in exports]
             )
 
     async def left(self):

@@ -13,7 +13,7 @@ import trio.lowlevel
 
 from adapter.domain.messages import Placement
 from adapter.domain.ports import SpaceReading
-from adapter.domain.records import GroupRecord, Job, ResultFile, Results, StoredGroup
+from adapter.domain.records import GroupRecord, Job, OutgoingInstance, Results, StoredGroup
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 
 
@@ -55,7 +55,7 @@ class FakeGroup:
 class FakePayload:
     job: Job
     files: frozenset[str]
-    outputs: list[ResultFile] | None = None
+    outputs: dict[str, OutgoingInstance] | None = None
 
 
 @dataclass(slots=True)
@@ -161,10 +161,7 @@ class FakeStore:
 
     async def results(self, job_id: str) -> Results:
         await self.life.io()
-        return Results(files=list(self.disk.payloads[job_id].outputs or ()))
-
-    def path(self, job_id: str, file: str) -> str:
-        return f"{job_id}/{file}"
+        return Results(files=dict(self.disk.payloads[job_id].outputs or {}))
 
 
 def _stored(groups: dict[str, FakeGroup], ae_title: str) -> list[StoredGroup]:

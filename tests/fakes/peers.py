@@ -12,12 +12,13 @@ from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
 from adapter.domain.dimse_ports import (
     AssociationReport,
     AssociationService,
-    OutgoingInstance,
+    EchoResult,
     SendResult,
 )
 from adapter.domain.entities import Destination
 from adapter.domain.messages import Ignored, InstanceSettled, Placement, ReceivedInstance
-from adapter.domain.records import Job, ResultFile
+from adapter.domain.records import Job, OutgoingInstance
+from adapter.domain.statuses import status_words
 from adapter.errors import PipelineError, UnavailableError
 
 CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -186,13 +187,14 @@ class FakePlatform:
         await self._life.io(20.0)
         await self._step()
         payload = self._disk.payloads[job.id]
-        payload.outputs = [
-            ResultFile(
-                file=f"{number}.dcm", sop_class_uid=CT, sop_instance_uid=f"{job.id}/{number}",
-                transfer_syntax_uid=SYNTAX, data_set_offset=1,
+        payload.outputs = {
+            f"{number}.dcm": OutgoingInstance(
+                path=f"{job.id}/{number}.dcm", sop_class_uid=CT,
+                sop_instance_uid=f"{job.id}/{number}", transfer_syntax_uid=SYNTAX,
+                data_set_offset=1, data_set_bytes=1,
             )
             for number in range(len(payload.files))
-        ]  # fmt: skip
+        }  # fmt: skip
 
     def concurrency(self, pipeline_id: str) -> int:
         return 2
@@ -214,9 +216,9 @@ class FakeRequestor:
             raise UnavailableError("no connection: Connection refused")
         yield FakeOutbound(self._life, self._oracle, destination.name)
 
-    async def echo(self, destination: Destination) -> int:
+    async def echo(self, destination: Destination) -> EchoResult:
         await self._life.io(0.2)
-        return 0
+        return EchoResult(status=0, connect_s=0.0, associate_s=0.0, echo_s=0.2)
 
 
 class FakeOutbound:
@@ -239,7 +241,7 @@ class FakeOutbound:
             if self._lost:
                 results.append(SendResult(status=None, error="closed by the peer"))
             elif self._life.rng.random() < self._life.rates.refused:
-                results.append(SendResult(status=0xA700, error="status 0xA700"))
+                results.append(SendResult(status=0xA700, error=status_words(0xA700)))
             else:
                 self._oracle.delivered.add((self._destination, instance.sop_instance_uid))
                 results.append(SendResult(status=0))

@@ -26,7 +26,16 @@ DCMTK = {
     for name in ("echoscu", "storescu", "dcmsend", "storescp", "dcmdump", "dcmodify")
 }
 ORTHANC = "/usr/sbin/Orthanc"
-PROGRAMS = {"dcmtk": list(DCMTK.values()), "orthanc": [ORTHANC]}
+ODIL, GDCMSCU, JAVA = "/usr/bin/odil", "/usr/bin/gdcmscu", "/usr/bin/java"
+JARS = [f"/usr/share/java/{name}.jar" for name in ("pixelmed", "vecmath", "commons-codec")]
+PROGRAMS = {
+    "dcmtk": list(DCMTK.values()),
+    "orthanc": [ORTHANC],
+    "odil": [ODIL],
+    "gdcm": [GDCMSCU],
+    "pixelmed": [JAVA, *JARS],
+}
+PIXELMED = [JAVA, "-cp", ":".join(JARS)]
 
 
 def free_port() -> int:
@@ -44,14 +53,34 @@ def listens(port: int) -> bool:
     return True
 
 
-def run_peer(name: str, *arguments: str, timeout_s: float = 60.0) -> str:
+def run_peer(name: str, *arguments: str) -> str:
     """Run a DCMTK program, which must succeed; return what it printed."""
-    done = subprocess.run(
-        [DCMTK[name], *arguments],
-        capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{name}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return run_program(DCMTK[name], *arguments)
+
+
+def run_program(*command: str) -> str:
+    """Run a peer's program, which must succeed; return what it printed."""
+    done = ended(*command)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
+
+
+def ended(*command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a peer's program to its end, whatever that is."""
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=60, check=False
+    )
+
+
+@contextmanager
+def pixelmed_scp(folder: Path) -> Any:
+    """Run pixelmed's Storage SCP, which keeps instances as they come; yield its port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    scp = "com.pixelmed.network.StorageSOPClassSCPDispatcher"
+    command = [*PIXELMED, scp, str(port), "PIXELMED", str(folder), "NONSECURE", "ANY"]
+    with running(command, port, folder.with_suffix(".log")):
+        yield port
 
 
 @contextmanager
@@ -92,6 +121,13 @@ class Orthanc:
         """Return the JSON of a GET on its REST API."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as body:
             return json.load(body)
+
+    def send(self, method: str, path: str, body: Any) -> None:
+        """Send JSON to its REST API."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http_port}{path}", json.dumps(body).encode(), method=method
+        )
+        urllib.request.urlopen(request, timeout=30).close()
 
 
 @contextmanager

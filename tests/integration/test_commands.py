@@ -20,46 +20,11 @@ def one_line(text: str) -> str:
     return line
 
 
-def test_echo_tells_status_and_time(make_adapter: MakeAdapter) -> None:
-    done = run_cli("echo", make_adapter().destination())
-    assert done.returncode == 0
-    assert "status 0x0000" in done.stdout
-
-
-def test_echo_of_nobody_says_why() -> None:
-    done = run_cli("echo", f"NOBODY@127.0.0.1:{free_port()}")
-    assert done.returncode == 1
-    assert "Connection refused" in one_line(done.stderr)
-
-
-def test_echo_of_an_unknown_ae_title_names_the_rejection(make_adapter: MakeAdapter) -> None:
-    done = run_cli("echo", make_adapter().destination("OTHER"))
-    assert done.returncode == 1
-    assert "rejected 1/1/7" in one_line(done.stderr)
-
-
 @pytest.mark.parametrize("text", ["nobody", "AET@host", "AET@host:0", "AET@host:99999"])
 def test_what_is_no_destination_is_bad_input(text: str) -> None:
     done = run_cli("echo", text)
     assert done.returncode == 2
     assert repr(text) in one_line(done.stderr)
-
-
-def test_send_reports_each_file_that_failed(make_adapter: MakeAdapter, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no DICOM")
-    adapter = make_adapter()
-    done = run_cli("send", adapter.destination(), CT_SMALL, str(tmp_path / "notes.txt"), "/absent")
-    assert done.returncode == 1
-    assert "sent 1, failed 2" in done.stdout
-    assert "notes.txt: no DICM prefix" in done.stderr
-    assert "/absent: No such file" in done.stderr
-    assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
-
-
-def test_send_to_nobody_fails_every_file() -> None:
-    done = run_cli("send", f"NOBODY@127.0.0.1:{free_port()}", CT_SMALL)
-    assert done.returncode == 1
-    assert "sent 0, failed 1" in done.stdout
 
 
 def test_watch_prints_json_lines_until_the_adapter_stops(make_adapter: MakeAdapter) -> None:

@@ -1,70 +1,15 @@
 """Every real instance of pydicom's own test set goes through unchanged, byte for byte."""
 
 import hashlib
-import warnings
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import Counter
 
-import pydicom
 import pytest
 from conftest import MakeAdapter
 from dicom_peers import ScriptedDestination
 from harness import eventually, run_cli
-from pydicom.uid import MediaStorageDirectoryStorage
-from wire import split_part10
+from sample_files import Sample, rounds, samples
 
-TEST_SET = Path(pydicom.__file__).parent / "data"
 COPY = ["/bin/cp", "-r", "input/dcm", "output/"]
-
-
-def uid_of(raw: bytes | str | None) -> str:
-    text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw or "")
-    return text.rstrip("\0 ")
-
-
-class Sample:
-    """A storage instance of the test set."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        meta, self.data = split_part10(path.read_bytes())
-        self.syntax = uid_of(meta.get(0x00020010))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True)
-            self.sop_class = uid_of(dataset.get("SOPClassUID") or meta.get(0x00020002))
-            self.sop_instance = uid_of(dataset.get("SOPInstanceUID") or meta.get(0x00020003))
-        if not (self.syntax and self.sop_class and self.sop_instance and self.data):
-            raise ValueError("not an instance of a SOP class in a transfer syntax")
-
-    @property
-    def digest(self) -> tuple[str, str]:
-        return self.syntax, hashlib.sha256(self.data).hexdigest()
-
-
-def samples() -> list[Sample]:
-    """Return what a careful reader takes for a storage instance."""
-    found = []
-    for path in sorted(p for p in TEST_SET.rglob("*") if p.is_file()):
-        if path.suffix in (".py", ".json", ".pyc", ".txt", ".md"):
-            continue
-        try:
-            sample = Sample(path)
-        except Exception:
-            continue
-        if sample.sop_class != MediaStorageDirectoryStorage:
-            found.append(sample)
-    return found
-
-
-def rounds(found: list[Sample]) -> list[list[Sample]]:
-    """Split so that no SOP Instance UID comes twice in a round: a group keeps the first one."""
-    seen: Counter[str] = Counter()
-    split: dict[int, list[Sample]] = defaultdict(list)
-    for sample in found:
-        split[seen[sample.sop_instance]].append(sample)
-        seen[sample.sop_instance] += 1
-    return list(split.values())
 
 
 @pytest.fixture(scope="module")

@@ -113,11 +113,16 @@ def explicit(tag: int, vr: bytes, value: bytes) -> bytes:
 
 
 def data_set(
-    instance: str, *, study: str = "1.2.3", series: str = "1.2.3.1", tail: bytes = b""
+    instance: str,
+    *,
+    sop_class: str = CT,
+    study: str = "1.2.3",
+    series: str = "1.2.3.1",
+    tail: bytes = b"",
 ) -> bytes:
-    """Return a small CT data set in Explicit VR Little Endian; `tail` is what follows the UIDs."""
+    """Return a small data set in Explicit VR Little Endian; `tail` is what follows the UIDs."""
     return (
-        explicit(0x00080016, b"UI", CT.encode())
+        explicit(0x00080016, b"UI", sop_class.encode())
         + explicit(0x00080018, b"UI", instance.encode())
         + explicit(0x0020000D, b"UI", study.encode())
         + explicit(0x0020000E, b"UI", series.encode())

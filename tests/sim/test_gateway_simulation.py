@@ -193,7 +193,7 @@ def check_safety(world: World) -> None:
             assert sorted(pipelines) == sorted(PIPELINES), f"{name} has no job: {pipelines}"
     for job_id in disk.removed:
         payload = disk.history[job_id]
-        for result in payload.outputs or ():
+        for result in (payload.outputs or {}).values():
             assert ("pacs", result.sop_instance_uid) in world.oracle.delivered, "deleted too early"
     assert world.oracle.slowest_answer_s <= world.settings.dicom.scp.answer_s + 0.1
 

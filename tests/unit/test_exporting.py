@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.domain.dimse_ports import OutgoingInstance, SendResult
+from adapter.domain.dimse_ports import CONTEXTS_MAX, SendResult
 from adapter.domain.exporting import (
     OUTAGE_PAUSE_S_MAX,
     Attempt,
     RetryRules,
-    contexts_of,
+    association_loads,
     outage_pause_s,
     outcome_after,
     verdict,
@@ -165,12 +165,19 @@ def test_missing_file_is_held():
 
 def test_contexts_are_distinct_and_in_order_of_appearance():
     pairs = [("1.2", "1.9"), ("1.1", "1.9"), ("1.2", "1.9"), ("1.2", "1.8")]
-    instances = [
-        OutgoingInstance(path="", sop_class_uid=sop, sop_instance_uid="1",
-                         transfer_syntax_uid=syntax, data_set_offset=0)
-        for sop, syntax in pairs
-    ]  # fmt: skip
-    assert contexts_of(instances) == [("1.2", "1.9"), ("1.1", "1.9"), ("1.2", "1.8")]
+    ((contexts, load),) = association_loads(pairs, lambda pair: pair)
+    assert contexts == [("1.2", "1.9"), ("1.1", "1.9"), ("1.2", "1.8")]
+    assert load == pairs
+
+
+@given(st.lists(st.integers(0, 400)))
+def test_every_load_fits_one_association_and_nothing_is_lost(numbers):
+    loads = list(association_loads(numbers, lambda n: (f"1.2.{n}", "1.9")))
+    for contexts, load in loads:
+        assert len(contexts) == len(set(contexts)) <= CONTEXTS_MAX
+        assert {(f"1.2.{n}", "1.9") for n in load} == set(contexts)
+    assert sorted(n for _, load in loads for n in load) == sorted(numbers)
+    assert len(loads) == -(-len(set(numbers)) // CONTEXTS_MAX)
 
 
 def test_outage_pause_doubles_up_to_its_limit():

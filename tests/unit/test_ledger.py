@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from adapter.domain.records import Export, Job, ResultFile
+from adapter.domain.records import Export, Job, OutgoingInstance
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -103,11 +103,13 @@ def export(identifier="export-1", job_id="job-1", destination="pacs"):
     )  # fmt: skip
 
 
-FILES = [
-    ResultFile(file=f"{n}.dcm", sop_class_uid="1.2", sop_instance_uid=f"1.3.{n}",
-               transfer_syntax_uid="1.4", data_set_offset=300)
+FILES = {
+    f"{n}.dcm": OutgoingInstance(
+        path="", sop_class_uid="1.2", sop_instance_uid=f"1.3.{n}", transfer_syntax_uid="1.4",
+        data_set_offset=300, data_set_bytes=1000,
+    )
     for n in range(2)
-]  # fmt: skip
+}  # fmt: skip
 
 
 async def with_export(ledgers):
@@ -211,7 +213,8 @@ async def test_outcomes_are_kept(ledgers):
 async def test_more_than_ten_outcomes_come_in_order(ledgers):
     ledger = ledgers.open()
     await ledger.open_jobs([job()])
-    await ledger.open_exports("job-1", [(export(), FILES[:1] * 12)])
+    twelve = {f"{n}.dcm": FILES["0.dcm"] for n in range(12)}
+    await ledger.open_exports("job-1", [(export(), twelve)])
     indexes = [outcome.index for outcome in await ledgers.open().outcomes("export-1")]
     assert indexes == list(range(12))
 

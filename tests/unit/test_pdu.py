@@ -24,6 +24,7 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
+from adapter.domain.dimse_ports import CONTEXTS_MAX
 from adapter.protocols.dimse import associate, pdu
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.negotiation import negotiate
@@ -294,7 +295,7 @@ def test_pynetdicom_understands_our_request():
 
 
 def test_our_request_is_read_back_with_all_contexts():
-    contexts = [(2 * i + 1, f"1.2.3.{i}", [JPEG, IMPLICIT]) for i in range(pdu.CONTEXTS_MAX)]
+    contexts = [(2 * i + 1, f"1.2.3.{i}", [JPEG, IMPLICIT]) for i in range(CONTEXTS_MAX)]
     request = associate.decode_associate_rq(encode_request(contexts, 0))
     assert [
         (c.id, c.abstract_syntax, list(c.transfer_syntaxes)) for c in request.contexts

@@ -7,6 +7,7 @@ items that the Standard says to ignore, and print what a peer sends. They are th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapter.domain.dimse_ports import CONTEXTS_MAX
 from adapter.domain.identifiers import is_ae_title, is_uid
 from adapter.protocols.dimse import user_information
 from adapter.protocols.dimse.items import (
@@ -21,7 +22,7 @@ from adapter.protocols.dimse.items import (
     items,
     uid_text,
 )
-from adapter.protocols.dimse.pdu import ASSOCIATE_AC, ASSOCIATE_RQ, CONTEXTS_MAX, HEADER
+from adapter.protocols.dimse.pdu import ASSOCIATE_AC, ASSOCIATE_RQ, HEADER
 from adapter.protocols.dimse.user_information import Role, UserInformation
 
 DICOM_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1

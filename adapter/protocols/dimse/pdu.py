@@ -10,7 +10,6 @@ P_DATA_HEADER = Struct(">BxIIBB")
 
 ASSOCIATE_LENGTH_MAX = 1 << 20
 """Ceiling of an A-ASSOCIATE PDU in bytes; 128 contexts with 20 syntaxes each need about 90 kB."""
-CONTEXTS_MAX = 128  # odd ids of one byte, PS3.8 9.3.2.2
 
 # PS3.8 9.3.8: sources of A-ABORT and reasons of the service provider
 BY_USER, BY_PROVIDER = 0, 2

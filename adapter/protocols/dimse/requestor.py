@@ -4,8 +4,6 @@ Every step has a deadline of its own: name lookup, connection and TLS together `
 answer to A-ASSOCIATE-RQ `acse_s`. A peer that hangs in any of them costs no thread.
 """
 
-import errno
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -13,9 +11,11 @@ from typing import TypeVar
 import trio
 
 from adapter.domain.admission import VERIFICATION
-from adapter.domain.dimse_ports import OutgoingInstance, SendResult
+from adapter.domain.dimse_ports import Context, EchoResult, SendResult
 from adapter.domain.entities import Destination
-from adapter.errors import UnavailableError
+from adapter.domain.records import OutgoingInstance
+from adapter.domain.refusals import Cause
+from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse import pdu
 from adapter.protocols.dimse.associate import (
     AssociateAccept,
@@ -31,6 +31,13 @@ from adapter.protocols.dimse.layer_events import (
     ProtocolViolationError,
 )
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
+from adapter.protocols.dimse.refusal import (
+    aborted,
+    os_reason,
+    rejected,
+    unassociated,
+    unconnected,
+)
 from adapter.protocols.dimse.scu import AssociationLostError, ScuAssociation, ScuOptions
 from adapter.protocols.dimse.tls import TlsSession
 from adapter.protocols.dimse.tls_profiles import TlsContexts
@@ -76,40 +83,45 @@ class DicomRequestor:
 
     @asynccontextmanager
     async def associate(
-        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+        self, destination: Destination, contexts: Sequence[Context]
     ) -> AsyncIterator[ThreadedScuAssociation]:
         """See `Requestor.associate`."""
-        association = await self._established(destination, contexts)
+        connection = await self._connected(destination)
+        association = await self._associated(connection, destination, contexts)
         try:
             yield ThreadedScuAssociation(association, self._threads)
             await self._in_thread(association.release)
         finally:
             association.abort()  # no effect after release
 
-    async def echo(self, destination: Destination) -> int:
+    async def echo(self, destination: Destination) -> EchoResult:
         """See `Requestor.echo`."""
-        association = await self._established(
-            destination, [(VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)]
-        )
-
-        def verify() -> int:
-            try:
-                status = association.echo()
-            except AssociationLostError as error:
-                raise UnavailableError(str(error)) from error
-            association.release()
-            return status
-
+        begin = trio.current_time()
+        connection = await self._connected(destination)
+        connected = trio.current_time()
+        context = (VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)
+        association = await self._associated(connection, destination, [context])
+        associated = trio.current_time()
         try:
-            return await self._in_thread(verify)
+            status = await self._in_thread(association.echo)
+            answered = trio.current_time()
+            await self._in_thread(association.release)
+        except AssociationLostError as error:
+            raise PeerRefusalError(f"no C-ECHO response: {error}", Cause.LOST) from error
         finally:
-            association.abort()
+            association.abort()  # no effect after release
+        return EchoResult(
+            status=status,
+            connect_s=connected - begin,
+            associate_s=associated - connected,
+            echo_s=answered - associated,
+        )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
 
-    async def _established(
-        self, destination: Destination, contexts: Sequence[tuple[str, str]]
+    async def _associated(
+        self, connection: TrioConnection, destination: Destination, contexts: Sequence[Context]
     ) -> ScuAssociation:
         options = self._options
         proposed = [
@@ -119,7 +131,6 @@ class DicomRequestor:
         request = encode_associate_rq(
             destination.ae_title, options.ae_title, proposed, options.max_pdu
         )
-        connection = await self._connected(destination)
         try:
             accept = await _accepted(connection, request, options.acse_s)
             return ScuAssociation(connection.into_blocking(), accept, proposed, options)
@@ -130,7 +141,7 @@ class DicomRequestor:
         """Return a connection to the destination, with TLS if it is configured.
 
         Raises:
-            UnavailableError: With what stood in the way.
+            PeerRefusalError: With what stood in the way.
         """
         connection: TrioConnection | None = None
         try:
@@ -144,13 +155,13 @@ class DicomRequestor:
                         tls.current(), server_side=False, server_name=destination.host
                     )
                     await connection.shake_hands(session)
-        except BaseException as error:
+        except (trio.TooSlowError, TlsHandshakeError, OSError) as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, trio.TooSlowError):
-                raise UnavailableError("no connection: timeout") from error
-            if isinstance(error, TlsHandshakeError | OSError):
-                raise UnavailableError(f"no connection: {_why_not(error)}") from error
+            raise unconnected(error) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
             raise
         return connection
 
@@ -159,7 +170,7 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
     """Ask for the association and return what the peer accepted.
 
     Raises:
-        UnavailableError: With what the peer did instead.
+        PeerRefusalError: With what the peer did instead.
     """
     layer = connection.layer
     try:
@@ -167,15 +178,15 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
             await connection.send(request)
             return _accept(await connection.next_event())
     except trio.TooSlowError:
-        last_words, why = layer.abort(), "timeout"
+        last_words, refusal = layer.abort(), unassociated(Cause.TIMEOUT, "timeout")
     except ProtocolViolationError as violation:
-        last_words, why = violation.reply, violation.why
+        last_words, refusal = violation.reply, unassociated(Cause.NOT_DICOM, violation.why)
     except MalformedPDUError as malformed:
-        last_words, why = layer.abort(), str(malformed)
+        last_words, refusal = layer.abort(), unassociated(Cause.NOT_DICOM, str(malformed))
     except OSError as error:
-        last_words, why = b"", _why_not(error)
+        last_words, refusal = b"", unassociated(Cause.CLOSED, os_reason(error))
     await connection.last_words(last_words)
-    raise UnavailableError(f"no association: {why}")
+    raise refusal
 
 
 def _accept(event: LayerEvent) -> AssociateAccept:
@@ -183,20 +194,8 @@ def _accept(event: LayerEvent) -> AssociateAccept:
         case AssociatePDU(type=pdu.ASSOCIATE_AC, encoded=encoded):
             return decode_associate_ac(encoded)
         case AssociatePDU(encoded=encoded):
-            result, source, reason = encoded[7:10]
-            raise UnavailableError(f"association rejected {result}/{source}/{reason}")
+            raise rejected(encoded)
         case Aborted(source=source, reason=reason):
-            raise UnavailableError(f"association aborted {source}/{reason}")
+            raise aborted(source, reason)
         case _:
-            raise UnavailableError("connection closed instead of an answer")
-
-
-def _why_not(error: BaseException) -> str:
-    """Return what stopped a connection; of several addresses, what stopped the last."""
-    while isinstance(error.__cause__, OSError | BaseExceptionGroup):
-        error = error.__cause__
-    if isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[-1]
-    if isinstance(error, OSError) and error.errno and error.errno in errno.errorcode:
-        return os.strerror(error.errno)  # trio's own text names the address, and breaks lines
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise unassociated(Cause.CLOSED, "connection closed instead of an answer")

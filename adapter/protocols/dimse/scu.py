@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
-from adapter.domain.dimse_ports import OutgoingInstance, SendResult
-from adapter.domain.statuses import is_success, is_transient
+from adapter.domain.dimse_ports import Context, SendResult
+from adapter.domain.records import OutgoingInstance
+from adapter.domain.refusals import Cause, abort_words, context_words
+from adapter.domain.statuses import is_success, is_transient, status_words
+from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse import command_set, negotiation
 from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
@@ -64,13 +67,16 @@ class ScuAssociation:
     ) -> None:
         self._options = options
         self._connection: Connection | None = connection
-        self._accepted: dict[tuple[str, str], int] = {}
+        self._accepted: dict[Context, int] = {}
+        self._results: dict[Context, int] = {}
         self._offered: dict[str, list[str]] = {}
         self._fragment_bytes = FRAGMENT_BYTES_MAX
         self._message_id = 0
         self._buffer = bytearray(0)
         for context in proposed:
             result, syntax = accept.contexts.get(context.id, (-1, ""))
+            for proposed_syntax in context.transfer_syntaxes:
+                self._results[context.abstract_syntax, proposed_syntax] = result
             if result == negotiation.ACCEPTED and syntax in context.transfer_syntaxes:
                 self._accepted[context.abstract_syntax, syntax] = context.id
                 self._offered.setdefault(context.abstract_syntax, []).append(syntax)
@@ -129,11 +135,14 @@ class ScuAssociation:
         """C-ECHO (PS3.7 9.1.5); return the status.
 
         Raises:
+            PeerRefusalError: The peer does not offer it.
             AssociationLostError: No proper answer came.
         """
         context_id = self._accepted.get((VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN))
         if context_id is None:
-            raise AssociationLostError("Verification was not accepted")
+            result = self._results[VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN]
+            words = f"Verification: {context_words(result)}"
+            raise PeerRefusalError(words, Cause.CONTEXT_REFUSED, (result,))
         message_id = self._next_message_id()
         request = command_set.echo_request(context_id, message_id, VERIFICATION, self._max_length)
         with self._losing_association():
@@ -147,13 +156,7 @@ class ScuAssociation:
         if self._connection is None:
             return SendResult(status=None, error="the association was lost before")
         if context_id is None:
-            offered = ", ".join(self._offered.get(instance.sop_class_uid, ())) or "nothing"
-            return SendResult(
-                status=None,
-                permanent=True,
-                error=f"transfer syntax {instance.transfer_syntax_uid} was not accepted; "
-                f"for this SOP class the destination takes {offered}",
-            )
+            return SendResult(status=None, permanent=True, error=self._refused(instance))
         message_id = self._next_message_id()
         try:
             with self._losing_association():
@@ -168,8 +171,15 @@ class ScuAssociation:
         if is_success(status):
             return SendResult(status=status)
         return SendResult(
-            status=status, error=f"status 0x{status:04X}", permanent=not is_transient(status)
+            status=status, error=status_words(status), permanent=not is_transient(status)
         )
+
+    def _refused(self, instance: OutgoingInstance) -> str:
+        sop_class, syntax = instance.context
+        taken = ", ".join(self._offered.get(sop_class, ()))
+        besides = f"; for this SOP class the destination takes {taken}" if taken else ""
+        words = context_words(self._results.get(instance.context, -1))
+        return f"SOP class {sop_class} in transfer syntax {syntax}: {words}{besides}"
 
     def _next_message_id(self) -> int:
         self._message_id = self._message_id % MESSAGE_ID_MAX + 1
@@ -211,7 +221,7 @@ class ScuAssociation:
                     answer = command_set.decode(encoded)
                     break
                 case Aborted(source=source, reason=reason):
-                    raise AssociationLostError(f"aborted by the peer ({source}/{reason})")
+                    raise AssociationLostError(abort_words(source, reason))
                 case Signal.CLOSED:
                     raise AssociationLostError("closed by the peer")
                 case Signal.RELEASE_REQUESTED:

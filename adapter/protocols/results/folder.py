@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from adapter.domain.identifiers import is_id
-from adapter.domain.records import ResultFile, Results
+from adapter.domain.records import Results
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.part10 import describe
@@ -28,10 +28,6 @@ class FolderResults:
     def _output(self, job_id: str) -> Path:
         assert is_id(job_id)
         return self._payloads / job_id / "output"
-
-    def path(self, job_id: str, file: str) -> str:
-        """See `ResultSource.path`."""
-        return str(self._output(job_id) / file)
 
     async def results(self, job_id: str) -> Results:
         """See `ResultSource.results`.
@@ -60,19 +56,9 @@ class FolderResults:
             results.skipped.append(file)
             return
         try:
-            instance = describe(str(path))
+            results.files[file] = describe(str(path))
         except NotPart10Error:
             results.skipped.append(file)
-            return
-        results.files.append(
-            ResultFile(
-                file=file,
-                sop_class_uid=instance.sop_class_uid,
-                sop_instance_uid=instance.sop_instance_uid,
-                transfer_syntax_uid=instance.transfer_syntax_uid,
-                data_set_offset=instance.data_set_offset,
-            )
-        )
 
 
 def _raise(error: OSError) -> None:

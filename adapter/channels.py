@@ -7,7 +7,13 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from adapter.domain.messages import EntityNote, StoreRequest, Wake
+from adapter.domain.messages import (
+    CommitmentQuestion,
+    EntityNote,
+    ReportEnded,
+    StoreRequest,
+    Wake,
+)
 
 PAUSE_S_MIN = 0.001
 """Wall times are rounded (to 0.2 us today): whoever wakes a hair too early must let time pass."""
@@ -49,6 +55,14 @@ def answer(reply: trio.MemorySendChannel[Answer], value: Answer) -> None:
         reply.send_nowait(value)
     except trio.BrokenResourceError:
         pass  # the asker ran out of time and has told its own peer so
+
+
+def note(notes: trio.MemorySendChannel[Message], message: Message) -> None:
+    """Tell an actor something it does not answer. Never waits, never raises."""
+    try:
+        notes.send_nowait(message)
+    except (trio.WouldBlock, trio.BrokenResourceError):
+        pass  # it is being restarted, or parked: it will look at what is kept, not at old notes
 
 
 async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> None:
@@ -98,11 +112,23 @@ class EntityDoor:
     """What to read of each instance."""
     grouping: frozenset[str]
     """What of it the processor reads."""
+    commits: bool = False
+    """Whether the entity is SCP of storage commitment."""
 
     @property
     def is_open(self) -> bool:
         """Whether the entity runs, or is being restarted."""
         return self.requests.statistics().open_receive_channels > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentDoor:
+    """What an association needs to reach the commitments actor."""
+
+    requests: trio.MemorySendChannel[CommitmentQuestion]
+    """Capacity 0: whoever asks waits."""
+    notes: trio.MemorySendChannel[ReportEnded]
+    """Roomy: whoever tells does not wait."""
 
 
 EntityDoors = Mapping[str, EntityDoor]

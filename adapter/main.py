@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,9 +19,10 @@ from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import make_requestor
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
-from adapter.gateway import Edges, gateway
+from adapter.gateway import gateway
 from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
+from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.scp import ScpLimits
 from adapter.protocols.dimse.tls_profiles import listener_context
 from adapter.protocols.dimse.turns import Turns
@@ -34,13 +36,16 @@ from adapter.protocols.web.server import WebServer, bind
 from adapter.settings import Settings, listening_ports
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
+from adapter.store.group_commit import WriterThread
+from adapter.store.held import FolderHeldInstances
 from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
-from adapter.store.ledger import RowLedger, WriterThread
+from adapter.store.ledger import RowLedger
 from adapter.store.lock import lock_root
 from adapter.store.parts import PartFiles
 from adapter.store.payloads import FolderPayloadStore
 from adapter.store.space import DiskSpaceGauge
+from adapter.wiring import Edges
 
 log = structlog.get_logger("adapter.main")
 
@@ -148,6 +153,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1000:014x}-{secrets.token_hex(4)}"
 
 
+def new_uid() -> str:
+    """Return a UID made from a random UUID (PS3.5 B.2)."""
+    return f"2.25.{uuid.uuid4().int}"
+
+
 def make_edges(settings: Settings, layout: Layout) -> Edges:
     """Make the real edges. Blocks; at boot.
 
@@ -198,8 +208,10 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         ledger=ledger,
         platform=_platform(settings, layout, disk),
         results=FolderResults(layout.payloads, disk),
+        held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
         new_id=new_id,
+        new_uid=new_uid,
         now=time.time,
     )
 

@@ -54,6 +54,11 @@ class UserIdentities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = field(default_factory=dict)
 
 
+class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    deadline_s: Annotated[float, Meta(gt=0, le=2_592_000)] = 86_400.0
+    retry_delay_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+
+
 class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host = "0.0.0.0"  # noqa: S104 - modalities connect from elsewhere
     port: ListenPort = 11112
@@ -70,11 +75,19 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_s: Seconds = 60.0
     dimse_s: Seconds = 30.0
     answer_s: Seconds = 10.0
+    commitment: ReportSettings = field(default_factory=ReportSettings)
 
 
 class ExportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
     retry_delay_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+
+
+class CommitmentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    wait_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    deadline_s: Annotated[float, Meta(gt=0, le=2_592_000)] = 3600.0
+    max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
+    max_instances: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
 class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +97,7 @@ class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     acse_s: Seconds = 15.0
     dimse_s: Seconds = 60.0
     export: ExportSettings = field(default_factory=ExportSettings)
+    commitment: CommitmentSettings = field(default_factory=CommitmentSettings)
 
 
 class Dicom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,6 +214,10 @@ def relations(settings: Settings) -> list[str]:
             for name in entity.destinations
             if name not in destinations
         ]
+        if entity.storage_commitment == "held" and settings.storage.durability != "fsync":
+            problems.append(
+                f'{here}.storage_commitment: "held" promises more than storage.durability keeps'
+            )
         try:
             load_processor(entity)
         except ValueError as error:

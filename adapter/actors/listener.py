@@ -5,19 +5,21 @@ the wait for A-ASSOCIATE-RQ under ARTIM, the decision who is admitted; the occup
 the other listeners. Rebuilds from: nothing, it keeps nothing. Restart policy: essential.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 import trio
 
-from adapter.channels import EntityDoor, EntityDoors, ask
+from adapter.actors.association_service import AssociationServices, CommitmentRole
+from adapter.channels import CommitmentDoor, EntityDoors, note
 from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
     Pressure,
     decide,
+    is_reporter,
 )
 from adapter.domain.dimse_ports import (
     AssociationReport,
@@ -28,19 +30,9 @@ from adapter.domain.dimse_ports import (
 )
 from adapter.domain.events import Event, Publish
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import (
-    AssociationEnded,
-    EntityNote,
-    InstanceSettled,
-    InstancesSettled,
-    ReceivedInstance,
-    Refused,
-    StoreAnswer,
-    StoreRequest,
-)
+from adapter.domain.messages import AssociationEnded
 from adapter.domain.occupancy import HalfOpenConnection, Occupancy
 from adapter.domain.ports import SpaceGauge
-from adapter.domain.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.listener")
@@ -59,6 +51,7 @@ class Listener:
 
     dimse: DimseListener
     doors: EntityDoors
+    commitments: CommitmentDoor
     policy: AdmissionPolicy
     occupancy: Occupancy
     space: SpaceGauge
@@ -112,6 +105,8 @@ class Listener:
         for door in self.doors.values():
             door.requests.close()
             door.notes.close()
+        self.commitments.requests.close()
+        self.commitments.notes.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():
@@ -205,7 +200,12 @@ class Listener:
     async def _serve(
         self, connection: PendingAssociation, request: AssociationRequest, association: str
     ) -> None:
-        door = self.doors[request.called_ae_title]
+        door = self.doors.get(request.called_ae_title)  # None: ours as a requestor
+        roles = set()
+        if door is not None and door.commits:
+            roles.add(CommitmentRole.SCP)
+        if is_reporter(request, self.policy):
+            roles.add(CommitmentRole.SCU)
 
         def ended() -> None:
             self.occupancy.leave(association)
@@ -215,12 +215,16 @@ class Listener:
         self._tell("accepted", association, request)
         self._open.add(connection)
         try:
-            report = await connection.serve(association, _EntityService(door, self.answer_s, ended))
+            service = AssociationServices(
+                door, self.commitments, request, frozenset(roles), self.answer_s, ended
+            )
+            report = await connection.serve(association, service)
         finally:
             self._open.discard(connection)
             if self.stop.is_set() and not self._open:
                 self._all_over.set()
-            _note(door, AssociationEnded(association=association))
+            if door is not None:
+                note(door.notes, AssociationEnded(association=association))
         self._report(association, request, report)
 
     def _report(
@@ -252,37 +256,3 @@ class Listener:
                 },
             )
         )
-
-
-def _note(door: EntityDoor, note: EntityNote) -> None:
-    """Tell the entity something it does not answer. Never waits, never raises."""
-    try:
-        door.notes.send_nowait(note)
-    except (trio.WouldBlock, trio.BrokenResourceError):
-        pass  # it is being restarted, or parked: it will look at the disk, not at old notes
-
-
-class _EntityService:
-    """What an association asks of its entity (port `AssociationService`)."""
-
-    def __init__(self, door: EntityDoor, answer_s: float, ended: Callable[[], None]) -> None:
-        self.attributes = door.attributes
-        self.grouping = door.grouping
-        self.ended = ended
-        self._door = door
-        self._answer_s = answer_s
-
-    async def place(self, instance: ReceivedInstance) -> StoreAnswer:
-        try:
-            return await ask(
-                self._door.requests,
-                lambda reply: StoreRequest(instance=instance, reply=reply),
-                self._answer_s,
-            )
-        except trio.TooSlowError:
-            return Refused(status=OUT_OF_RESOURCES, comment="no answer in time, try again")
-        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
-            return Refused(status=PROCESSING_FAILURE, comment="internal failure")
-
-    def settled(self, settled: Sequence[InstanceSettled]) -> None:
-        _note(self._door, InstancesSettled(settled=settled))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from adapter.domain.commitment import STORAGE_COMMITMENT
 from adapter.domain.entities import Source, address_matches
 from adapter.domain.identifiers import is_ae_title
 
@@ -66,6 +67,10 @@ class AdmissionPolicy:
     verification_enabled: bool
     associations_max: int
     per_source_max: int = 0
+    reports_ae_title: str = ""
+    """Ours as a requestor: destinations call it to report storage commitment (PS3.4 J.3.3)."""
+    reporters: Sequence[Source] = ()
+    """Those destinations; none: nobody calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,7 @@ class Pressure:
 
 VERIFICATION = "1.2.840.10008.1.1"  # PS3.4 A.4
 
+_NEED_NO_SPACE = frozenset({VERIFICATION, STORAGE_COMMITMENT})
 PERMANENT, TRANSIENT = 1, 2
 SERVICE_USER, ACSE, PRESENTATION = 1, 2, 3
 CONGESTION, LOCAL_LIMIT = 1, 2
@@ -106,7 +112,9 @@ def _wrong(request: AssociationRequest, policy: AdmissionPolicy) -> Rejection | 
         return Rejection(result=PERMANENT, source=ACSE, reason=2, why="protocol version")
     if not request.application_context_known:
         return Rejection(result=PERMANENT, source=SERVICE_USER, reason=2, why="application context")
-    if request.called_ae_title not in policy.called_ae_titles:
+    to_entity = request.called_ae_title in policy.called_ae_titles
+    to_requestor = policy.reporters and request.called_ae_title == policy.reports_ae_title
+    if not to_entity and not to_requestor:
         return Rejection(
             result=PERMANENT, source=SERVICE_USER, reason=7, why="called AE Title is not configured"
         )
@@ -114,7 +122,7 @@ def _wrong(request: AssociationRequest, policy: AdmissionPolicy) -> Rejection | 
         return Rejection(
             result=PERMANENT, source=SERVICE_USER, reason=3, why="calling AE Title is malformed"
         )
-    if policy.reject_unknown_sources and (why := _unknown_source(request, policy)):
+    if not is_reporter(request, policy) and (why := _unknown(request, policy)):
         return Rejection(result=PERMANENT, source=SERVICE_USER, reason=3, why=why)
     if _only_verification(request) and not policy.verification_enabled:
         return Rejection(
@@ -135,13 +143,13 @@ def _later(
         (pressure.of_source, policy.per_source_max, "dicom.scp.max_associations_per_source"),
         (
             pressure.of_ae_title,
-            policy.called_ae_titles[request.called_ae_title],
+            policy.called_ae_titles.get(request.called_ae_title, 0),
             "max_associations of the AE Title",
         ),
     ):
         if 0 < limit <= number:
             return _transient(LOCAL_LIMIT, why)
-    if pressure.space_is_low and not _only_verification(request):
+    if pressure.space_is_low and not _NEED_NO_SPACE.issuperset(request.abstract_syntaxes):
         return _transient(CONGESTION, "storage space is low")
     return None
 
@@ -154,12 +162,30 @@ def _only_verification(request: AssociationRequest) -> bool:
     return request.abstract_syntaxes == (VERIFICATION,)
 
 
-def _unknown_source(request: AssociationRequest, policy: AdmissionPolicy) -> str | None:
-    named = [s for s in policy.sources if s.ae_title.strip() == request.calling_ae_title]
+def is_reporter(request: AssociationRequest, policy: AdmissionPolicy) -> bool:
+    """Return whether this is a destination that may report storage commitment."""
+    return (
+        request.called_ae_title == policy.reports_ae_title
+        and _unknown_source(request, policy.reporters, policy.resolved) is None
+    )
+
+
+def _unknown(request: AssociationRequest, policy: AdmissionPolicy) -> str | None:
+    if request.called_ae_title not in policy.called_ae_titles:
+        return "the AE Title takes reports of destinations only, from where they are"
+    if policy.reject_unknown_sources:
+        return _unknown_source(request, policy.sources, policy.resolved)
+    return None
+
+
+def _unknown_source(
+    request: AssociationRequest, sources: Sequence[Source], resolved: Mapping[str, frozenset[str]]
+) -> str | None:
+    named = [s for s in sources if s.ae_title.strip() == request.calling_ae_title]
     if not named:
         return "calling AE Title is not among the sources"
     for source in named:
         for host in source.hosts:
-            if address_matches(host, request.peer, policy.resolved.get(host, frozenset())):
+            if address_matches(host, request.peer, resolved.get(host, frozenset())):
                 return None
     return "calling AE Title is a source, but not from this address"

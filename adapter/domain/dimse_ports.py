@@ -5,22 +5,40 @@ See `adapter.domain.ports` for the rules all ports keep.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from enum import Enum
+from enum import Enum, auto
 from typing import Protocol
 
 from msgspec import Struct
 
 from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
+from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.entities import Destination
-from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
+from adapter.domain.messages import (
+    CommitmentAnswer,
+    InstanceSettled,
+    Placement,
+    ReceivedInstance,
+    ReportEnded,
+    StoreAnswer,
+)
 from adapter.domain.records import OutgoingInstance
 
 # --- DIMSE, as acceptor
 
 
+class ServiceClass(Enum):
+    """What an association can be for."""
+
+    VERIFICATION = auto()
+    STORAGE = auto()
+    STORAGE_COMMITMENT = auto()
+
+
 class AssociationService(Protocol):
     """What an established association asks of the application entity it called."""
 
+    offered: frozenset[ServiceClass]
+    """Presentation contexts of others are refused."""
     attributes: frozenset[str]
     """Tags `GGGG,EEEE` to read from each instance."""
     grouping: frozenset[str]
@@ -37,6 +55,15 @@ class AssociationService(Protocol):
 
         From any thread; again is harmless.
         """
+
+    async def commitment_asked(self, request: CommitmentRequest) -> CommitmentAnswer:
+        """Return the answer to a storage commitment request. Never raises an expected error."""
+
+    def report_ended(self, ended: ReportEnded) -> None:
+        """Take note of what became of the report in a `CommitmentAnswer`."""
+
+    async def report_received(self, report: CommitmentReport) -> int:
+        """Return the status to answer a destination's report with. As `commitment_asked`."""
 
 
 class PartFile(Protocol):
@@ -172,8 +199,24 @@ class OutboundAssociation(Protocol):
         Not cancellable: use `abort`.
         """
 
+    def accepted(self, context: tuple[str, str]) -> bool:
+        """Return whether the destination has accepted this (SOP class, transfer syntax) pair."""
+
+    async def request_commitment(self, request: CommitmentRequest) -> SendResult:
+        """Ask for storage commitment by N-ACTION (PS3.4 J.3.2); the response is not the report."""
+
+    async def next_report(self, wait_s: float) -> CommitmentReport | None:
+        """Return the next N-EVENT-REPORT that comes within wait_s; answer it by `answer_report`.
+
+        Raises:
+            UnavailableError: The association is over.
+        """
+
+    async def answer_report(self, status: int) -> None:
+        """Answer what `next_report` returned last; an association that is over stays so."""
+
     def abort(self) -> None:
-        """Make `store` end soon; what it was sending has an unknown outcome."""
+        """Make any of these end soon; what was being sent has an unknown outcome."""
 
 
 class Requestor(Protocol):
@@ -185,6 +228,17 @@ class Requestor(Protocol):
         """Open an association that proposes exactly these (SOP class, transfer syntax) pairs.
 
         Releases it on leaving.
+
+        Raises:
+            PeerRefusalError: No TCP connection, rejected, or no answer in time.
+        """
+
+    async def report(
+        self, destination: Destination, report: CommitmentReport, calling_ae_title: str
+    ) -> int:
+        """Report by N-EVENT-REPORT on an association of our own, as SCP; return the status.
+
+        It comes from the AE Title that was asked.
 
         Raises:
             PeerRefusalError: No TCP connection, rejected, or no answer in time.

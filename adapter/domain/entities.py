@@ -42,6 +42,8 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     priority: Priority = "normal"
     destinations: list[str] = field(default_factory=list)
     max_associations: Annotated[int, Meta(ge=0, le=1000)] = 0
+    storage_commitment: Literal["off", "held"] = "off"
+    """`held`: requests (PS3.4 J) are answered by what is held, or a destination has committed."""
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +97,8 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     host: Host
     port: Port
     tls: DestinationTls | None = None
+    storage_commitment: bool = False
+    """What is sent there is held until it has committed to keep it (PS3.4 J)."""
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

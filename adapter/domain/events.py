@@ -14,6 +14,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "group": ("opened", "extended", "held", "closed"),
     "job": ("opened", "state", "faulted", "completed"),
     "export": ("opened", "state", "sent", "failed", "completed"),
+    "commitment": ("requested", "refused", "reported", "expired"),
     "destination": ("up", "down"),
     "storage": ("low", "recovered", "reclaimed"),
     "actor": ("started", "crashed", "parked", "stopped"),

@@ -24,11 +24,11 @@ OUTAGE_PAUSE_S_MAX = 900.0
 OUTAGE_DOUBLINGS_MAX = 16
 
 
-def outage_pause_s(outages: int, rules: "RetryRules") -> float:
+def outage_pause_s(outages: int, retry_delay_s: float) -> float:
     """Return the pause before the next try after so many in a row did not get through."""
-    first = max(rules.retry_delay_s, OUTAGE_PAUSE_S_MIN)
+    first = max(retry_delay_s, OUTAGE_PAUSE_S_MIN)
     doubled = first * 2.0 ** min(outages - 1, OUTAGE_DOUBLINGS_MAX)
-    return min(doubled, max(OUTAGE_PAUSE_S_MAX, rules.retry_delay_s))
+    return min(doubled, max(OUTAGE_PAUSE_S_MAX, retry_delay_s))
 
 
 class RetryRules(Struct, frozen=True, kw_only=True):
@@ -43,24 +43,27 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
     unreachable: str = ""
     """Why the destination could not be reached; empty: it was."""
+    commits: bool = False
+    """The destination is to commit what was delivered."""
     stopped: bool = False
     """The process stops; the rest is sent after the next start."""
 
 
 def association_loads(
-    pending: Sequence[T], context_of: Callable[[T], Context]
+    pending: Sequence[T], context_of: Callable[[T], Context], beside: Sequence[Context] = ()
 ) -> Iterator[tuple[list[Context], list[T]]]:
     """Split what is to be sent into what one association each can carry.
 
     Yields:
         Presentation contexts to propose, at most `CONTEXTS_MAX`, in order of appearance; and what
-        goes through them, in the order given.
+        goes through them, in the order given. Each association proposes `beside` as well.
     """
     contexts = list(dict.fromkeys(map(context_of, pending)))
-    for first in range(0, len(contexts), CONTEXTS_MAX):
-        proposed = contexts[first : first + CONTEXTS_MAX]
+    room = CONTEXTS_MAX - len(beside)
+    for first in range(0, len(contexts), room):
+        proposed = contexts[first : first + room]
         carried = frozenset(proposed)
-        yield proposed, [one for one in pending if context_of(one) in carried]
+        yield [*proposed, *beside], [one for one in pending if context_of(one) in carried]
 
 
 def outcome_after(outcome: Outcome, result: SendResult | None, at: float) -> Outcome:
@@ -86,12 +89,17 @@ def verdict(
     sent = sum(outcome.delivered for outcome in outcomes)
     held = sum(outcome.permanent for outcome in outcomes)
     left = len(outcomes) - sent - held
-    changes: dict[str, object] = {"sent": sent, "failed": held, "error": attempt.unreachable}
+    changes: dict[str, object] = {
+        "sent": sent,
+        "committed": sum(outcome.committed for outcome in outcomes),
+        "failed": held,
+        "error": attempt.unreachable,
+    }
     if attempt.unreachable or (attempt.stopped and left):
         return StepEvent.INTERRUPT, changes
     if not left and not held:
-        return StepEvent.SUCCEED, changes
-    changes["error"] = _summary(outcomes)
+        return StepEvent.SUCCEED if attempt.commits else StepEvent.COMPLETE, changes
+    changes["error"] = summary(outcomes, otherwise="not delivered")
     changes["try_count"] = export.try_count + 1
     if left and export.try_count < rules.max_retries:
         changes["due_at"] = now + rules.retry_delay_s
@@ -100,7 +108,8 @@ def verdict(
     return StepEvent.GIVE_UP, changes
 
 
-def _summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[Outcome], otherwise: str) -> str:
+    """Return what went wrong, in one line."""
     errors = [outcome.error for outcome in outcomes if outcome.error]
-    first = errors[0] if errors else "not delivered"
+    first = errors[0] if errors else otherwise
     return first if len(errors) < 2 else f"{first} (and {len(errors) - 1} more)"

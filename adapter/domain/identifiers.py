@@ -14,6 +14,8 @@ AE_TITLE_LENGTH_MAX = 16  # PS3.5 6.2, VR AE
 
 NewId = Callable[[], str]
 """Makes an id that no other call returns: lower-case letters, digits, hyphens; sorts by time."""
+NewUid = Callable[[], str]
+"""Makes a UID that nobody else makes (PS3.5 B.2: 2.25 and a random UUID)."""
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]*", re.ASCII)

@@ -11,6 +11,8 @@ from enum import Enum, auto
 import trio
 from msgspec import Struct
 
+from adapter.domain.commitment import CommitmentReport, CommitmentRequest
+
 
 class Wake(Enum):
     """A hint: look again. Sent on channels of capacity 1, may be lost harmlessly."""
@@ -109,6 +111,49 @@ class AssociationEnded:
 
 
 EntityNote = InstancesSettled | AssociationEnded
+
+
+class CommitmentAnswer(Struct, frozen=True, kw_only=True):
+    """What N-ACTION is answered; with success the request is durable."""
+
+    status: int
+    comment: str = ""
+    commitment_id: str = ""
+    report: CommitmentReport | None = None
+    """What can be reported at once, on the same association; None: it will be, on another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentAsked:
+    """Association -> commitments: will you keep these? The requestor waits."""
+
+    ae_title: str
+    calling_ae_title: str
+    request: CommitmentRequest
+    reply: trio.MemorySendChannel[CommitmentAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReceived:
+    """Association -> commitments: what a destination reports. It waits for the status."""
+
+    calling_ae_title: str
+    report: CommitmentReport
+    reply: trio.MemorySendChannel[int]
+
+
+class ReportEnded(Struct, frozen=True, kw_only=True):
+    """Association -> commitments: what became of a report on the same association. Not answered.
+
+    If it gets lost the report is made again, on another association.
+    """
+
+    commitment_id: str
+    status: int | None
+    """Of the response; None: the association ended before."""
+
+
+CommitmentQuestion = CommitmentAsked | ReportReceived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,14 @@ and in `tests/fakes/` for simulations. An async method may wait; a sync one neve
 Errors a port may raise are those of `adapter.errors`; anything else is a bug and crashes the actor.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Protocol
 
 from msgspec import Struct
 
+from adapter.domain.commitment import Reference
 from adapter.domain.records import (
+    Commitment,
     Export,
     GroupRecord,
     Job,
@@ -17,6 +19,7 @@ from adapter.domain.records import (
     OutgoingInstance,
     Results,
     StoredGroup,
+    Transaction,
 )
 from adapter.domain.tables import ExportState, JobState, StepEvent
 
@@ -84,7 +87,37 @@ class SpaceGauge(Protocol):
         """Measure, update `low` with hysteresis, and return the reading."""
 
 
+class HeldInstances(Protocol):
+    """Instances that lie in group and job folders, open, closed or handed over."""
+
+    async def find(self, sop_instance_uids: Set[str]) -> dict[str, set[str]]:
+        """Return the SOP classes under which each of these instances is held; one walk for all.
+
+        Raises:
+            UnavailableError: The folders cannot be read now.
+        """
+
+
 # --- ledger
+
+
+class CommitmentLedger(Protocol):
+    """Storage commitment requests of others that were not reported yet; durable as `Ledger`."""
+
+    async def open(self, commitment: Commitment, references: Sequence[Reference]) -> None:
+        """Add a request, in one transaction."""
+
+    async def change(self, commitment: Commitment) -> None:
+        """Replace the row of a request; no effect on one that is gone."""
+
+    async def remove(self, commitment_id: str) -> None:
+        """Remove a request; again is harmless."""
+
+    async def pending(self) -> list[Commitment]:
+        """Return all requests, oldest first."""
+
+    async def references(self, commitment_id: str) -> tuple[Reference, ...]:
+        """Return the instances a request is about; none if it is gone."""
 
 
 class Ledger(Protocol):
@@ -95,6 +128,10 @@ class Ledger(Protocol):
     Raises (all methods):
         LedgerError: It cannot be read or written any more.
     """
+
+    @property
+    def commitments(self) -> CommitmentLedger:
+        """The requests of others."""
 
     async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Add the jobs that are not there yet, in one transaction; return those added."""
@@ -133,8 +170,22 @@ class Ledger(Protocol):
             RowNotFoundError: There is no such export.
         """
 
+    async def record_transactions(
+        self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome] = ()
+    ) -> None:
+        """Record transactions of one export and what changes with them, in one transaction."""
+
+    async def transactions(self, export_id: str) -> list[Transaction]:
+        """Return the export's storage commitment transactions, oldest first."""
+
+    async def transaction(self, uid: str) -> Transaction | None:
+        """Return the transaction with this Transaction UID."""
+
+    async def committed(self, sop_instance_uids: Set[str]) -> Mapping[str, Set[str]]:
+        """Return the SOP classes under which destinations have committed these instances."""
+
     async def remove_job(self, job_id: str) -> None:
-        """Remove a job with its exports and outcomes."""
+        """Remove a job with its exports, outcomes and transactions."""
 
 
 # --- platform

@@ -80,6 +80,10 @@ class Export(Struct, frozen=True, kw_only=True):
     sent: int = 0
     failed: int = 0
     """Instances the destination refused for good, or that could not be delivered in the end."""
+    committed: int = 0
+    """Instances whose storage the destination has committed; 0 where that is not wanted."""
+    commitment_tries: int = 0
+    """Questions about all of it that did not get a full answer."""
     error: str = ""
 
 
@@ -91,15 +95,52 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Position of the instance in the export, from 0."""
     file: str
     """Path relative to the job's output folder."""
+    sop_class_uid: str = ""
     sop_instance_uid: str = ""
     status: int | None = None
-    """DIMSE status of the response; None: no response yet, or none came."""
+    """DIMSE status of the response, or the reason why its storage was not committed; None: no
+    response yet, or none came."""
     delivered: bool = False
+    committed: bool = False
+    """The destination has taken responsibility for it (PS3.4 J)."""
+    transaction_uid: str = ""
+    """Of the latest storage commitment request about it."""
     permanent: bool = False
     """Trying again without a change is pointless."""
     attempts: int = 0
     error: str = ""
     at: float = 0.0
+
+
+class Transaction(Struct, frozen=True, kw_only=True):
+    """A storage commitment request to a destination; kept as long as its export."""
+
+    uid: str
+    export_id: str
+    destination: str
+    instances: int
+    requested_at: float
+    deadline_at: float
+    """When a report is not expected any more."""
+    over: bool = False
+    """It was reported, or has failed, or something has been sent again since."""
+    error: str = ""
+
+
+class Commitment(Struct, frozen=True, kw_only=True):
+    """A storage commitment request that somebody made to us, until it is reported."""
+
+    id: str
+    transaction_uid: str
+    ae_title: str
+    """Ours, as it was called."""
+    calling_ae_title: str
+    instances: int
+    requested_at: float
+    due_at: float
+    """Not to be reported before, by an association of ours."""
+    tries: int = 0
+    """Associations that did not get the report through."""
 
 
 class OutgoingInstance(Struct, frozen=True, kw_only=True):

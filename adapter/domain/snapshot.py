@@ -19,12 +19,20 @@ Section = dict[str, dict[str, Any]]
 
 
 class Snapshot:
-    """Associations, groups, jobs, exports, destinations, actors and storage, by id."""
+    """Associations, groups, jobs, exports, commitments, destinations, actors, storage, by id."""
 
     def __init__(self) -> None:
         self.sections: dict[str, Section] = {
             name: {}
-            for name in ("associations", "groups", "jobs", "exports", "destinations", "actors")
+            for name in (
+                "associations",
+                "groups",
+                "jobs",
+                "exports",
+                "commitments",
+                "destinations",
+                "actors",
+            )
         }
         self._ended: dict[str, dict[str, None]] = {name: {} for name in self.sections}
         """Ids of rows that ended, by section; the first ended longest ago."""
@@ -35,6 +43,7 @@ class Snapshot:
             "group": self._group,
             "job": self._job,
             "export": self._export,
+            "commitment": self._commitment,
             "destination": self._destination,
             "storage": self._storage,
             "actor": self._actor,
@@ -106,6 +115,13 @@ class Snapshot:
             row.update(event.data)
         row.update(job=event.job, destination=event.destination, changedAt=rfc3339(at))
         self._forget("exports", event.export, row.get("state") in EXPORT_TERMINAL)
+
+    def _commitment(self, event: Event, verb: str, at: float) -> None:
+        section = self.sections["commitments"]
+        uid = event.data.get("transactionUid", "")
+        row = section.setdefault(uid, {"transactionUid": uid, "openedAt": rfc3339(at)})
+        row.update(event.data, state=verb, export=event.export, changedAt=rfc3339(at))
+        self._forget("commitments", uid, verb != "requested")
 
     def _destination(self, event: Event, verb: str, at: float) -> None:
         self.sections["destinations"][event.destination] = {

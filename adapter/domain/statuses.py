@@ -2,10 +2,20 @@
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.8
+NO_SUCH_INSTANCE = 0x0112  # PS3.7 Annex C
+NO_SUCH_EVENT_TYPE = 0x0113  # PS3.7 Annex C
+INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 Annex C
 INVALID_INSTANCE = 0x0117  # PS3.7 C.5.9
+NO_SUCH_SOP_CLASS = 0x0118  # PS3.7 Annex C
+CLASS_INSTANCE_CONFLICT = 0x0119  # PS3.7 Annex C
+MISSING_ATTRIBUTE = 0x0120  # PS3.7 Annex C
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6
+NO_SUCH_ACTION_TYPE = 0x0123  # PS3.7 Annex C
+NOT_AUTHORIZED = 0x0124  # PS3.7 Annex C
+DUPLICATE_TRANSACTION_UID = 0x0131  # PS3.3 C.14.1.1, Failure Reason
 UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5.15
 MISTYPED_ARGUMENT = 0x0212  # PS3.7 C.5
+RESOURCE_LIMITATION = 0x0213  # PS3.7 C.5.16
 OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
 DATA_SET_DOES_NOT_MATCH = 0xA900  # PS3.4 Table B.2-1
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 Table B.2-1
@@ -31,6 +41,7 @@ _NAMES = {
     SOP_CLASS_NOT_SUPPORTED: "refused: SOP class not supported",
     0x0123: "no such action type",
     0x0124: "refused: not authorized",
+    DUPLICATE_TRANSACTION_UID: "duplicate transaction UID",
     0x0210: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
@@ -71,4 +82,4 @@ def is_transient(status: int) -> bool:
     0xA7xx is the peer's lack of resources, 0x0110 a processing failure of unknown cause,
     0x0213 a resource limitation (PS3.7 C.5.16). Everything else names a fault of the instance.
     """
-    return status >> 8 == 0xA7 or status in (PROCESSING_FAILURE, 0x0213)
+    return status >> 8 == 0xA7 or status in (PROCESSING_FAILURE, RESOURCE_LIMITATION)

@@ -32,12 +32,16 @@ class StepEvent(StrEnum):
     BEGIN = "begin"
     """The next step is being done."""
     SUCCEED = "succeed"
+    COMPLETE = "complete"
+    """The step succeeded, and those that follow are not wanted."""
     FAIL = "fail"
     """The step failed and will be tried again."""
     INTERRUPT = "interrupt"
     """The process died, or stopped, while the step was being done."""
     GIVE_UP = "give up"
     """The step failed for the last time; files are kept."""
+    REPEAT = "repeat"
+    """The step found that what an earlier one did has to be done again."""
     RESUBMIT = "resubmit"
     """An operator wants what was given up to run again."""
 
@@ -45,9 +49,13 @@ class StepEvent(StrEnum):
 class ExportState(StrEnum):
     QUEUED = "Queued"
     SENDING = "Sending"
+    SENT = "Sent"
+    COMMITTING = "Committing"
+    """The destination was asked for storage commitment, and its reports are waited for."""
     COMPLETED = "Completed"
     FAILED = "Failed"
-    """Held: something was not delivered and will not be tried again by itself."""
+    """Held: something was not delivered, or not committed, and will not be tried again by itself.
+    """
 
 
 JOB_STEPS: tuple[tuple[JobState, JobState, JobState], ...] = (
@@ -59,8 +67,11 @@ JOB_STEPS: tuple[tuple[JobState, JobState, JobState], ...] = (
 """(waiting, working, done) of each step. `Starting` lasts until the platform tells the outcome."""
 
 EXPORT_STEPS: tuple[tuple[ExportState, ExportState, ExportState], ...] = (
-    (ExportState.QUEUED, ExportState.SENDING, ExportState.COMPLETED),
+    (ExportState.QUEUED, ExportState.SENDING, ExportState.SENT),
+    (ExportState.SENT, ExportState.COMMITTING, ExportState.COMPLETED),
 )
+"""Without storage commitment `Sending` completes the export; what a destination did not commit is
+sent again."""
 
 State = TypeVar("State", JobState, ExportState)
 
@@ -79,10 +90,14 @@ def _transitions(
 
 
 JOB_TRANSITIONS = _transitions(JOB_STEPS, JobState.FAULTED)
-EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED)
+EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED) | {
+    (ExportState.SENDING, StepEvent.COMPLETE): ExportState.COMPLETED,
+    (ExportState.COMMITTING, StepEvent.REPEAT): ExportState.QUEUED,
+}
 
 JOB_WORKING = frozenset(working for _, working, _ in JOB_STEPS)
 EXPORT_WORKING = frozenset(working for _, working, _ in EXPORT_STEPS)
+EXPORT_WAITING = frozenset(waiting for waiting, _, _ in EXPORT_STEPS)
 JOB_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAULTED})
 EXPORT_TERMINAL = frozenset({ExportState.COMPLETED, ExportState.FAILED})
 

@@ -2,19 +2,15 @@
 
 Rules: memory holds every row and answers every question; it is rebuilt from the engine at start.
 A change is checked against the state tables, applied to memory in one synchronous step, and the
-method returns when the row is durable. Changes that wait for the writer meanwhile share its next
-transaction (group commit): one sync for all of them.
+method returns when the row is durable (`group_commit`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
-import trio
 
 from adapter.domain.ports import WallClock
-from adapter.domain.records import Export, Job, Outcome, OutgoingInstance
+from adapter.domain.records import Export, Job, Outcome, OutgoingInstance, Transaction
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     EXPORT_WORKING,
@@ -26,46 +22,10 @@ from adapter.domain.tables import (
     next_state,
 )
 from adapter.errors import LedgerError, RowNotFoundError
+from adapter.store.commitments import PREFIXES, CommitmentRows
+from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 
 FORMAT_KEY, FORMAT = "format", b"1"
-
-
-class LedgerEngine(Protocol):
-    """Keeps rows by key; blocking."""
-
-    def load(self) -> Iterator[tuple[str, bytes]]: ...
-
-    def write(self, changes: Sequence[tuple[str, bytes | None]]) -> None: ...
-
-
-class EngineThread(Protocol):
-    """Runs the engine's writes one at a time, off the event loop where they block."""
-
-    async def write(
-        self, engine: LedgerEngine, changes: Sequence[tuple[str, bytes | None]]
-    ) -> None: ...
-
-
-class WriterThread:
-    """The one writer thread."""
-
-    def __init__(self, limiter: trio.CapacityLimiter) -> None:
-        assert limiter.total_tokens == 1
-        self._limiter = limiter
-
-    async def write(
-        self, engine: LedgerEngine, changes: Sequence[tuple[str, bytes | None]]
-    ) -> None:
-        """Write in the thread; a cancel waits for it."""
-        await trio.to_thread.run_sync(engine.write, changes, limiter=self._limiter)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Changes that will be written by one transaction."""
-
-    changes: list[tuple[str, bytes | None]] = field(default_factory=list)
-    written: bool = False
 
 
 class RowLedger:
@@ -73,14 +33,18 @@ class RowLedger:
 
     def __init__(self, engine: LedgerEngine, thread: EngineThread, now: WallClock) -> None:
         self._engine = engine
-        self._thread = thread
         self._now = now
+        self._commit = GroupCommit(engine, thread).commit
+        self.commitments = CommitmentRows(self._commit)
         self._jobs: dict[str, Job] = {}
         self._exports: dict[str, Export] = {}
         self._outcomes: dict[str, dict[int, Outcome]] = {}
-        self._batch = _Batch()
-        self._writing = trio.Lock()
-        self._broken: LedgerError | None = None
+        self._transactions: dict[str, dict[str, Transaction]] = {}
+        """By export, and by Transaction UID."""
+        self._export_asking: dict[str, str] = {}
+        """Which export, by Transaction UID."""
+        self._committed: dict[str, dict[tuple[str, int], str]] = {}
+        """SOP class by (export, index) of what destinations committed, by SOP Instance UID."""
 
     def load(self) -> None:
         """Rebuild memory from the engine; steps that were being done fall back. Blocks; at boot.
@@ -96,7 +60,7 @@ class RowLedger:
                 self._adopt(key, row)
         except msgspec.MsgspecError as error:
             raise LedgerError(f"a row of the ledger cannot be read: {error}") from error
-        changes: list[tuple[str, bytes | None]] = [] if rows else [(FORMAT_KEY, FORMAT)]
+        changes: list[Change] = [] if rows else [(FORMAT_KEY, FORMAT)]
         interrupt = StepEvent.INTERRUPT
         jobs = [job for job in self._jobs.values() if job.state in JOB_WORKING]
         changes += [self._put_job(job, interrupt, {}) for job in jobs]
@@ -114,31 +78,15 @@ class RowLedger:
                 export = msgspec.msgpack.decode(row, type=Export)
                 self._exports[export.id] = export
             case "outcome":
-                outcome = msgspec.msgpack.decode(row, type=Outcome)
-                self._outcomes.setdefault(outcome.export_id, {})[outcome.index] = outcome
+                self._put_outcomes([msgspec.msgpack.decode(row, type=Outcome)])
+            case "transaction":
+                self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
+            case prefix if prefix in PREFIXES:
+                self.commitments.adopt(key, row)
             case _:
                 assert key == FORMAT_KEY, key
 
     # --- writing
-
-    async def _commit(self, changes: Sequence[tuple[str, bytes | None]]) -> None:
-        if self._broken is not None:
-            raise self._broken
-        batch = self._batch
-        batch.changes += changes
-        async with self._writing:  # whoever comes first writes for all who wait
-            if batch.written:
-                return
-            self._batch = _Batch()
-            with trio.CancelScope(shield=True):  # bounded by one transaction
-                try:
-                    await self._thread.write(self._engine, batch.changes)
-                except LedgerError as error:
-                    self._broken = error  # memory is ahead of the disk now: no further promise
-                    raise
-            batch.written = True
-        if self._broken is not None:
-            raise self._broken
 
     def _put_job(self, job: Job, event: StepEvent, changes: dict[str, object]) -> tuple[str, bytes]:
         state = next_state(JOB_TRANSITIONS, job.state, event)
@@ -157,6 +105,9 @@ class RowLedger:
     def _put_outcomes(self, outcomes: Sequence[Outcome]) -> list[tuple[str, bytes]]:
         for outcome in outcomes:
             self._outcomes.setdefault(outcome.export_id, {})[outcome.index] = outcome
+            if outcome.committed:
+                here = self._committed.setdefault(outcome.sop_instance_uid, {})
+                here[outcome.export_id, outcome.index] = outcome.sop_class_uid
         return [_row(outcome) for outcome in outcomes]
 
     # --- jobs
@@ -193,14 +144,25 @@ class RowLedger:
     async def remove_job(self, job_id: str) -> None:
         """See `Ledger.remove_job`."""
         exports = [e.id for e in self._exports.values() if e.job_id == job_id]
-        changes: list[tuple[str, bytes | None]] = [(f"job/{job_id}", None)]
+        changes: list[Change] = [(f"job/{job_id}", None)]
         self._jobs.pop(job_id, None)
         for export_id in exports:
             del self._exports[export_id]
-            indexes = self._outcomes.pop(export_id, {})
+            outcomes = self._outcomes.pop(export_id, {})
             changes.append((f"export/{export_id}", None))
-            changes += [(f"outcome/{export_id}/{index}", None) for index in indexes]
+            changes += [(f"outcome/{export_id}/{index}", None) for index in outcomes]
+            for outcome in outcomes.values():
+                self._forget_committed(outcome)
+            for uid in self._transactions.pop(export_id, {}):
+                del self._export_asking[uid]
+                changes.append((f"transaction/{uid}", None))
         await self._commit(changes)
+
+    def _forget_committed(self, outcome: Outcome) -> None:
+        here = self._committed.get(outcome.sop_instance_uid, {})
+        here.pop((outcome.export_id, outcome.index), None)
+        if not here:
+            self._committed.pop(outcome.sop_instance_uid, None)
 
     # --- exports
 
@@ -221,6 +183,7 @@ class RowLedger:
                         export_id=export.id,
                         index=index,
                         file=file,
+                        sop_class_uid=instance.sop_class_uid,
                         sop_instance_uid=instance.sop_instance_uid,
                     )
                     for index, (file, instance) in enumerate(files.items())
@@ -255,8 +218,37 @@ class RowLedger:
         rows = self._outcomes.get(export_id, {})
         return [rows[index] for index in sorted(rows)]
 
+    # --- storage commitment by destinations
 
-def _row(value: Job | Export | Outcome) -> tuple[str, bytes]:
+    async def record_transactions(
+        self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome] = ()
+    ) -> None:
+        """See `Ledger.record_transactions`."""
+        rows: list[Change] = [*self._put_transactions(transactions), *self._put_outcomes(outcomes)]
+        await self._commit(rows)
+
+    def _put_transactions(self, transactions: Sequence[Transaction]) -> list[tuple[str, bytes]]:
+        for transaction in transactions:
+            self._export_asking[transaction.uid] = transaction.export_id
+            self._transactions.setdefault(transaction.export_id, {})[transaction.uid] = transaction
+        return [_row(transaction) for transaction in transactions]
+
+    async def transactions(self, export_id: str) -> list[Transaction]:
+        """See `Ledger.transactions`."""
+        return list(self._transactions.get(export_id, {}).values())
+
+    async def transaction(self, uid: str) -> Transaction | None:
+        """See `Ledger.transaction`."""
+        export_id = self._export_asking.get(uid)
+        return None if export_id is None else self._transactions[export_id][uid]
+
+    async def committed(self, sop_instance_uids: Set[str]) -> Mapping[str, Set[str]]:
+        """See `Ledger.committed`."""
+        found = sop_instance_uids & self._committed.keys()
+        return {uid: set(self._committed[uid].values()) for uid in found}
+
+
+def _row(value: Job | Export | Outcome | Transaction) -> tuple[str, bytes]:
     match value:
         case Job():
             key = f"job/{value.id}"
@@ -264,4 +256,6 @@ def _row(value: Job | Export | Outcome) -> tuple[str, bytes]:
             key = f"export/{value.id}"
         case Outcome():
             key = f"outcome/{value.export_id}/{value.index}"
+        case Transaction():
+            key = f"transaction/{value.uid}"
     return key, msgspec.msgpack.encode(value)

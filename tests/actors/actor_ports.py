@@ -169,6 +169,14 @@ class Peer:
         self.received = []
         self.store_s = 0.0
         self.stored = lambda: None
+        self.refused = []
+        self.asked = []
+        self.refusals = []
+        self.reports = []
+        self.gone = False
+        self.statuses = []
+        self.reported = []
+        self.report_answers = []
 
     @asynccontextmanager
     async def associate(self, destination: Destination, contexts):
@@ -188,6 +196,34 @@ class Peer:
             results.append(answers.pop(0) if answers else SendResult(status=0))
             self.stored()
         return results
+
+    def accepted(self, context):
+        return context in self.proposals[-1] and context not in self.refused
+
+    async def request_commitment(self, request):
+        await trio.lowlevel.checkpoint()
+        self.asked.append((trio.current_time(), request))
+        return self.refusals.pop(0) if self.refusals else SendResult(status=0)
+
+    async def next_report(self, wait_s):
+        if self.gone:
+            raise UnavailableError("released by the peer")
+        if self.reports and self.asked:
+            return self.reports.pop(0)(self.asked[-1][1])
+        await trio.sleep(wait_s)
+        return None
+
+    async def answer_report(self, status):
+        await trio.lowlevel.checkpoint()
+        self.statuses.append(status)
+
+    async def report(self, destination, report, calling_ae_title):
+        await trio.lowlevel.checkpoint()
+        self.tries.append(trio.current_time())
+        if not self.up:
+            raise UnavailableError("no connection: refused")
+        self.reported.append((destination.name, report))
+        return self.report_answers.pop(0) if self.report_answers else 0
 
     def abort(self):
         self.aborted = True

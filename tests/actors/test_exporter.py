@@ -15,13 +15,18 @@ from actor_ports import (
     Peer,
     a_job,
     an_export,
+    counting_ids,
     new_ledger,
     running,
     wall,
 )
+from msgspec import structs
 
+from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.exporter import BATCH, POLL_S, Exporter
 from adapter.channels import notify
+from adapter.domain.commitment import COMMITMENT_CONTEXT, CommitmentReport
+from adapter.domain.committing import CommitmentRules
 from adapter.domain.dimse_ports import CONTEXTS_MAX
 from adapter.domain.entities import Destination
 from adapter.domain.exporting import RetryRules
@@ -38,7 +43,17 @@ class Stage:
         reclaimer_wake, self.reclaimer = trio.open_memory_channel(1)
         self.actor = Exporter(
             destination=Destination(name="pacs", ae_title="PACS", host="10.0.0.9", port=104),
-            ledger=self.ledger, source=self.outputs, requestor=self.peer, wake=woken,
+            ledger=self.ledger, source=self.outputs, requestor=self.peer,
+            committer=Committer(
+                ledger=self.ledger, publish=self.events.append, now=wall, new_uid=counting_ids(),
+                recorder=ReportRecorder(
+                    ledger=self.ledger, publish=self.events.append, now=wall
+                ),
+                rules=CommitmentRules(
+                    wait_s=1.0, deadline_s=600.0, max_retries=1, max_instances=10
+                ),
+            ),
+            wake=woken,
             reclaimer_wake=reclaimer_wake, publish=self.events.append, now=wall,
             rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
         )  # fmt: skip
@@ -319,3 +334,152 @@ async def test_resubmitted_export_sends_what_is_left(autojump_clock):
         await trio.sleep(1)
         assert (await stage.row()).state is ExportState.COMPLETED
         assert stage.peer.received[3:] == ["/job-1/2.dcm"]
+
+
+# --- storage commitment
+
+
+def committing(**changes):
+    stage = Stage(**changes)
+    stage.actor.destination = structs.replace(stage.actor.destination, storage_commitment=True)
+    return stage
+
+
+def kept(failed=()):
+    """Return what makes a report of a request: all committed but those that failed."""
+    return lambda request: CommitmentReport(
+        transaction_uid=request.transaction_uid,
+        committed=tuple(r for r in request.references if r.sop_instance_uid not in dict(failed)),
+        failed=tuple(
+            (r, dict(failed)[r.sop_instance_uid])
+            for r in request.references
+            if r.sop_instance_uid in dict(failed)
+        ),
+    )
+
+
+async def test_export_is_completed_only_when_all_is_committed(autojump_clock):
+    stage = committing()
+    stage.peer.reports = [kept()]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5)
+        row = await stage.row()
+        assert (row.state, row.sent, row.committed) == (ExportState.COMPLETED, 3, 3)
+        assert stage.peer.statuses == [0]
+        assert stage.peer.proposals == [[(CT, EXPLICIT), COMMITMENT_CONTEXT]]
+        assert stage.told("commitment") == ["commitment.requested", "commitment.reported"]
+        walked = ("export.state", "export.completed")
+        states = [event.data["state"] for event in stage.events if event.type in walked]
+        assert list(dict.fromkeys(states)) == ["Sending", "Sent", "Committing", "Completed"]
+
+
+async def test_report_by_another_association_completes_it_after_a_hint(autojump_clock):
+    stage = committing()
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5)
+        assert (await stage.row()).state is ExportState.COMMITTING
+        report = kept()(stage.peer.asked[0][1])
+        await stage.actor.committer.recorder.take(report, {"pacs"})
+        notify(stage.wake)
+        await trio.sleep(0.1)
+        assert (await stage.row()).state is ExportState.COMPLETED
+
+
+async def test_context_that_was_not_accepted_is_tried_on_an_association_of_its_own(autojump_clock):
+    stage = committing()
+    stage.peer.refused = [COMMITMENT_CONTEXT]
+    stage.peer.reports = [kept()]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5)
+        assert stage.peer.proposals[1:] == [[COMMITMENT_CONTEXT]]
+        assert (await stage.row()).state is ExportState.COMPLETED
+
+
+async def test_destination_that_has_ended_the_association_is_waited_for(autojump_clock):
+    stage = committing()
+    stage.peer.gone = True
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(100)
+        assert (await stage.row()).state is ExportState.COMMITTING
+        assert len(stage.peer.asked) == 1
+
+
+async def test_silence_is_asked_anew_after_its_deadline_then_held(autojump_clock):
+    stage = committing()
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5000)
+        row = await stage.row()
+        assert (row.state, row.failed) == (ExportState.FAILED, 3)
+        assert row.error == "no report within 600 s"
+        times = [at for at, _ in stage.peer.asked]
+        assert len(times) == 2
+        assert 600 <= times[1] - times[0] <= 600 + 60 + 2 * POLL_S
+        assert stage.told("commitment").count("commitment.expired") == 2
+
+
+async def test_instance_that_was_not_kept_is_sent_again(autojump_clock):
+    stage = committing()
+    stage.peer.reports = [kept([("1.2.1", 0x0112)]), kept()]
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(200)
+        row = await stage.row()
+        assert (row.state, row.committed, row.try_count) == (ExportState.COMPLETED, 3, 1)
+        assert stage.peer.received[3:] == ["/job-1/1.dcm"]
+        assert [len(request.references) for _, request in stage.peer.asked] == [3, 1]
+
+
+async def test_unreachable_destination_costs_no_question(autojump_clock):
+    stage = committing()
+    stage.peer.refused = [COMMITMENT_CONTEXT]
+    stage.peer.reports = [kept()]
+    stage.peer.stored = lambda: setattr(stage.peer, "up", False)
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(3000)
+        row = await stage.row()
+        assert (row.state, row.commitment_tries) == (ExportState.SENT, 0)
+        stage.peer.up = True
+        await trio.sleep(1000)
+        assert (await stage.row()).state is ExportState.COMPLETED
+
+
+async def test_question_of_an_earlier_life_is_not_asked_again(autojump_clock):
+    stage = committing()
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5)
+        assert (await stage.row()).state is ExportState.COMMITTING
+    await stage.ledger.change_export("export-1", StepEvent.INTERRUPT)
+    async with running(stage.actor):
+        await trio.sleep(100)
+        assert (await stage.row()).state is ExportState.COMMITTING
+        assert len(stage.peer.asked) == 1
+
+
+async def test_stop_does_not_wait_for_a_report(autojump_clock):
+    stage = committing()
+    stage.actor.committer.rules = structs.replace(stage.actor.committer.rules, wait_s=3000.0)
+    async with running(stage.actor) as nursery:
+        await stage.open()
+        await trio.sleep(10)
+        stage.wake.close()
+        await trio.sleep(2)
+        assert not nursery.child_tasks
+    assert (await stage.row()).state is ExportState.SENT
+
+
+async def test_commitment_that_is_not_wanted_any_more_completes(autojump_clock):
+    stage = committing()
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(5)
+    stage.actor.destination = structs.replace(stage.actor.destination, storage_commitment=False)
+    async with running(stage.actor):
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED

@@ -5,7 +5,7 @@ from actor_ports import CT, Disk, Space, counting_ids, running, wall
 
 from adapter.actors.entity import ApplicationEntityActor
 from adapter.actors.listener import Listener
-from adapter.channels import EntityDoor
+from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy, AssociationRequest, Rejection
 from adapter.domain.dimse_ports import AssociationReport, Unasked
 from adapter.domain.entities import ApplicationEntity
@@ -120,6 +120,9 @@ class Stage:
                     grouping=frozenset(),
                 )
             },
+            commitments=CommitmentDoor(
+                requests=trio.open_memory_channel(0)[0], notes=trio.open_memory_channel(1)[0]
+            ),
             policy=policy, occupancy=self.occupancy, space=space, identify=identify,
             publish=self.events.append, new_id=counting_ids(), stop=self.stop, artim_s=30.0,
             answer_s=10.0, association_grace_s=10.0,

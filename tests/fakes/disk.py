@@ -4,7 +4,7 @@
 engine on it; killing a life means that no operation of it ever ends again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from random import Random
 
@@ -33,6 +33,10 @@ class Rates:
     refused: float = 0.0
     lost: float = 0.0
     abort: float = 0.0
+    silent: float = 0.0
+    """The archive never reports."""
+    unkept: float = 0.0
+    """It does not have what it was sent."""
 
     @classmethod
     def drawn(cls, rng: Random) -> "Rates":
@@ -42,6 +46,7 @@ class Rates:
         return cls(
             full=rate(0.1), fault=rate(0.1), bug=rate(0.01), platform=rate(0.3),
             unreachable=rate(0.5), refused=rate(0.2), lost=rate(0.2), abort=rate(0.2),
+            silent=rate(0.4), unkept=rate(0.2),
         )  # fmt: skip
 
 
@@ -162,6 +167,14 @@ class FakeStore:
     async def results(self, job_id: str) -> Results:
         await self.life.io()
         return Results(files=dict(self.disk.payloads[job_id].outputs or {}))
+
+    async def find(self, sop_instance_uids: Set[str]) -> dict[str, set[str]]:
+        await self.life.io()
+        self.life.maybe_full()
+        groups = [*self.disk.open_groups.values(), *self.disk.closed_groups.values()]
+        names = [name for held in (*groups, *self.disk.payloads.values()) for name in held.files]
+        held = {name.rpartition("/")[2] for name in names}
+        return {uid: {"1.2.840.10008.5.1.4.1.1.2"} for uid in sop_instance_uids & held}
 
 
 def _stored(groups: dict[str, FakeGroup], ae_title: str) -> list[StoredGroup]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 import trio
 import trio.lowlevel
+from fakes.committers import Archive, Promises
 from fakes.disk import FakeDisk, FakeStore, Life
 
 from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
+from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.dimse_ports import (
     AssociationReport,
     AssociationService,
@@ -203,9 +205,11 @@ class FakePlatform:
 class FakeRequestor:
     """Port Requestor: a destination with moods."""
 
-    def __init__(self, life: Life, oracle: Oracle) -> None:
+    def __init__(self, life: Life, oracle: Oracle, archive: Archive, promises: Promises) -> None:
         self._life = life
         self._oracle = oracle
+        self._archive = archive
+        self._promises = promises
 
     @asynccontextmanager
     async def associate(
@@ -214,7 +218,22 @@ class FakeRequestor:
         await self._life.io(0.2)
         if self._life.rng.random() < self._life.rates.unreachable:
             raise UnavailableError("no connection: Connection refused")
-        yield FakeOutbound(self._life, self._oracle, destination.name)
+        yield FakeOutbound(self._life, self._oracle, destination.name, self._archive)
+
+    async def report(
+        self, destination: Destination, report: CommitmentReport, calling_ae_title: str
+    ) -> int:
+        await self._life.io(0.2)
+        if self._life.rng.random() < self._life.rates.unreachable:
+            raise UnavailableError("no connection: Connection refused")
+        sent = {name.rpartition("/")[2] for _, name in self._oracle.acknowledged}
+        self._promises.wrongly_kept += [
+            r.sop_instance_uid for r in report.committed if r.sop_instance_uid not in sent
+        ]
+        if self._life.rng.random() < self._life.rates.refused:
+            return 0x0110
+        self._promises.reported.add(report.transaction_uid)
+        return 0
 
     async def echo(self, destination: Destination) -> EchoResult:
         await self._life.io(0.2)
@@ -224,11 +243,36 @@ class FakeRequestor:
 class FakeOutbound:
     """Port OutboundAssociation."""
 
-    def __init__(self, life: Life, oracle: Oracle, destination: str) -> None:
+    def __init__(self, life: Life, oracle: Oracle, destination: str, archive: Archive) -> None:
         self._life = life
         self._oracle = oracle
         self._destination = destination
+        self._archive = archive
         self._lost = False
+        self._report: CommitmentReport | None = None
+
+    def accepted(self, context: tuple[str, str]) -> bool:
+        return not self._lost and self._destination == "archive"
+
+    async def request_commitment(self, request: CommitmentRequest) -> SendResult:
+        await self._life.io()
+        if self._lost or self._life.rng.random() < self._life.rates.lost:
+            return SendResult(status=None, error="closed by the peer")
+        if self._life.rng.random() < self._life.rates.refused:
+            return SendResult(status=0x0110, error="status 0x0110")
+        self._report = self._archive.asked(request, self._life)
+        return SendResult(status=0)
+
+    async def next_report(self, wait_s: float) -> CommitmentReport | None:
+        if self._report is None:
+            await trio.sleep(wait_s)
+            return None
+        await self._life.io()
+        report, self._report = self._report, None
+        return self._archive.tell(report)
+
+    async def answer_report(self, status: int) -> None:
+        await self._life.io()
 
     def abort(self) -> None:
         self._lost = True

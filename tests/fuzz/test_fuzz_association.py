@@ -40,11 +40,13 @@ from adapter.domain.dimse_ports import AssociationReport, OutgoingInstance
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance
 from adapter.errors import GroupClosedError, StorageFullError
 from adapter.protocols.dimse import associate, pdu
+from adapter.protocols.dimse.commitment_scp import CommitmentScp
 from adapter.protocols.dimse.connection import Connection
 from adapter.protocols.dimse.layer_events import AssociatePDU
+from adapter.protocols.dimse.messages import AssociationLostError
 from adapter.protocols.dimse.reception import AcceptedContext
 from adapter.protocols.dimse.scp import ScpLimits, StorageScp
-from adapter.protocols.dimse.scu import AssociationLostError, ScuAssociation, ScuOptions
+from adapter.protocols.dimse.scu import ScuAssociation, ScuOptions
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 SECONDS_MAX = 4.0
@@ -161,6 +163,7 @@ def served(
         connection, contexts, ScpLimits(idle_s=DEADLINE_S, dimse_s=DEADLINE_S),
         association="a-1", calling_ae_title="FUZZ", max_length=MAX_PDU,
         entity=entity, open_part=disk.open,
+        commitment=CommitmentScp(connection, entity, dimse_s=DEADLINE_S, max_length=MAX_PDU),
     )  # fmt: skip
     sender = threading.Thread(target=_say, args=(far, stream))
     sender.start()

@@ -131,8 +131,8 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Any:
-    """Run an Orthanc without plug-ins in a folder of its own."""
+def orthanc(folder: Path, **options: Any) -> Any:
+    """Run an Orthanc without plug-ins in a folder of its own; options as in its file."""
     folder.mkdir(parents=True, exist_ok=True)
     server = Orthanc(free_port(), free_port())
     file = folder / "orthanc.json"
@@ -141,6 +141,7 @@ def orthanc(folder: Path) -> Any:
         "DicomPort": server.dicom_port, "HttpPort": server.http_port, "Plugins": [],
         "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
         "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True,
+        **options,
     }))  # fmt: skip
     with running([ORTHANC, str(file)], server.http_port, folder / "orthanc.log"):
         eventually(lambda: listens(server.dicom_port), 20, "Orthanc's DICOM port")

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 import trio._core._run as trio_run
+from fakes.committers import Archive, AskVisit, Promises, ReportVisit
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
 from fakes.peers import (
     FakeAssociation,
@@ -26,9 +27,10 @@ from trio.testing import MockClock
 
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
-from adapter.gateway import Edges, gateway
+from adapter.gateway import gateway
 from adapter.settings import Settings
 from adapter.store.ledger import RowLedger
+from adapter.wiring import Edges
 
 EPOCH = 1_800_000_000.0
 LIVENESS_S = 4000.0
@@ -39,11 +41,24 @@ SETTINGS = msgspec.convert(
     {
         "dicom": {
             "scp": {"reject_unknown_sources": False, "max_associations": 6},
-            "scu": {"export": {"retry_delay_s": 5.0, "max_retries": 1000}},
+            "scu": {
+                "export": {"retry_delay_s": 5.0, "max_retries": 1000},
+                "commitment": {"deadline_s": 20.0, "max_retries": 1000, "max_instances": 7},
+            },
         },
         "platform": {"max_retries": 1000, "retry_delay_s": 5.0},
         "storage": {"retention": {"completed_s": 30.0}},
-        "destinations": [{"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104}],
+        "destinations": [
+            {"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104},
+            {
+                "name": "archive",
+                "ae_title": "ARCHIVE",
+                "host": "archive",
+                "port": 104,
+                "storage_commitment": True,
+            },
+            {"name": "ct1", "ae_title": "CT1", "host": "ct1", "port": 104},
+        ],
         "application_entities": [
             {
                 "name": title.lower(),
@@ -51,7 +66,8 @@ SETTINGS = msgspec.convert(
                 "timeout_s": 5.0,
                 "max_age_s": 60.0,
                 "pipelines": {name: name for name in PIPELINES},
-                "destinations": ["pacs"],
+                "destinations": ["pacs", "archive"],
+                "storage_commitment": "held",
             }
             for title in AE_TITLES
         ],
@@ -66,7 +82,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = Random(seed)
         self.rates = Rates.drawn(self.rng)
-        self.disk, self.oracle = FakeDisk(), Oracle()
+        self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
+        self.archive = Archive(self.rng, self.promises)
         self.settings = SETTINGS
         self.ids = 0
         self.life = Life(self.rng, self.rates)
@@ -90,7 +107,8 @@ class World:
         self.ledger.load()
         return Edges(
             listeners={"dicom.scp.port": self.listener}, identify=believe,
-            requestor=FakeRequestor(life, self.oracle), resolver=resolve,
+            requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
+            resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             platform=FakePlatform(self.disk, life), results=self.store, web=None,
             new_id=self.new_id, now=self.now,
@@ -105,6 +123,7 @@ class World:
                 outcome: list[bool] = []
                 nursery.start_soon(self._run, edges, stop, outcome, process)
                 nursery.start_soon(self._send)
+                nursery.start_soon(self._ask_and_tell)
                 with trio.move_on_after(seconds):
                     await self._all_ended()
                 if kill:
@@ -121,7 +140,10 @@ class World:
     async def _all_ended(self) -> None:
         """Return when nothing is left to do; in a storm that is hardly ever."""
         disk = self.disk
-        while self.oracle.pending or disk.open_groups or disk.closed_groups or disk.payloads:
+        while (
+            self.oracle.pending or disk.open_groups or disk.closed_groups or disk.payloads
+            or self.promises.asked - self.promises.reported
+        ):  # fmt: skip
             await trio.sleep(5)
 
     async def _run(
@@ -151,6 +173,31 @@ class World:
         await self.listener.connect(association)
         await association.over.wait()
 
+    async def _ask_and_tell(self) -> None:
+        """The archive reports what it owes; a modality asks about what it did and did not send."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(self.rng.expovariate(0.5))
+                visit: ReportVisit | AskVisit
+                if self.archive.outbox:
+                    report = self.archive.outbox.pop(0)
+                    visit = ReportVisit(self.archive, report, self.life)
+                elif self.rng.random() < 0.3:
+                    names = sorted(name for _, name in self.oracle.acknowledged)
+                    some = self.rng.sample(names, min(len(names), 5))
+                    uids = [name.rpartition("/")[2] for name in some] + ["1.2.999"]
+                    visit = AskVisit(
+                        self.rng.choice(AE_TITLES), f"2.25.{self.new_id()}", uids, self.promises,
+                        self.life,
+                    )  # fmt: skip
+                else:
+                    continue
+                nursery.start_soon(self._call, visit)
+
+    async def _call(self, visit: "ReportVisit | AskVisit") -> None:
+        await self.listener.connect(visit)
+        await visit.over.wait()
+
     def new_work(self) -> None:
         """Some studies more to deliver; a few instances come up again and again."""
         for _ in range(self.rng.randint(1, 4)):
@@ -168,7 +215,7 @@ async def simulate(seed: int) -> World:
         check_safety(world)
     world.new_work()
     calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,
-                   lost=0, abort=0)  # fmt: skip
+                   lost=0, abort=0, silent=0, unkept=0)  # fmt: skip
     world.rates = calm
     await world.live(calm, LIVENESS_S, kill=False)
     check_safety(world)
@@ -194,7 +241,11 @@ def check_safety(world: World) -> None:
     for job_id in disk.removed:
         payload = disk.history[job_id]
         for result in (payload.outputs or {}).values():
-            assert ("pacs", result.sop_instance_uid) in world.oracle.delivered, "deleted too early"
+            uid = result.sop_instance_uid
+            assert ("pacs", uid) in world.oracle.delivered, "deleted too early"
+            assert uid in world.promises.committed, "deleted before it was committed"
+    assert not world.promises.wrongly_kept
+    assert not world.promises.lies_believed
     assert world.oracle.slowest_answer_s <= world.settings.dicom.scp.answer_s + 0.1
 
 
@@ -211,6 +262,7 @@ async def check_liveness(world: World) -> None:
     assert not faulted
     assert not [export for export in exports if export.state is ExportState.FAILED]
     assert not world.disk.payloads, "space was not reclaimed"
+    assert not world.promises.asked - world.promises.reported
 
 
 def seeds() -> list[int]:

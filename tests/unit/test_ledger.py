@@ -20,7 +20,8 @@ from adapter.domain.tables import (
 )
 from adapter.errors import LedgerError, RowNotFoundError
 from adapter.store.diskcache_engine import ROW_BYTES_MAX, DiskcacheEngine
-from adapter.store.ledger import RowLedger, WriterThread
+from adapter.store.group_commit import WriterThread
+from adapter.store.ledger import RowLedger
 
 
 class MemoryEngine:

@@ -44,12 +44,19 @@ Starting          give-up   Faulted
 Faulted           resubmit  Queued
 """
 EXPORT_ROWS = """
-Queued  begin     Sending
-Sending succeed   Completed
-Sending fail      Queued
-Sending interrupt Queued
-Sending give-up   Failed
-Failed  resubmit  Queued
+Queued     begin     Sending
+Sending    succeed   Sent
+Sending    complete  Completed
+Sending    fail      Queued
+Sending    interrupt Queued
+Sending    give-up   Failed
+Sent       begin     Committing
+Committing succeed   Completed
+Committing repeat    Queued
+Committing fail      Sent
+Committing interrupt Sent
+Committing give-up   Failed
+Failed     resubmit  Queued
 """
 TABLES = [
     pytest.param(JobState, JOB_TRANSITIONS, id="jobs"),

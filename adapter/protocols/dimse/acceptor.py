@@ -23,6 +23,7 @@ from adapter.protocols.dimse.associate import (
     decode_associate_rq,
     encode_associate_ac,
 )
+from adapter.protocols.dimse.commitment_scp import CommitmentScp
 from adapter.protocols.dimse.connection import Connection
 from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.items import MalformedPDUError
@@ -187,6 +188,7 @@ class TcpPendingAssociation:
             request.contexts,
             verification_syntaxes=options.verification_syntaxes,
             preferred=options.preferred_transfer_syntaxes,
+            offered=service.offered,
         )
         accept_pdu = encode_associate_ac(
             self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
@@ -207,6 +209,12 @@ class TcpPendingAssociation:
             calling_ae_title=request.calling_ae_title,
             max_length=request.user.max_length,
             entity=EntityLink(service),
+            commitment=CommitmentScp(
+                connection,
+                service,
+                dimse_s=options.limits.dimse_s,
+                max_length=request.user.max_length,
+            ),
             open_part=options.open_part,
         )
         report = await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)

@@ -14,6 +14,7 @@ from adapter.protocols.dimse import pdu
 # PS3.7 E.1-1: command fields
 C_STORE_RQ, C_STORE_RSP, C_ECHO_RQ, C_ECHO_RSP = 0x0001, 0x8001, 0x0030, 0x8030
 C_CANCEL_RQ = 0x0FFF
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_ACTION_RQ, N_ACTION_RSP = 0x0100, 0x8100, 0x0130, 0x8130
 RESPONSE_BIT = 0x8000
 NO_DATA_SET = 0x0101  # PS3.7 E.1-1, (0000,0800)
 PRIORITY_MEDIUM = 0x0000
@@ -21,7 +22,9 @@ PRIORITY_MEDIUM = 0x0000
 AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS = 0x0002, 0x0003
 COMMAND_FIELD, MESSAGE_ID, RESPONDED_MESSAGE_ID = 0x0100, 0x0110, 0x0120
 PRIORITY, DATA_SET_TYPE, STATUS, ERROR_COMMENT = 0x0700, 0x0800, 0x0900, 0x0902
-AFFECTED_SOP_INSTANCE = 0x1000
+AFFECTED_SOP_INSTANCE, REQUESTED_SOP_INSTANCE = 0x1000, 0x1001
+EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
+TYPES = {N_EVENT_REPORT_RQ: EVENT_TYPE, N_ACTION_RQ: ACTION_TYPE}
 MOVE_ORIGINATOR_AE_TITLE, MOVE_ORIGINATOR_MESSAGE_ID = 0x1030, 0x1031
 
 _NEEDED = {
@@ -40,7 +43,7 @@ class MalformedCommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The elements of a command set that both C-STORE and C-ECHO need."""
+    """The elements of a command set that our services need."""
 
     field: int
     message_id: int
@@ -53,6 +56,8 @@ class Command:
     move_originator: MoveOriginator | None = None
     mistyped: str = ""
     """What is wrong with an element that the request needs; such a request is answered 0x0212."""
+    type: int | None = None
+    """Event Type ID or Action Type ID."""
 
 
 def decode(encoded: bytes) -> Command:
@@ -76,11 +81,14 @@ def decode(encoded: bytes) -> Command:
         id_element = RESPONDED_MESSAGE_ID if is_response or field == C_CANCEL_RQ else MESSAGE_ID
         mistyped = next(_mistyped(field, elements), "")
         kind, status = elements.get(DATA_SET_TYPE, b""), elements.get(STATUS)
+        type_id = elements.get(TYPES.get(field & ~RESPONSE_BIT, 0), b"")
         return Command(
             field=field,
             message_id=_US.unpack(elements[id_element])[0],
             sop_class_uid=_uid(elements.get(AFFECTED_SOP_CLASS, elements.get(REQUESTED_SOP_CLASS))),
-            sop_instance_uid=_uid(elements.get(AFFECTED_SOP_INSTANCE)),
+            sop_instance_uid=_uid(
+                elements.get(AFFECTED_SOP_INSTANCE, elements.get(REQUESTED_SOP_INSTANCE))
+            ),
             # Where it does not say: what the service has anyway.
             has_data_set=_US.unpack(kind)[0] != NO_DATA_SET
             if len(kind) == _US.size
@@ -89,6 +97,7 @@ def decode(encoded: bytes) -> Command:
             priority=_US.unpack(elements.get(PRIORITY, b"\0\0"))[0] if not mistyped else 0,
             move_originator=_move_originator(elements),
             mistyped=mistyped,
+            type=_US.unpack(type_id)[0] if len(type_id) == _US.size else None,
         )
     except KeyError as missing:
         raise MalformedCommandError(f"(0000,{missing.args[0]:04X}) is missing") from missing
@@ -210,5 +219,47 @@ def echo_request(
         + _element(COMMAND_FIELD, _US.pack(C_ECHO_RQ))
         + _element(MESSAGE_ID, _US.pack(message_id))
         + _element(DATA_SET_TYPE, _US.pack(NO_DATA_SET)),
+        max_length,
+    )
+
+
+def event_report_request(
+    context_id: int,
+    message_id: int,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    event_type: int,
+    max_length: int = 0,
+) -> bytes:
+    """Return N-EVENT-REPORT-RQ (PS3.7 10.3.1.1) as P-DATA-TF; the data set follows."""
+    return _as_pdata(
+        context_id,
+        _element(AFFECTED_SOP_CLASS, _even(sop_class_uid.encode("ascii")))
+        + _element(COMMAND_FIELD, _US.pack(N_EVENT_REPORT_RQ))
+        + _element(MESSAGE_ID, _US.pack(message_id))
+        + _element(DATA_SET_TYPE, _US.pack(1))
+        + _element(AFFECTED_SOP_INSTANCE, _even(sop_instance_uid.encode("ascii")))
+        + _element(EVENT_TYPE, _US.pack(event_type)),
+        max_length,
+    )
+
+
+def action_request(
+    context_id: int,
+    message_id: int,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    action_type: int,
+    max_length: int = 0,
+) -> bytes:
+    """Return N-ACTION-RQ (PS3.7 10.3.4.1) as P-DATA-TF; the data set follows."""
+    return _as_pdata(
+        context_id,
+        _element(REQUESTED_SOP_CLASS, _even(sop_class_uid.encode("ascii")))
+        + _element(COMMAND_FIELD, _US.pack(N_ACTION_RQ))
+        + _element(MESSAGE_ID, _US.pack(message_id))
+        + _element(DATA_SET_TYPE, _US.pack(1))
+        + _element(REQUESTED_SOP_INSTANCE, _even(sop_instance_uid.encode("ascii")))
+        + _element(ACTION_TYPE, _US.pack(action_type)),
         max_length,
     )

@@ -98,6 +98,7 @@ class Connection:
         while True:
             left = self._deadline - time.monotonic()
             if left <= 0:
+                self._phase = None  # whoever asks again waits anew
                 raise PeerTimeoutError
             if self._receive_timeout > left:
                 self._limit_receive(left)

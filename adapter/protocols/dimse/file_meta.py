@@ -59,6 +59,26 @@ class FileMetaWriter:
         return PREAMBLE + PREFIX + _element(0, b"UL", len(body).to_bytes(4, "little")) + body
 
 
+_META_BYTES_MAX = 4096
+"""What we write before a data set takes about 400 bytes."""
+
+
+def describe_stored(path: str) -> tuple[str, str]:
+    """Return SOP Class UID and SOP Instance UID of a file that `FileMetaWriter` began.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(_META_BYTES_MAX)
+    try:
+        meta = read_file_meta(head)
+    except NotPart10Error as error:
+        raise ValueError(str(error)) from error
+    return meta.sop_class_uid, meta.sop_instance_uid
+
+
 def read_file_meta(head: bytes) -> FileMeta:
     """Read File Meta Information from the first bytes of a Part 10 file.
 

@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from pydicom._uid_dict import UID_dictionary
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.commitment import STORAGE_COMMITMENT
+from adapter.domain.dimse_ports import ServiceClass
 from adapter.domain.identifiers import is_uid
 from adapter.protocols.dimse import user_information
 from adapter.protocols.dimse.associate import AssociateRequest, ContextResult, ProposedContext
@@ -22,6 +24,8 @@ IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+
+COMMITMENT_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR: for media, not for networks
 _DICOM_ROOT = "1.2.840.10008."
@@ -42,11 +46,21 @@ def is_storage_class(uid: str) -> bool:
     return "Storage" in name and not name.startswith("Storage Commitment")
 
 
+def service_class(abstract_syntax: str) -> ServiceClass | None:
+    """Return which service of ours a SOP class belongs to; None: to none."""
+    if abstract_syntax == VERIFICATION:
+        return ServiceClass.VERIFICATION
+    if abstract_syntax == STORAGE_COMMITMENT:
+        return ServiceClass.STORAGE_COMMITMENT
+    return ServiceClass.STORAGE if is_storage_class(abstract_syntax) else None
+
+
 def negotiate(
     proposed: Sequence[ProposedContext],
     *,
     verification_syntaxes: Collection[str],
     preferred: Sequence[str] = (),
+    offered: Collection[ServiceClass] = (ServiceClass.VERIFICATION, ServiceClass.STORAGE),
 ) -> list[ContextResult]:
     """Return the answer to each proposed context, in the order proposed.
 
@@ -55,20 +69,29 @@ def negotiate(
         verification_syntaxes: Transfer syntaxes for Verification; empty: it is not offered.
         preferred: Transfer syntaxes of storage contexts that win over those proposed before them;
             the first of these that is proposed at all is taken.
+        offered: The services of this association.
     """
-    return [_judge(context, verification_syntaxes, preferred) for context in proposed]
+    return [_judge(context, offered, verification_syntaxes, preferred) for context in proposed]
 
 
 def _judge(
-    context: ProposedContext, verification_syntaxes: Collection[str], preferred: Sequence[str]
+    context: ProposedContext,
+    offered: Collection[ServiceClass],
+    verification_syntaxes: Collection[str],
+    preferred: Sequence[str],
 ) -> ContextResult:
     proposed = context.transfer_syntaxes
+    service = service_class(context.abstract_syntax)
     syntax: str | None
-    if context.abstract_syntax == VERIFICATION and verification_syntaxes:
-        syntax = next((uid for uid in proposed if uid in verification_syntaxes), None)
-    elif context.abstract_syntax != VERIFICATION and is_storage_class(context.abstract_syntax):
+    if service not in offered:
+        return _refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    if service is ServiceClass.STORAGE:
         wanted = (uid for uid in preferred if uid in proposed)
         syntax = next(wanted, None) or next(filter(is_uid, proposed), None)
+    elif service is ServiceClass.STORAGE_COMMITMENT:
+        syntax = next((uid for uid in proposed if uid in COMMITMENT_SYNTAXES), None)
+    elif verification_syntaxes:
+        syntax = next((uid for uid in proposed if uid in verification_syntaxes), None)
     else:
         return _refused(context, ABSTRACT_SYNTAX_NOT_SUPPORTED)
     if not syntax:
@@ -85,13 +108,18 @@ def _refused(context: ProposedContext, result: int) -> ContextResult:
 def answer(request: AssociateRequest, results: Sequence[ContextResult], max_pdu: int) -> bytes:
     """Return the user information of A-ASSOCIATE-AC: what is agreed besides the contexts.
 
-    A requestor may be SCU of whatever it proposed and was accepted; it may not be SCP of it.
+    A requestor may be SCU of whatever it proposed and was accepted. It may be SCP of storage
+    commitment only: so a destination reports on an association of its own (PS3.4 J.3.3).
     """
     accepted = {result.abstract_syntax for result in results if result.result == ACCEPTED}
     proposed = request.user.roles.items()
     return user_information.encode_ac(
         max_pdu,
         request.user,
-        roles={uid: (scu, False) for uid, (scu, _) in proposed if uid in accepted},
+        roles={
+            uid: (scu, scp and uid == STORAGE_COMMITMENT)
+            for uid, (scu, scp) in proposed
+            if uid in accepted
+        },
         extended=request.user.extended & accepted - {VERIFICATION},
     )

@@ -4,25 +4,33 @@ Every step has a deadline of its own: name lookup, connection and TLS together `
 answer to A-ASSOCIATE-RQ `acse_s`. A peer that hangs in any of them costs no thread.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
 
+from adapter.channels import aborted_on_cancel
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.commitment import (
+    COMMITMENT_CONTEXT,
+    STORAGE_COMMITMENT,
+    CommitmentReport,
+    CommitmentRequest,
+)
 from adapter.domain.dimse_ports import Context, EchoResult, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.refusals import Cause
-from adapter.errors import PeerRefusalError
-from adapter.protocols.dimse import pdu
+from adapter.errors import PeerRefusalError, UnavailableError
+from adapter.protocols.dimse import commitment_scu, pdu
 from adapter.protocols.dimse.associate import (
     AssociateAccept,
     ProposedContext,
     decode_associate_ac,
     encode_associate_rq,
 )
+from adapter.protocols.dimse.commitment_scu import ReportInbox
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import (
     Aborted,
@@ -30,6 +38,7 @@ from adapter.protocols.dimse.layer_events import (
     LayerEvent,
     ProtocolViolationError,
 )
+from adapter.protocols.dimse.messages import AssociationLostError
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.refusal import (
     aborted,
@@ -38,11 +47,12 @@ from adapter.protocols.dimse.refusal import (
     unassociated,
     unconnected,
 )
-from adapter.protocols.dimse.scu import AssociationLostError, ScuAssociation, ScuOptions
+from adapter.protocols.dimse.scu import ScuAssociation, ScuOptions
 from adapter.protocols.dimse.tls import TlsSession
 from adapter.protocols.dimse.tls_profiles import TlsContexts
 from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
 from adapter.protocols.dimse.upper_layer import UpperLayer
+from adapter.protocols.dimse.user_information import Role
 
 T = TypeVar("T")
 
@@ -52,6 +62,7 @@ class ThreadedScuAssociation:
 
     def __init__(self, association: ScuAssociation, threads: trio.CapacityLimiter) -> None:
         self._association = association
+        self._inbox = ReportInbox(association)
         self._threads = threads
 
     async def store(self, instances: Sequence[OutgoingInstance]) -> list[SendResult]:
@@ -65,6 +76,30 @@ class ThreadedScuAssociation:
             return results
 
         return await trio.to_thread.run_sync(send, limiter=self._threads)
+
+    def accepted(self, context: tuple[str, str]) -> bool:
+        """See `OutboundAssociation.accepted`."""
+        return self._association.accepted(context)
+
+    async def request_commitment(self, request: CommitmentRequest) -> SendResult:
+        """See `OutboundAssociation.request_commitment`."""
+        return await trio.to_thread.run_sync(
+            commitment_scu.request_commitment, self._association, request, limiter=self._threads
+        )
+
+    async def next_report(self, wait_s: float) -> CommitmentReport | None:
+        """See `OutboundAssociation.next_report`."""
+        try:
+            return await trio.to_thread.run_sync(self._inbox.next, wait_s, limiter=self._threads)
+        except AssociationLostError as error:
+            raise UnavailableError(str(error)) from error
+
+    async def answer_report(self, status: int) -> None:
+        """See `OutboundAssociation.answer_report`."""
+        try:
+            await trio.to_thread.run_sync(self._inbox.answer, status, limiter=self._threads)
+        except AssociationLostError:
+            pass  # the next `next_report` says so
 
     def abort(self) -> None:
         """See `OutboundAssociation.abort`."""
@@ -117,19 +152,58 @@ class DicomRequestor:
             echo_s=answered - associated,
         )
 
+    async def report(
+        self, destination: Destination, report: CommitmentReport, calling_ae_title: str
+    ) -> int:
+        """See `Requestor.report`."""
+        association = await self._associated(
+            await self._connected(destination),
+            destination,
+            [COMMITMENT_CONTEXT],
+            calling_ae_title,
+            {STORAGE_COMMITMENT: (False, True)},
+        )
+
+        def reported() -> int | AssociationLostError:
+            try:
+                status = commitment_scu.report(association, report)
+            except AssociationLostError as error:
+                return error
+            association.release()
+            return status
+
+        try:
+            async with aborted_on_cancel(ThreadedScuAssociation(association, self._threads)):
+                status = await self._in_thread(reported)
+        finally:
+            association.abort()  # no effect after release
+        if isinstance(status, AssociationLostError):
+            raise PeerRefusalError(f"no N-EVENT-REPORT response: {status}", Cause.LOST)
+        return status
+
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(call, limiter=self._threads)
 
     async def _associated(
-        self, connection: TrioConnection, destination: Destination, contexts: Sequence[Context]
+        self,
+        connection: TrioConnection,
+        destination: Destination,
+        contexts: Sequence[Context],
+        calling_ae_title: str = "",
+        roles: Mapping[str, Role] | None = None,
     ) -> ScuAssociation:
+        """Return an association; as `dicom.scu.ae_title` unless another title of ours is given."""
         options = self._options
         proposed = [
             ProposedContext(2 * number + 1, sop_class_uid, (transfer_syntax_uid,))
             for number, (sop_class_uid, transfer_syntax_uid) in enumerate(contexts)
         ]
         request = encode_associate_rq(
-            destination.ae_title, options.ae_title, proposed, options.max_pdu
+            destination.ae_title,
+            calling_ae_title or options.ae_title,
+            proposed,
+            options.max_pdu,
+            roles,
         )
         try:
             accept = await _accepted(connection, request, options.acse_s)

@@ -1,9 +1,12 @@
-"""Serves one established association as Storage and Verification SCP, in a thread of its own."""
+"""Serves one established association in a thread of its own: Storage, Verification, and Storage
+Commitment by `commitment_scp`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.commitment import STORAGE_COMMITMENT
 from adapter.domain.dimse_ports import AssociationReport, PartFile
 from adapter.domain.statuses import (
     MISTYPED_ARGUMENT,
@@ -13,16 +16,22 @@ from adapter.domain.statuses import (
 )
 from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
+from adapter.protocols.dimse.commitment_scp import CommitmentMessage, CommitmentScp
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.layer_events import (
     Aborted,
     CommandReceived,
     DataFragment,
+    LayerEvent,
     ProtocolViolationError,
     Signal,
 )
 from adapter.protocols.dimse.reception import AcceptedContext, Reception
+
+REPORT_QUIET_S = 0.5
+"""A requestor that says nothing for so long after N-ACTION keeps the association for the report."""
+COMMITMENT_REQUESTS = (command_set.N_ACTION_RQ, command_set.N_EVENT_REPORT_RQ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,7 @@ class StorageScp:
         calling_ae_title: str,
         max_length: int,
         entity: EntityLink,
+        commitment: CommitmentScp,
         open_part: Callable[[], PartFile],
     ) -> None:
         """Nothing is sent yet; max_length is the longest P-DATA-TF the peer takes, 0: no limit."""
@@ -58,8 +68,9 @@ class StorageScp:
         self._calling_ae_title = calling_ae_title
         self._max_length = max_length
         self._entity = entity
+        self._commitment = commitment
         self._open_part = open_part
-        self._reception: Reception | None = None
+        self._reception: Reception | CommitmentMessage | None = None
         self._instances = self._payload_bytes = self._refused = 0
         connection.before_receive = self._flush
 
@@ -84,6 +95,7 @@ class StorageScp:
             if self._reception is not None:
                 self._reception.discard()
             self._entity.flush()
+            self._commitment.end()
             self._entity.ended()
             connection.farewell(last_words)
         return AssociationReport(
@@ -98,8 +110,7 @@ class StorageScp:
         """Return why it ended, and whether by release."""
         connection, limits = self._connection, self._limits
         while True:
-            wait_s = limits.idle_s if self._reception is None else limits.dimse_s
-            match connection.next_event(wait_s, limits.dimse_s):
+            match self._next_event():
                 case DataFragment(context_id=context_id, view=view, last=last):
                     self._data(context_id, view, last=last)
                 case CommandReceived(context_id=context_id, encoded=encoded):
@@ -115,6 +126,19 @@ class StorageScp:
                 case _:
                     pass
 
+    def _next_event(self) -> LayerEvent:
+        connection, limits, report = self._connection, self._limits, self._commitment
+        if self._reception is not None:
+            return connection.next_event(limits.dimse_s, limits.dimse_s)
+        while report.is_due:
+            try:
+                return connection.next_event(REPORT_QUIET_S, limits.dimse_s)
+            except PeerTimeoutError:
+                if connection.layer.inside_part:
+                    raise
+                report.send()  # the requestor is idle, and has kept the association
+        return connection.next_event(limits.idle_s, limits.dimse_s)
+
     def _command(self, context_id: int, encoded: bytes) -> None:
         layer = self._connection.layer
         try:
@@ -124,10 +148,12 @@ class StorageScp:
         context = self._contexts.get(context_id)
         if context is None:
             raise layer.violation("a command on a context that was not accepted")
-        if command.field & command_set.RESPONSE_BIT:
-            raise layer.violation("a response that nobody waits for")
         if command.has_data_set:
             layer.data_context = context_id
+        if command.field & command_set.RESPONSE_BIT:
+            if not self._commitment.answered(command):
+                raise layer.violation("a response that nobody waits for")
+            return
         if command.field == command_set.C_STORE_RQ:
             self._connection.take_turn()
             self._reception = Reception(command, context, self._open_part)
@@ -139,6 +165,10 @@ class StorageScp:
             is_verification = context.abstract_syntax == VERIFICATION
             status = SUCCESS if is_verification else SOP_CLASS_NOT_SUPPORTED
             self._respond(context_id, command, status)
+        elif context.abstract_syntax == STORAGE_COMMITMENT and command.field in COMMITMENT_REQUESTS:
+            self._reception = CommitmentMessage(command, context.transfer_syntax_uid)
+            if not command.has_data_set:
+                self._finish(context_id)
         elif command.field != command_set.C_CANCEL_RQ:
             # Its data set, if any, is skipped: there is no reception to take it.
             self._respond(context_id, command, UNRECOGNIZED_OPERATION, "no such service here")
@@ -158,6 +188,10 @@ class StorageScp:
         reception, self._reception = self._reception, None
         assert reception is not None
         self._connection.give_turn()  # what follows may wait: for the disk, for the entity
+        if isinstance(reception, CommitmentMessage):
+            status, comment = self._commitment.finish(context_id, reception)
+            self._respond(context_id, reception.command, status, comment)
+            return
         status, comment = reception.finish(self._association, self._calling_ae_title, self._entity)
         try:
             self._respond(context_id, reception.command, status, comment)

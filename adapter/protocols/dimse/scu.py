@@ -6,28 +6,30 @@ a peer that answers for something else has not said that it holds this instance.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import Context, SendResult
 from adapter.domain.records import OutgoingInstance
-from adapter.domain.refusals import Cause, abort_words, context_words
+from adapter.domain.refusals import Cause, context_words
 from adapter.domain.statuses import is_success, is_transient, status_words
 from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse import command_set, negotiation
 from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
-from adapter.protocols.dimse.command_set import Command, MalformedCommandError
+from adapter.protocols.dimse.command_set import MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.fragments import fragments
-from adapter.protocols.dimse.layer_events import (
-    Aborted,
-    CommandReceived,
-    DataFragment,
-    ProtocolViolationError,
-    Signal,
+from adapter.protocols.dimse.layer_events import Aborted, ProtocolViolationError, Signal
+from adapter.protocols.dimse.messages import (
+    AssociationLostError,
+    PeerMessage,
+    checked_status,
+    reason,
+    receive_message,
 )
 
 READ_BYTES = 1 << 20
@@ -36,10 +38,9 @@ FRAGMENT_BYTES_MAX = 256 << 10
 _FRAGMENTS_MAX = 500
 """Of a peer that takes small ones only, so many go out at a time: a header and a piece each."""
 MESSAGE_ID_MAX = 0xFFFF
-
-
-class AssociationLostError(Exception):
-    """The association is over; what was being sent has an unknown outcome."""
+ENDINGS = (ProtocolViolationError, PeerTimeoutError, MalformedCommandError, OSError)
+REQUESTS_MAX = 16
+"""Requests of a peer that may come before the response it owes us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class ScuAssociation:
         self._fragment_bytes = FRAGMENT_BYTES_MAX
         self._message_id = 0
         self._buffer = bytearray(0)
+        self._requests: deque[PeerMessage] = deque()
         for context in proposed:
             result, syntax = accept.contexts.get(context.id, (-1, ""))
             for proposed_syntax in context.transfer_syntaxes:
@@ -108,20 +110,15 @@ class ScuAssociation:
 
     def abort(self) -> None:
         """Abort and close. Never raises, never waits."""
-        connection = self._connection
-        if connection is None:
-            return
-        try:
-            connection.set_send_timeout(0.1)
-            connection.send(connection.layer.abort(), 0.1)
-        except (PeerTimeoutError, OSError):
-            pass
-        self._close()
+        if self._connection is not None:
+            with suppress(PeerTimeoutError, OSError):
+                self._connection.set_send_timeout(0.1)
+                self._connection.send(self._connection.layer.abort(), 0.1)
+            self._close()
 
     def interrupt(self) -> None:
         """From any thread: end a blocked receive; whoever waits sees the peer as gone."""
-        connection = self._connection
-        if connection is not None:
+        if (connection := self._connection) is not None:
             connection.interrupt()
 
     def _close(self) -> None:
@@ -212,23 +209,82 @@ class ScuAssociation:
                 self._connection.send_views(views, self._options.dimse_s)
                 views = []
 
+    def accepted(self, context: tuple[str, str]) -> bool:
+        """Return whether the peer accepted this (SOP class, transfer syntax) pair."""
+        return self._connection is not None and context in self._accepted
+
+    def request(
+        self,
+        context: tuple[str, str],
+        command: Callable[[int, int, int], bytes],
+        data_set: bytes,
+        answer: tuple[int, str],
+    ) -> int:
+        """Send a request with a data set; return the status of its response.
+
+        The command is made from context id, message id and maximum length; `answer` is
+        what the response must have: command field and SOP Instance UID.
+
+        Raises:
+            AssociationLostError: The pair was not accepted, or no proper answer came.
+        """
+        if self._connection is None or context not in self._accepted:
+            raise AssociationLostError(f"{context[0]} was not accepted")
+        context_id, message_id = self._accepted[context], self._next_message_id()
+        with self._losing_association():
+            views = fragments(memoryview(data_set), context_id, self._fragment_bytes, last=True)
+            request = command(context_id, message_id, self._max_length)
+            self._connection.send_views([request, *views], self._options.dimse_s)
+            return self._response(message_id, *answer)
+
+    def next_request(self, wait_s: float) -> PeerMessage | None:
+        """Return the next request of the peer, with its data set; None: none within wait_s.
+
+        Raises:
+            AssociationLostError: The association is over.
+        """
+        if self._requests:
+            return self._requests.popleft()
+        with self._losing_association():
+            if self._connection is None:
+                raise AssociationLostError("the association was lost before")
+            layer = self._connection.layer
+            try:
+                message = receive_message(self._connection, wait_s, self._options.dimse_s)
+            except PeerTimeoutError:
+                if layer.inside_part or layer.data_context is not None:
+                    raise
+                return None
+            if message.command.field & command_set.RESPONSE_BIT:
+                raise AssociationLostError("a response that nobody waits for")
+            return message
+
+    def respond(self, request: PeerMessage, status: int, comment: str = "") -> None:
+        """Answer a request of the peer.
+
+        Raises:
+            AssociationLostError: The association is over.
+        """
+        with self._losing_association():
+            if self._connection is None:
+                raise AssociationLostError("the association was lost before")
+            self._connection.send(
+                command_set.response(
+                    request.context_id, request.command, status, comment, self._max_length
+                ),
+                self._options.dimse_s,
+            )
+
     def _response(self, message_id: int, field: int, sop_instance_uid: str) -> int:
         assert self._connection is not None
         dimse_s = self._options.dimse_s
         while True:
-            match self._connection.next_event(dimse_s, dimse_s):
-                case CommandReceived(encoded=encoded):
-                    answer = command_set.decode(encoded)
-                    break
-                case Aborted(source=source, reason=reason):
-                    raise AssociationLostError(abort_words(source, reason))
-                case Signal.CLOSED:
-                    raise AssociationLostError("closed by the peer")
-                case Signal.RELEASE_REQUESTED:
-                    raise AssociationLostError("released by the peer")
-                case DataFragment() | _:
-                    pass
-        return _checked_status(answer, message_id, field, sop_instance_uid)
+            message = receive_message(self._connection, dimse_s, dimse_s)
+            if message.command.field & command_set.RESPONSE_BIT:
+                return checked_status(message.command, message_id, field, sop_instance_uid)
+            if len(self._requests) == REQUESTS_MAX:
+                raise AssociationLostError("the peer asks instead of answering")
+            self._requests.append(message)
 
     @contextmanager
     def _losing_association(self) -> Iterator[None]:
@@ -238,33 +294,6 @@ class ScuAssociation:
         except (NotPart10Error, AssociationLostError):
             self.abort()  # perhaps half of a message is out
             raise
-        except (
-            ProtocolViolationError,
-            PeerTimeoutError,
-            MalformedCommandError,
-            OSError,
-        ) as error:
+        except ENDINGS as error:
             self.abort()
-            raise AssociationLostError(_reason(error)) from error
-
-
-def _checked_status(answer: Command, message_id: int, field: int, sop_instance_uid: str) -> int:
-    if answer.field != field or answer.status is None:
-        raise AssociationLostError("the peer answered something else")
-    if answer.message_id != message_id:
-        raise AssociationLostError("the peer answered another message id")
-    if answer.sop_instance_uid not in ("", sop_instance_uid):
-        raise AssociationLostError("the peer answered for another SOP Instance UID")
-    return answer.status
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case PeerTimeoutError():
-            return "timeout"
-        case ProtocolViolationError(why=why):
-            return why
-        case OSError():
-            return error.strerror or type(error).__name__
-        case _:
-            return str(error)
+            raise AssociationLostError(reason(error)) from error

@@ -85,10 +85,10 @@ class _Collector:
         """Return all metrics."""
         web = self._web
         sections = GaugeMetricFamily(
-            "dicom_adapter_open", "Groups, jobs and exports in hand, by kind and state",
+            "dicom_adapter_open", "What is in hand, by kind and state",
             labels=["kind", "state"],
         )  # fmt: skip
-        for kind in ("groups", "jobs", "exports"):
+        for kind in ("groups", "jobs", "exports", "commitments"):
             states: dict[str, int] = {}
             for row in web.snapshot.sections[kind].values():
                 states[str(row.get("state"))] = states.get(str(row.get("state")), 0) + 1

@@ -14,6 +14,7 @@ from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 
 PAGE_MAX = 1000
+_TIMES = ("opened_at", "changed_at", "due_at", "at", "requested_at", "deadline_at")
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, QueryParameter(ge=0)]
 InState = Annotated[str | None, QueryParameter(name="state")]
@@ -25,7 +26,7 @@ def _time(at: float) -> str:
 
 def _camel(row: Job | Export | msgspec.Struct, **changes: Any) -> dict[str, Any]:
     values = {**msgspec.to_builtins(row), **changes}
-    for key in ("opened_at", "changed_at", "due_at", "at"):
+    for key in _TIMES:
         if key in values:
             values[key] = _time(values[key]) if values[key] else None
     return {_camel_name(key): value for key, value in values.items()}
@@ -112,7 +113,18 @@ async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
     except RowNotFoundError as error:
         raise NotFoundException(str(error)) from None
     row = next(e for e in await web.ledger.exports() if e.id == export_id)
-    return _camel(row, outcomes=[_camel(outcome) for outcome in outcomes])
+    transactions = await web.ledger.transactions(export_id)
+    return _camel(
+        row,
+        outcomes=[_camel(outcome) for outcome in outcomes],
+        transactions=[_camel(transaction) for transaction in transactions],
+    )
 
 
-VIEWS = [associations, association, groups, jobs, job, exports, export]
+@get("/api/commitments", summary="Storage commitment requests that are not reported yet")
+async def commitments(web: State) -> list[dict[str, Any]]:
+    """Return what others asked us to keep (PS3.4 J), oldest first."""
+    return [_camel(commitment) for commitment in await web.ledger.commitments.pending()]
+
+
+VIEWS = [associations, association, groups, jobs, job, exports, export, commitments]

@@ -1,0 +1,167 @@
+"""Fakes of both ends of storage commitment: an archive that commits, a modality that asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+import trio.lowlevel
+from fakes.disk import Life
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.commitment import (
+    STORAGE_COMMITMENT,
+    CommitmentReport,
+    CommitmentRequest,
+    Reference,
+)
+from adapter.domain.dimse_ports import AssociationReport, AssociationService, Unasked
+from adapter.domain.messages import ReportEnded
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+REPORT_AGAIN_S = 10.0
+
+
+@dataclass(slots=True)
+class Promises:
+    """What was asked and told, noted from outside."""
+
+    committed: set[str] = field(default_factory=set)
+    """SOP Instance UIDs the archive has said to keep."""
+    asked: set[str] = field(default_factory=set)
+    """Transaction UIDs of requests to us that were answered 0x0000."""
+    reported: set[str] = field(default_factory=set)
+    """Those of them that we have reported."""
+    wrongly_kept: list[str] = field(default_factory=list)
+    """What we said to keep and were never sent."""
+    lies_believed: list[str] = field(default_factory=list)
+    """Reports of transactions nobody asked for that were answered with success."""
+
+
+class Archive:
+    """Commits what it is asked to: at once, later, in part, twice, under a wrong UID, or never."""
+
+    def __init__(self, rng: Random, promises: Promises) -> None:
+        self._rng = rng
+        self._promises = promises
+        self.outbox: list[CommitmentReport] = []
+        """To be reported on associations of its own; it outlives the program."""
+
+    def asked(self, request: CommitmentRequest, life: Life) -> CommitmentReport | None:
+        """Take a request; return the report if it comes on the same association."""
+        draw = self._rng.random
+        lost = tuple(r for r in request.references if draw() < life.rates.unkept)
+        report = CommitmentReport(
+            transaction_uid=request.transaction_uid,
+            committed=tuple(r for r in request.references if r not in lost),
+            failed=tuple((reference, 0x0112) for reference in lost),
+        )
+        if draw() < life.rates.silent:
+            return None
+        if draw() < life.rates.unkept:
+            self.outbox.append(CommitmentReport(transaction_uid="2.25.0", committed=()))
+        if draw() < 0.3:
+            return report
+        self.outbox += [report] * (2 if draw() < 0.3 else 1)
+        return None
+
+    def told(self, report: CommitmentReport, status: int) -> None:
+        """Note the answer to a report."""
+        if report.transaction_uid == "2.25.0":
+            if status == 0:
+                self._promises.lies_believed.append(report.transaction_uid)
+        elif status == 0x0110:
+            self.outbox.append(report)  # the program could not take it: again
+
+    def tell(self, report: CommitmentReport) -> CommitmentReport:
+        """Say a report: from here on the archive is responsible."""
+        self._promises.committed |= {r.sop_instance_uid for r in report.committed}
+        return report
+
+
+class _Visit:
+    """Port PendingAssociation: an association about storage commitment."""
+
+    peer, peer_port = "127.0.0.1", 40001
+
+    def __init__(self, called: str, calling: str, life: Life) -> None:
+        self.why = ""
+        self.over = trio.Event()
+        self._called = called
+        self._calling = calling
+        self._life = life
+
+    async def request(self) -> AssociationRequest | Unasked:
+        await self._life.io()
+        return AssociationRequest(
+            called_ae_title=self._called, calling_ae_title=self._calling, peer=self.peer,
+            peer_port=self.peer_port, abstract_syntaxes=(STORAGE_COMMITMENT,),
+        )  # fmt: skip
+
+    async def reject(self, rejection: Rejection) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def see_off(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
+        try:
+            await self.converse(service)
+        finally:
+            service.ended()
+        return AssociationReport(released=True, why="", instances=0, payload_bytes=0, refused=0)
+
+    async def converse(self, service: AssociationService) -> None:
+        """What the visit is for."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.over.set()
+
+
+class ReportVisit(_Visit):
+    """The archive reports on an association of its own."""
+
+    def __init__(self, archive: Archive, report: CommitmentReport, life: Life) -> None:
+        super().__init__("ADAPTER", "ARCHIVE", life)
+        self._archive = archive
+        self._report = report
+        self._status = 0x0110
+
+    async def converse(self, service: AssociationService) -> None:
+        self._status = await service.report_received(self._archive.tell(self._report))
+
+    def close(self) -> None:
+        if not self.over.is_set():
+            self._archive.told(self._report, self._status)
+        super().close()
+
+
+class AskVisit(_Visit):
+    """A modality asks whether what it sent is kept."""
+
+    def __init__(
+        self, called: str, transaction: str, uids: Sequence[str], promises: Promises, life: Life
+    ) -> None:
+        super().__init__(called, "CT1", life)
+        self._request = CommitmentRequest(
+            transaction_uid=transaction, references=tuple(Reference(CT, uid) for uid in uids)
+        )
+        self._promises = promises
+
+    async def converse(self, service: AssociationService) -> None:
+        answer = await service.commitment_asked(self._request)
+        if answer.status:
+            return
+        self._promises.asked.add(self._request.transaction_uid)
+        if answer.report is None:
+            return
+        await self._life.io()
+        if self._life.rng.random() < 0.5:  # it leaves
+            service.report_ended(ReportEnded(commitment_id=answer.commitment_id, status=None))
+        else:
+            self._promises.reported.add(self._request.transaction_uid)
+            service.report_ended(ReportEnded(commitment_id=answer.commitment_id, status=0))

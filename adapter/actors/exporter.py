@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
+from msgspec import structs
 
 from adapter.actors.committer import Committer
 from adapter.channels import aborted_on_cancel, notify, wait_woken
 from adapter.domain.commitment import COMMITMENT_CONTEXT
 from adapter.domain.dimse_ports import Context, OutboundAssociation, Requestor
-from adapter.domain.entities import PRIORITY_ORDER, Destination
+from adapter.domain.entities import DIMSE_PRIORITY, PRIORITY_ORDER, Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import (
     Attempt,
@@ -126,7 +127,12 @@ class Exporter:
         """Send in as many associations as the number of presentation contexts asks for."""
         missing = [o for o in pending if o.file not in files]
         await self._record(export, [outcome_after(o, None, self.now()) for o in missing])
-        left = [(o, files[o.file]) for o in pending if o.file in files]
+        priority = DIMSE_PRIORITY[export.priority]
+        left = [
+            (o, structs.replace(files[o.file], priority=priority))
+            for o in pending
+            if o.file in files
+        ]
         beside = [COMMITMENT_CONTEXT] if self.destination.storage_commitment else []
         for contexts, load in association_loads(left, lambda pair: pair[1].context, beside):
             if self._stopping():

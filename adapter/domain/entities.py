@@ -20,6 +20,8 @@ Tag = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")]
 UIDText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 Priority = Literal["lower", "normal", "higher", "immediate"]
 
+DIMSE_PRIORITY: dict[str, int] = {"immediate": 1, "higher": 1, "normal": 0, "lower": 2}
+"""What a destination is told (PS3.7 9.1.1.1)."""
 PRIORITY_ORDER: dict[str, int] = {"immediate": 0, "higher": 1, "normal": 2, "lower": 3}
 
 

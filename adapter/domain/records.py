@@ -153,6 +153,8 @@ class OutgoingInstance(Struct, frozen=True, kw_only=True):
     data_set_offset: int
     """Bytes from the start of the file to its data set."""
     data_set_bytes: int
+    priority: int = 0
+    """Of its C-STORE-RQ: 0 medium, 1 high, 2 low (PS3.7 9.1.1.1)."""
 
     @property
     def context(self) -> tuple[str, str]:

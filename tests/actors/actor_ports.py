@@ -172,6 +172,7 @@ class Peer:
         self.refused = []
         self.asked = []
         self.refusals = []
+        self.priorities = []
         self.reports = []
         self.gone = False
         self.statuses = []
@@ -192,6 +193,7 @@ class Peer:
         for instance in instances:
             await trio.sleep(self.store_s)
             self.received.append(instance.path)
+            self.priorities.append(instance.priority)
             answers = self.answers.get(instance.path, [])
             results.append(answers.pop(0) if answers else SendResult(status=0))
             self.stored()

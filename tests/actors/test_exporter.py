@@ -244,6 +244,7 @@ async def test_urgent_exports_come_first_and_older_ones_before_younger(autojump_
             an_export(4, priority="immediate", opened_at=4.0),
         )
         await trio.sleep(1)
+        assert stage.peer.priorities == [1, 0, 0, 2]  # PS3.7 9.1.1.1: high, medium, low
         assert stage.peer.received == [f"/job-{n}/0.dcm" for n in (4, 3, 2, 1)]
 
 

@@ -255,6 +255,7 @@ def instance() -> Iterator[OutgoingInstance]:
         yield OutgoingInstance(
             path=file.name, sop_class_uid=CT, sop_instance_uid="1.2.3",
             transfer_syntax_uid=EXPLICIT, data_set_offset=4,
+            data_set_bytes=len(tiny("1.2.3")) + FILE_BYTES,
         )  # fmt: skip
 
 

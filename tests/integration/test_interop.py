@@ -23,6 +23,7 @@ from dicom_peers import (
     run_program,
 )
 from harness import Adapter, eventually, run_cli
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sample_files import Sample, decoded, rounds, samples
@@ -92,7 +93,11 @@ def spoiled(sent: Iterable[Sample], stored: dict[str, Sample]) -> list[str]:
 @pytest.mark.peer("dcmtk")
 def test_storescp_gets_every_sample_byte_for_byte(tmp_path: Path, found: list[Sample]) -> None:
     refused = {sample for sample in found if sample.sop_class == COLOR_PALETTE}
-    odd = {sample for sample in found if len(sample.data) % 2}  # DCMTK aborts on an odd fragment
+    odd = {  # DCMTK aborts on an odd fragment; a deflated data set is padded
+        sample
+        for sample in found
+        if len(sample.data) % 2 and sample.syntax != DeflatedExplicitVRLittleEndian
+    }
     with dcmtk_storescp(tmp_path / "scp", "+B", "+xa") as port:
         errors = send(f"ANY@{HERE}:{port}", found)
     assert errors.keys() == {sample.path.name for sample in refused | odd}

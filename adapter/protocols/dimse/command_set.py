@@ -195,6 +195,7 @@ def store_request(
     sop_class_uid: str,
     sop_instance_uid: str,
     max_length: int = 0,
+    priority: int = PRIORITY_MEDIUM,
 ) -> bytes:
     """Return C-STORE-RQ (PS3.7 9.3.1.1) as a P-DATA-TF; the data set follows."""
     return _as_pdata(
@@ -202,7 +203,7 @@ def store_request(
         _element(AFFECTED_SOP_CLASS, _even(sop_class_uid.encode("ascii")))
         + _element(COMMAND_FIELD, _US.pack(C_STORE_RQ))
         + _element(MESSAGE_ID, _US.pack(message_id))
-        + _element(PRIORITY, _US.pack(PRIORITY_MEDIUM))
+        + _element(PRIORITY, _US.pack(priority))
         + _element(DATA_SET_TYPE, _US.pack(1))
         + _element(AFFECTED_SOP_INSTANCE, _even(sop_instance_uid.encode("ascii"))),
         max_length,

@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator
 
+from adapter.domain.records import OutgoingInstance
 from adapter.protocols.dimse import pdu
+from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.negotiation import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 
+READ_BYTES = 1 << 20
+"""So much of a file is read at a time: what an association takes, however long its files."""
+FRAGMENT_BYTES_MAX = 256 << 10
+_FRAGMENTS_MAX = 500
+"""Of a peer that takes small ones only, so many go out at a time: a header and a piece each."""
 _LAST_DATA, _MORE_DATA = 2, 0  # PS3.8 E.2
 
 
@@ -25,3 +33,45 @@ def fragments(
         control = _LAST_DATA if last and position + size == end else _MORE_DATA
         yield pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, control)
         yield piece
+
+
+class OutgoingDataSets:
+    """Reads the data sets of files as fragments; one buffer for all files of an association."""
+
+    def __init__(self, max_length: int) -> None:
+        """Fragment for a peer that takes P-DATA-TF of max_length bytes; 0: no limit."""
+        self.fragment_bytes = FRAGMENT_BYTES_MAX
+        if max_length:
+            # An even number of bytes behind each PDV header (PS3.8 9.3.5.1: even fragments).
+            self.fragment_bytes = max(min(max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+        self._buffer = bytearray(0)
+
+    def read(
+        self, instance: OutgoingInstance, context_id: int
+    ) -> Iterator[list[memoryview | bytes]]:
+        """Yield what belongs together in one system call; valid until the next.
+
+        Raises:
+            NotPart10Error: The file became shorter meanwhile.
+            OSError: It cannot be read.
+        """
+        with open(instance.path, "rb", buffering=0) as file:
+            left = file.seek(0, 2) - instance.data_set_offset
+            file.seek(instance.data_set_offset)
+            # A deflated data set of odd length is stored as it came, and sent padded (PS3.5 A.5).
+            padding = (
+                left & 1 and instance.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+            )
+            while left:
+                at_once = min(left, READ_BYTES, _FRAGMENTS_MAX * self.fragment_bytes)
+                if len(self._buffer) <= at_once:
+                    self._buffer = bytearray(at_once + 1)
+                count = file.readinto(memoryview(self._buffer)[:at_once])
+                if not count:
+                    raise NotPart10Error("the file became shorter while it was sent")
+                left -= count
+                if padding and not left:
+                    self._buffer[count] = 0
+                    count += 1
+                piece = memoryview(self._buffer)[:count]
+                yield [*fragments(piece, context_id, self.fragment_bytes, last=not left)]

@@ -22,7 +22,7 @@ from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
 from adapter.protocols.dimse.command_set import MalformedCommandError
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
 from adapter.protocols.dimse.file_meta import NotPart10Error
-from adapter.protocols.dimse.fragments import fragments
+from adapter.protocols.dimse.fragments import OutgoingDataSets, fragments
 from adapter.protocols.dimse.layer_events import Aborted, ProtocolViolationError, Signal
 from adapter.protocols.dimse.messages import (
     AssociationLostError,
@@ -32,11 +32,6 @@ from adapter.protocols.dimse.messages import (
     receive_message,
 )
 
-READ_BYTES = 1 << 20
-"""So much of a file is read at a time: what an association takes, however long its files."""
-FRAGMENT_BYTES_MAX = 256 << 10
-_FRAGMENTS_MAX = 500
-"""Of a peer that takes small ones only, so many go out at a time: a header and a piece each."""
 MESSAGE_ID_MAX = 0xFFFF
 ENDINGS = (ProtocolViolationError, PeerTimeoutError, MalformedCommandError, OSError)
 REQUESTS_MAX = 16
@@ -71,9 +66,7 @@ class ScuAssociation:
         self._accepted: dict[Context, int] = {}
         self._results: dict[Context, int] = {}
         self._offered: dict[str, list[str]] = {}
-        self._fragment_bytes = FRAGMENT_BYTES_MAX
         self._message_id = 0
-        self._buffer = bytearray(0)
         self._requests: deque[PeerMessage] = deque()
         for context in proposed:
             result, syntax = accept.contexts.get(context.id, (-1, ""))
@@ -83,9 +76,7 @@ class ScuAssociation:
                 self._accepted[context.abstract_syntax, syntax] = context.id
                 self._offered.setdefault(context.abstract_syntax, []).append(syntax)
         self._max_length = accept.user.max_length
-        if self._max_length:
-            # An even number of bytes behind each PDV header (PS3.8 9.3.5.1: even fragments).
-            self._fragment_bytes = max(min(self._max_length - 6, FRAGMENT_BYTES_MAX) & ~1, 2)
+        self._data_sets = OutgoingDataSets(self._max_length)
         connection.set_send_timeout(options.dimse_s)
 
     def release(self) -> None:
@@ -190,24 +181,12 @@ class ScuAssociation:
             instance.sop_class_uid,
             instance.sop_instance_uid,
             self._max_length,
+            instance.priority,
         )
-        with open(instance.path, "rb", buffering=0) as file:
-            left = file.seek(0, 2) - instance.data_set_offset
-            file.seek(instance.data_set_offset)
-            views: list[bytes | memoryview] = [command]
-            while left:
-                at_once = min(left, READ_BYTES, _FRAGMENTS_MAX * self._fragment_bytes)
-                if len(self._buffer) < at_once:
-                    self._buffer = bytearray(at_once)
-                count = file.readinto(memoryview(self._buffer)[:at_once])
-                if not count:
-                    raise NotPart10Error("the file became shorter while it was sent")
-                count = min(count, left)
-                left -= count
-                piece = memoryview(self._buffer)[:count]
-                views += fragments(piece, context_id, self._fragment_bytes, last=not left)
-                self._connection.send_views(views, self._options.dimse_s)
-                views = []
+        views: list[bytes | memoryview] = [command]
+        for more in self._data_sets.read(instance, context_id):
+            self._connection.send_views(views + more, self._options.dimse_s)
+            views = []
 
     def accepted(self, context: tuple[str, str]) -> bool:
         """Return whether the peer accepted this (SOP class, transfer syntax) pair."""
@@ -232,7 +211,9 @@ class ScuAssociation:
             raise AssociationLostError(f"{context[0]} was not accepted")
         context_id, message_id = self._accepted[context], self._next_message_id()
         with self._losing_association():
-            views = fragments(memoryview(data_set), context_id, self._fragment_bytes, last=True)
+            views = fragments(
+                memoryview(data_set), context_id, self._data_sets.fragment_bytes, last=True
+            )
             request = command(context_id, message_id, self._max_length)
             self._connection.send_views([request, *views], self._options.dimse_s)
             return self._response(message_id, *answer)

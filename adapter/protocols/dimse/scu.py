@@ -126,9 +126,10 @@ class ScuAssociation:
             PeerRefusalError: The peer does not offer it.
             AssociationLostError: No proper answer came.
         """
-        context_id = self._accepted.get((VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN))
+        context = (VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN)
+        context_id = self._accepted.get(context)
         if context_id is None:
-            result = self._results[VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN]
+            result = self._results.get(context, -1)
             words = f"Verification: {context_words(result)}"
             raise PeerRefusalError(words, Cause.CONTEXT_REFUSED, (result,))
         message_id = self._next_message_id()

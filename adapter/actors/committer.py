@@ -58,11 +58,14 @@ class ReportRecorder:
             return INVALID_ARGUMENT_VALUE
         outcomes = await self.ledger.outcomes(transaction.export_id)
         changed = after_report(outcomes, transaction, report, self.now())
-        over = structs.replace(transaction, over=True)
         if changed or not transaction.over:
-            await self.ledger.record_transactions([over], changed)
+            answered = [transaction]
+            if sum(o.committed for o in (*outcomes, *changed)) == len(outcomes):
+                answered = await self.ledger.transactions(transaction.export_id)  # nothing is open
+            over = [structs.replace(each, over=True) for each in answered]
+            await self.ledger.record_transactions(over, changed)
             tell(
-                self.publish, "reported", over,
+                self.publish, "reported", transaction,
                 committed=len(report.committed), failed=len(report.failed),
             )  # fmt: skip
         return SUCCESS
@@ -134,24 +137,21 @@ class Committer:
         self, export: Export, retry: RetryRules
     ) -> tuple[StepEvent, dict[str, object]] | float:
         """Return what ends the step, and the fields that change; or when the next report is due."""
-        outcomes = await self.ledger.outcomes(export.id)
-        is_open = await self.open_transactions(export)
-        if is_open and not all(outcome.committed for outcome in outcomes):
+        if is_open := await self.open_transactions(export):
             return min(transaction.deadline_at for transaction in is_open)
         why = await self._close_transactions(export)
+        outcomes = await self.ledger.outcomes(export.id)
         return commitment_verdict(export, outcomes, why, retry, self.rules, self.now())
 
     async def _close_transactions(self, export: Export) -> str:
         """End what is not reported yet; return why instances may be unanswered."""
         transactions = await self.ledger.transactions(export.id)
-        late = [t for t in transactions if not t.over and t.deadline_at <= self.now()]
-        ended = [expired(t) for t in late]
-        ended += [structs.replace(t, over=True) for t in transactions if not (t.over or t in late)]
-        if ended:
-            await self.ledger.record_transactions(ended)
-        for transaction in ended[: len(late)]:
+        late = [expired(transaction) for transaction in transactions if not transaction.over]
+        if late:
+            await self.ledger.record_transactions(late)
+        for transaction in late:
             tell(self.publish, "expired", transaction)
-        latest = max((*transactions, *ended), key=lambda t: (t.requested_at, t.over), default=None)
+        latest = max((*transactions, *late), key=lambda t: (t.requested_at, t.over), default=None)
         return latest.error if latest and latest.error else "not all instances were reported"
 
 

@@ -70,7 +70,7 @@ class CommitmentRows:
 
     async def pending(self) -> list[Commitment]:
         """See `CommitmentLedger.pending`."""
-        return list(self._commitments.values())
+        return sorted(self._commitments.values(), key=lambda row: row.requested_at)
 
     async def references(self, commitment_id: str) -> tuple[Reference, ...]:
         """See `CommitmentLedger.references`."""

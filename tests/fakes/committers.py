@@ -4,22 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-import trio
-import trio.lowlevel
 from fakes.disk import Life
+from fakes.visits import Visit
 
-from adapter.domain.admission import AssociationRequest, Rejection
 from adapter.domain.commitment import (
     STORAGE_COMMITMENT,
     CommitmentReport,
     CommitmentRequest,
     Reference,
 )
-from adapter.domain.dimse_ports import AssociationReport, AssociationService, Unasked
-from adapter.domain.messages import ReportEnded
+from adapter.domain.dimse_ports import AssociationReport, AssociationService
+from adapter.domain.messages import CommitmentAnswer, ReportEnded
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-REPORT_AGAIN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -79,60 +76,18 @@ class Archive:
         return report
 
 
-class _Visit:
-    """Port PendingAssociation: an association about storage commitment."""
-
-    peer, peer_port = "127.0.0.1", 40001
-
-    def __init__(self, called: str, calling: str, life: Life) -> None:
-        self.why = ""
-        self.over = trio.Event()
-        self._called = called
-        self._calling = calling
-        self._life = life
-
-    async def request(self) -> AssociationRequest | Unasked:
-        await self._life.io()
-        return AssociationRequest(
-            called_ae_title=self._called, calling_ae_title=self._calling, peer=self.peer,
-            peer_port=self.peer_port, abstract_syntaxes=(STORAGE_COMMITMENT,),
-        )  # fmt: skip
-
-    async def reject(self, rejection: Rejection) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def see_off(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
-        try:
-            await self.converse(service)
-        finally:
-            service.ended()
-        return AssociationReport(released=True, why="", instances=0, payload_bytes=0, refused=0)
-
-    async def converse(self, service: AssociationService) -> None:
-        """What the visit is for."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.over.set()
-
-
-class ReportVisit(_Visit):
+class ReportVisit(Visit):
     """The archive reports on an association of its own."""
 
     def __init__(self, archive: Archive, report: CommitmentReport, life: Life) -> None:
-        super().__init__("ADAPTER", "ARCHIVE", life)
+        super().__init__("ADAPTER", "ARCHIVE", (STORAGE_COMMITMENT,), life)
         self._archive = archive
         self._report = report
         self._status = 0x0110
 
-    async def converse(self, service: AssociationService) -> None:
+    async def converse(self, association: str, service: AssociationService) -> AssociationReport:
         self._status = await service.report_received(self._archive.tell(self._report))
+        return self.ended(0, released=True)
 
     def close(self) -> None:
         if not self.over.is_set():
@@ -140,28 +95,31 @@ class ReportVisit(_Visit):
         super().close()
 
 
-class AskVisit(_Visit):
+class AskVisit(Visit):
     """A modality asks whether what it sent is kept."""
 
     def __init__(
         self, called: str, transaction: str, uids: Sequence[str], promises: Promises, life: Life
     ) -> None:
-        super().__init__(called, "CT1", life)
-        self._request = CommitmentRequest(
+        super().__init__(called, "CT1", (STORAGE_COMMITMENT,), life)
+        self._asks = CommitmentRequest(
             transaction_uid=transaction, references=tuple(Reference(CT, uid) for uid in uids)
         )
         self._promises = promises
 
-    async def converse(self, service: AssociationService) -> None:
-        answer = await service.commitment_asked(self._request)
-        if answer.status:
-            return
-        self._promises.asked.add(self._request.transaction_uid)
-        if answer.report is None:
-            return
-        await self._life.io()
-        if self._life.rng.random() < 0.5:  # it leaves
+    async def converse(self, association: str, service: AssociationService) -> AssociationReport:
+        answer = await service.commitment_asked(self._asks)
+        if answer.status == 0:
+            self._promises.asked.add(self._asks.transaction_uid)
+        if answer.report is not None:
+            await self._take(answer, service)
+        return self.ended(0, released=True)
+
+    async def _take(self, answer: CommitmentAnswer, service: AssociationService) -> None:
+        """Stay for the report, or leave."""
+        await self.life.io()
+        if self.life.rng.random() < 0.5:
             service.report_ended(ReportEnded(commitment_id=answer.commitment_id, status=None))
         else:
-            self._promises.reported.add(self._request.transaction_uid)
+            self._promises.reported.add(self._asks.transaction_uid)
             service.report_ended(ReportEnded(commitment_id=answer.commitment_id, status=0))

@@ -8,8 +8,9 @@ import trio
 import trio.lowlevel
 from fakes.committers import Archive, Promises
 from fakes.disk import FakeDisk, FakeStore, Life
+from fakes.visits import Visit
 
-from adapter.domain.admission import AssociationRequest, Rejection, UserIdentity
+from adapter.domain.admission import UserIdentity
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.dimse_ports import (
     AssociationReport,
@@ -40,18 +41,18 @@ class Oracle:
 
 
 class FakeListener:
-    """Port DimseListener: connections come from `connect`."""
+    """Port DimseListener: visits come from `connect`."""
 
     def __init__(self) -> None:
-        self._in, self._out = trio.open_memory_channel[FakeAssociation](0)
+        self._in, self._out = trio.open_memory_channel[Visit](0)
 
-    async def accept(self) -> "FakeAssociation":
+    async def accept(self) -> Visit:
         try:
             return await self._out.receive()
         except trio.EndOfChannel:
             raise trio.ClosedResourceError from None
 
-    async def connect(self, association: "FakeAssociation") -> None:
+    async def connect(self, association: Visit) -> None:
         try:
             await self._in.send(association)
         except trio.BrokenResourceError:
@@ -61,10 +62,8 @@ class FakeListener:
         self._out.close()
 
 
-class FakeAssociation:
+class FakeAssociation(Visit):
     """Port PendingAssociation: one sender's visit."""
-
-    peer, peer_port, why = "127.0.0.1", 40000, ""
 
     def __init__(
         self,
@@ -74,42 +73,19 @@ class FakeAssociation:
         oracle: Oracle,
         start_at: float,
     ) -> None:
-        self.called = called
+        super().__init__(called, "CT1", (CT,), store.life)
         self.instances = instances
         self.store = store
         self.oracle = oracle
-        self.over = trio.Event()
-        self._aborted = False
         self._wall = start_at
 
-    async def request(self) -> AssociationRequest | None:
-        await self.store.life.io()
-        return AssociationRequest(
-            called_ae_title=self.called, calling_ae_title="CT1", peer=self.peer,
-            peer_port=self.peer_port, abstract_syntaxes=(CT,),
-        )  # fmt: skip
-
-    async def reject(self, rejection: Rejection) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def see_off(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def serve(self, association: str, service: AssociationService) -> AssociationReport:
-        try:
-            return await self._conversation(association, service)
-        finally:
-            service.ended()
-
-    async def _conversation(
-        self, association: str, service: AssociationService
-    ) -> AssociationReport:
+    async def converse(self, association: str, service: AssociationService) -> AssociationReport:
         stored = 0
         for study, uid in self.instances:
-            if self._aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
-                return self._report(stored, released=False)
+            if self.aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
+                return self.ended(stored, released=False)
             stored += await self._store(association, service, study, uid)
-        return self._report(stored, released=True)
+        return self.ended(stored, released=True)
 
     async def _store(
         self, association: str, service: AssociationService, study: str, uid: str
@@ -144,17 +120,6 @@ class FakeAssociation:
             self.oracle.acknowledged.add((answer.group_id, name))
             self.oracle.pending.discard((study, uid))
         return done
-
-    def _report(self, stored: int, *, released: bool) -> AssociationReport:
-        return AssociationReport(
-            released=released, why="", instances=stored, payload_bytes=stored, refused=0
-        )
-
-    def abort(self) -> None:
-        self._aborted = True
-
-    def close(self) -> None:
-        self.over.set()
 
 
 class FakePlatform:

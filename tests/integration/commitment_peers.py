@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from dicom_peers import serving
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -77,15 +78,12 @@ class CommittingDestination:
         if self.offers_commitment:
             ae.add_supported_context(StorageCommitmentPushModel, [IMPLICIT])
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._action)]
-        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-        assert server is not None
-        self.port = server.server_address[1]
-        try:
-            yield self
-        finally:
-            for thread in self.threads:
-                thread.join(20)
-            server.shutdown()
+        with serving(ae, handlers, port) as self.port:
+            try:
+                yield self
+            finally:
+                for thread in self.threads:
+                    thread.join(20)
 
     def _store(self, event: Any) -> int:
         self.stored.append(str(event.request.AffectedSOPInstanceUID))

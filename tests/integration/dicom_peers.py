@@ -148,6 +148,17 @@ def orthanc(folder: Path, **options: Any) -> Any:
         yield server
 
 
+@contextmanager
+def serving(ae: AE, handlers: list[Any], port: int = 0) -> Any:
+    """Run an acceptor of pynetdicom until the block ends; yield its port."""
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    assert server is not None
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
 @dataclass
 class Received:
     """What a destination was handed."""
@@ -177,13 +188,8 @@ class ScriptedDestination:
         ]
         ae.add_supported_context(Verification)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted)]
-        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-        assert server is not None
-        self.port = server.server_address[1]
-        try:
+        with serving(ae, handlers, port) as self.port:
             yield self
-        finally:
-            server.shutdown()
 
     def _accepted(self, _: Any) -> None:
         self.associations += 1

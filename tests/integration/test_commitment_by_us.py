@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeAdapter, unharmed
-from dicom_peers import free_port
+from dicom_peers import free_port, serving
 from harness import Adapter, eventually
 from pydicom import Dataset
 from pynetdicom import AE, evt
@@ -52,13 +52,8 @@ class Modality:
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
         ae.add_supported_context(Verification)
         handlers = [(evt.EVT_N_EVENT_REPORT, self._report, ["anew"])]
-        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-        assert server is not None
-        self.port = server.server_address[1]
-        try:
+        with serving(ae, handlers, port) as self.port:
             yield self
-        finally:
-            server.shutdown()
 
     def ask(self, adapter: Adapter, transaction: str, asked: Asked, *, stay_s: float = 0) -> int:
         """Ask by N-ACTION, stay so long for the report, release; return the status."""

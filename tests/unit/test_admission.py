@@ -12,6 +12,7 @@ from adapter.domain.admission import (
     Pressure,
     UserIdentity,
     decide,
+    is_reporter,
 )
 from adapter.domain.entities import Source
 
@@ -189,3 +190,62 @@ def test_source_may_have_several_hosts_and_entries():
 
 def test_ae_titles_are_compared_with_their_case():
     assert decide(asked(calling_ae_title="ct1"), policy(), CALM) is not None
+
+
+# --- destinations that report storage commitment
+
+COMMITMENT = "1.2.840.10008.1.20.1"
+PACS = Source(ae_title="PACS", host="10.0.0.9")
+
+
+def reporting(**changes):
+    return dataclasses.replace(policy(), reports_ae_title="ADAPTER", reporters=(PACS,), **changes)
+
+
+def reported(**changes):
+    fields = {
+        "called_ae_title": "ADAPTER", "calling_ae_title": "PACS", "peer": "10.0.0.9",
+        "abstract_syntaxes": (COMMITMENT,),
+    }  # fmt: skip
+    return asked(**fields | changes)
+
+
+def test_destination_may_report_to_our_title_as_requestor():
+    assert decide(reported(), reporting(), CALM) is None
+    assert is_reporter(reported(), reporting())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"calling_ae_title": "CT1", "peer": "10.0.0.7"}, {"peer": "10.0.0.8"},
+     {"calling_ae_title": "OTHER"}],
+)  # fmt: skip
+@pytest.mark.parametrize("strict", [True, False])
+def test_nobody_else_may_call_it(changes, strict):
+    rules = reporting(reject_unknown_sources=strict)
+    assert decide(reported(**changes), rules, CALM).reason == 3
+    assert not is_reporter(reported(**changes), rules)
+
+
+def test_without_such_destinations_it_is_no_ae_title_of_ours():
+    rules = dataclasses.replace(reporting(), reporters=())
+    assert decide(reported(), rules, CALM).reason == 7
+    assert decide(reported(called_ae_title=""), rules, CALM).reason == 7
+
+
+def test_destination_that_calls_an_entity_is_no_reporter():
+    assert not is_reporter(reported(called_ae_title="BRAIN"), reporting())
+    assert decide(reported(called_ae_title="BRAIN"), reporting(), CALM).reason == 3
+
+
+def test_destination_may_report_to_an_entity_that_has_our_title():
+    rules = reporting(called_ae_titles={"ADAPTER": 0})
+    assert decide(reported(), rules, CALM) is None
+    assert is_reporter(reported(), rules)
+
+
+def test_reports_are_taken_when_space_is_low():
+    """They are what frees it."""
+    assert decide(reported(), reporting(), loaded(space_is_low=True)) is None
+    mixed = reported(abstract_syntaxes=(COMMITMENT, CT))
+    assert decide(mixed, reporting(), loaded(space_is_low=True)) is not None

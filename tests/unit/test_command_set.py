@@ -307,3 +307,33 @@ def test_what_cannot_be_a_uid_is_not_repeated(uid):
     decoded = command_set.decode(answer[12:])
     assert (decoded.sop_class_uid, decoded.sop_instance_uid) == ("", "")
     assert len(answer) < 200
+
+
+# --- N-ACTION and N-EVENT-REPORT
+
+COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
+
+
+@pytest.mark.parametrize(
+    ("encode", "field", "attributes"),
+    [
+        (
+            command_set.action_request,
+            0x0130,
+            ("RequestedSOPClassUID", "RequestedSOPInstanceUID", "ActionTypeID"),
+        ),
+        (
+            command_set.event_report_request,
+            0x0100,
+            ("AffectedSOPClassUID", "AffectedSOPInstanceUID", "EventTypeID"),
+        ),
+    ],
+)
+def test_peer_reads_our_normalised_requests_and_so_do_we(encode, field, attributes):
+    encoded = encode(3, 7, COMMITMENT, COMMITMENT_INSTANCE, 2)
+    context_id, seen = by_peer(encoded)
+    assert [getattr(seen, name) for name in attributes] == [COMMITMENT, COMMITMENT_INSTANCE, 2]
+    assert (seen.MessageID, context_id) == (7, 3)
+    ours = command_set.decode(encoded[12:])
+    assert (ours.sop_class_uid, ours.sop_instance_uid) == (COMMITMENT, COMMITMENT_INSTANCE)
+    assert (ours.field, ours.type, ours.message_id, ours.has_data_set) == (field, 2, 7, True)

@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from adapter.domain.records import Export, Job, OutgoingInstance
+from adapter.domain.commitment import Reference
+from adapter.domain.records import Commitment, Export, Job, OutgoingInstance, Transaction
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -494,3 +495,64 @@ async def test_writer_thread_makes_rows_durable(folder):
     again = DiskcacheEngine(folder)
     assert len(list(again.load())) == 11
     again.close()
+
+
+# --- storage commitment
+
+
+def transaction(uid="2.25.1", **changes):
+    fields = {
+        "export_id": "export-1", "destination": "pacs", "instances": 2, "requested_at": 5.0,
+        "deadline_at": 10.0,
+    }  # fmt: skip
+    return Transaction(uid=uid, **fields | changes)
+
+
+async def test_transaction_and_its_outcomes_are_one_write_and_survive(ledgers):
+    ledger = await with_export(ledgers)
+    asked = [
+        msgspec.structs.replace(outcome, delivered=True, transaction_uid="2.25.1")
+        for outcome in await ledger.outcomes("export-1")
+    ]
+    await ledger.record_transactions([transaction()], asked)
+    again = ledgers.open()
+    assert await again.transaction("2.25.1") == transaction()
+    assert await again.transactions("export-1") == [transaction()]
+    assert await again.outcomes("export-1") == asked
+    assert [outcome.sop_class_uid for outcome in asked] == ["1.2", "1.2"]
+    assert await again.transaction("2.25.2") is None
+
+
+async def test_what_destinations_committed_is_known_until_the_job_goes(ledgers):
+    ledger = await with_export(ledgers)
+    first, _ = await ledger.outcomes("export-1")
+    kept = msgspec.structs.replace(first, delivered=True, committed=True)
+    await ledger.record_transactions([transaction(over=True)], [kept])
+    assert await ledger.committed({"1.3.0", "1.3.1"}) == {"1.3.0": {"1.2"}}
+    again = ledgers.open()
+    assert await again.committed({"1.3.0", "1.3.1"}) == {"1.3.0": {"1.2"}}
+    await again.remove_job("job-1")
+    assert await again.committed({"1.3.0"}) == {}
+    assert await again.transaction("2.25.1") is None
+    assert await ledgers.open().transaction("2.25.1") is None
+
+
+async def test_requests_of_others_survive_with_all_their_instances(ledgers):
+    ledger = ledgers.open()
+    references = tuple(Reference("1.2." + "9" * 58, f"1.{n}" + "8" * 55) for n in range(1001))
+    commitment = Commitment(
+        id="commitment-1", transaction_uid="2.25.1", ae_title="BRAIN", calling_ae_title="CT1",
+        instances=1001, requested_at=5.0, due_at=6.0,
+    )  # fmt: skip
+    await ledger.commitments.open(commitment, references)
+    later = msgspec.structs.replace(commitment, tries=2)
+    await ledger.commitments.change(later)
+    again = ledgers.open()
+    assert await again.commitments.pending() == [later]
+    assert await again.commitments.references("commitment-1") == references
+    assert max(len(row) for _, row in ledgers.engine.load()) < 32 << 10
+    await again.commitments.remove("commitment-1")
+    await again.commitments.remove("commitment-1")
+    await again.commitments.change(later)
+    assert await again.commitments.pending() == []
+    assert await ledgers.open().commitments.references("commitment-1") == ()

@@ -10,8 +10,16 @@ from pynetdicom import (
 )
 
 from adapter.domain.admission import VERIFICATION
-from adapter.protocols.dimse.associate import ContextResult, ProposedContext
-from adapter.protocols.dimse.negotiation import is_storage_class, negotiate
+from adapter.domain.commitment import STORAGE_COMMITMENT
+from adapter.domain.dimse_ports import ServiceClass
+from adapter.protocols.dimse import user_information
+from adapter.protocols.dimse.associate import (
+    ContextResult,
+    ProposedContext,
+    decode_associate_rq,
+    encode_associate_rq,
+)
+from adapter.protocols.dimse.negotiation import answer, is_storage_class, negotiate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
@@ -141,3 +149,37 @@ def test_every_context_is_answered_in_order():
         ContextResult(1, CT, JPEG, 0),
         ContextResult(3, CT, EXPLICIT, 0),
     ]
+
+
+ALL = frozenset(ServiceClass)
+
+
+@pytest.mark.parametrize(
+    ("abstract_syntax", "service"),
+    [(VERIFICATION, ServiceClass.VERIFICATION), (CT, ServiceClass.STORAGE),
+     (STORAGE_COMMITMENT, ServiceClass.STORAGE_COMMITMENT)],
+)  # fmt: skip
+def test_service_that_is_not_offered_is_refused(abstract_syntax, service):
+    context = ProposedContext(1, abstract_syntax, (EXPLICIT,))
+    (yes,) = negotiate([context], verification_syntaxes=[EXPLICIT], offered=ALL)
+    (no,) = negotiate([context], verification_syntaxes=[EXPLICIT], offered=ALL - {service})
+    assert (yes.result, no.result) == (0, 3)
+
+
+def test_storage_commitment_takes_uncompressed_little_endian_only():
+    context = ProposedContext(1, STORAGE_COMMITMENT, (JPEG, "1.2.840.10008.1.2.2"))
+    (result,) = negotiate([context], verification_syntaxes=[], offered=ALL)
+    assert result.result == 4
+
+
+def test_role_of_scp_is_agreed_to_for_storage_commitment_only():
+    """PS3.7 D.3.3.4: what is not proposed is not answered."""
+    contexts = [
+        ProposedContext(1, STORAGE_COMMITMENT, (IMPLICIT,)),
+        ProposedContext(3, CT, (JPEG,)),
+    ]
+    roles = {STORAGE_COMMITMENT: (False, True), CT: (True, True)}
+    request = decode_associate_rq(encode_associate_rq("US", "PACS", contexts, 16384, roles))
+    results = negotiate(request.contexts, verification_syntaxes=[], offered=ALL)
+    agreed = user_information.decode(answer(request, results, 16384))
+    assert agreed.roles == {STORAGE_COMMITMENT: (False, True), CT: (True, False)}

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import trio
 
+from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
@@ -22,7 +23,12 @@ from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.dimse_ports import DimseListener, IdentityCheck, Requestor
+from adapter.domain.dimse_ports import (
+    CertificateExpiries,
+    DimseListener,
+    IdentityCheck,
+    Requestor,
+)
 from adapter.domain.entities import ApplicationEntity, Source
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewId, NewUid
@@ -69,6 +75,7 @@ class Edges:
     """By the key of their `ListeningPort`."""
     identify: IdentityCheck
     requestor: Requestor
+    certificate_expiries: CertificateExpiries
     resolver: Resolver
     store: InstanceStore
     payloads: PayloadStore
@@ -247,12 +254,12 @@ class Wiring:
             for destination in settings.destinations
             if destination.storage_commitment
         ]
-        sources = SourceAddresses(
-            sources=[*settings.sources, *reporters],
-            resolver=self.edges.resolver,
-            stop=self.stop,
-        )
+        edges, stop, expiries = self.edges, self.stop, self.edges.certificate_expiries
+        known = [*settings.sources, *reporters]
+        sources = SourceAddresses(sources=known, resolver=edges.resolver, stop=stop)
         await self._start(sources, REPLICA)
+        if expiries():
+            await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
         for port in listening_ports(settings):
             door = CommitmentDoor(
                 requests=commitments.requests.clone(), notes=commitments.notes.clone()

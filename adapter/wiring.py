@@ -261,12 +261,10 @@ class Wiring:
         if expiries():
             await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
         for port in listening_ports(settings):
-            door = CommitmentDoor(
-                requests=commitments.requests.clone(), notes=commitments.notes.clone()
-            )
-            await self._listener(port, doors, door, sources, reporters)
-        commitments.requests.close()
-        commitments.notes.close()
+            await self._listener(port, doors, commitments.clone(), sources, reporters)
+        for door in doors.values():
+            door.close()
+        commitments.close()
 
     async def _listener(
         self,
@@ -290,7 +288,7 @@ class Wiring:
         )
         listener = Listener(
             dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
-            doors={title: doors[title] for title in policy.called_ae_titles},
+            doors={title: doors[title].clone() for title in policy.called_ae_titles},
             commitments=commitments,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,

@@ -109,10 +109,8 @@ class Listener:
         """See `Actor.close`."""
         self.dimse.close()
         for door in self.doors.values():
-            door.requests.close()
-            door.notes.close()
-        self.commitments.requests.close()
-        self.commitments.notes.close()
+            door.close()
+        self.commitments.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():

@@ -52,6 +52,7 @@ class TlsSession:
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
         )
+        self._ended = False
 
     @property
     def version(self) -> str:
@@ -67,7 +68,10 @@ class TlsSession:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            return False
+            if not self._ended:
+                return False
+            self._incoming.write_eof()
+            self._tls.do_handshake()
         return True
 
     def received(self, ciphertext: bytes | memoryview) -> None:
@@ -75,7 +79,7 @@ class TlsSession:
         if ciphertext:
             self._incoming.write(ciphertext)
         else:
-            self._incoming.write_eof()
+            self._ended = True  # OpenSSL is not told: it would let us say nothing more
 
     def to_send(self) -> bytes:
         """Return, once, the bytes for the peer."""
@@ -95,9 +99,9 @@ class TlsSession:
                     break
                 count += piece
         except ssl.SSLWantReadError:
-            return count or None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            pass  # closed, with or without a word: the upper layer knows what was due
+            return count if count or self._ended else None
+        except ssl.SSLZeroReturnError:
+            pass
         return count
 
     def write(self, plaintext: bytes | bytearray) -> None:
@@ -142,8 +146,19 @@ class TlsSocket:
         except ssl.SSLError as error:
             raise broken(error) from error
         if count is None:
+            self._answer()
             raise InterruptedError
         return count
+
+    def _answer(self) -> None:
+        """Send what TLS itself has to say while we read: that it does not renegotiate."""
+        words = self._session.to_send()
+        try:
+            taken = self._socket.send(words)
+        except BlockingIOError:
+            taken = -1
+        if taken < len(words):
+            raise ConnectionAbortedError(None, "TLS: the peer does not read")
 
     def sendmsg(self, views: Sequence[bytes | memoryview]) -> int:
         """See `socket.sendmsg`; 0: call again with the same views, the peer took only a part."""

@@ -81,6 +81,7 @@ class TrioConnection:
         else:
             try:
                 while (decrypted := tls.read_into(view)) is None:
+                    await self._send(tls.to_send())  # that it does not renegotiate
                     tls.received(await self._socket.recv(RECORDS_BYTES))
             except ssl.SSLError as error:
                 raise broken(error) from error

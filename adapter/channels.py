@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import trio
@@ -120,6 +120,15 @@ class EntityDoor:
         """Whether the entity runs, or is being restarted."""
         return self.requests.statistics().open_receive_channels > 0
 
+    def clone(self) -> "EntityDoor":
+        """Return a door for another listener; the entity ends with the last one."""
+        return replace(self, requests=self.requests.clone(), notes=self.notes.clone())
+
+    def close(self) -> None:
+        """Close it; again is harmless."""
+        self.requests.close()
+        self.notes.close()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitmentDoor:
@@ -129,6 +138,15 @@ class CommitmentDoor:
     """Capacity 0: whoever asks waits."""
     notes: trio.MemorySendChannel[ReportEnded]
     """Roomy: whoever tells does not wait."""
+
+    def clone(self) -> "CommitmentDoor":
+        """Return a door for another listener; the actor ends with the last one."""
+        return replace(self, requests=self.requests.clone(), notes=self.notes.clone())
+
+    def close(self) -> None:
+        """Close it; again is harmless."""
+        self.requests.close()
+        self.notes.close()
 
 
 EntityDoors = Mapping[str, EntityDoor]

@@ -163,6 +163,9 @@ def _destination(
 def check(config: Path, /, *, overrides: Overrides = None) -> int:
     """Validate a configuration file; exit 2 and say what is wrong if it is."""
     layered = _load(config, overrides)
+    from adapter.main import tls_contexts
+
+    tls_contexts(layered.settings)
     count = len(layered.settings.application_entities)
     print(f"{config}: valid; {count} AE Title{'s' * (count != 1)}")
     return 0

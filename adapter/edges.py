@@ -4,16 +4,12 @@ import trio
 
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scu import ScuOptions
-from adapter.protocols.dimse.tls_profiles import TlsContexts
+from adapter.protocols.dimse.tls_contexts import TlsContexts
 from adapter.settings import Settings
 
 
-def make_requestor(settings: Settings) -> DicomRequestor:
-    """Return a requestor with the configured AE Title, limits and deadlines.
-
-    Raises:
-        ConfigurationError: The TLS files of a destination cannot be used.
-    """
+def make_requestor(settings: Settings, tls: TlsContexts) -> DicomRequestor:
+    """Return a requestor with the configured AE Title, limits and deadlines."""
     scp, scu = settings.dicom.scp, settings.dicom.scu
     options = ScuOptions(
         ae_title=scu.ae_title,
@@ -22,7 +18,4 @@ def make_requestor(settings: Settings) -> DicomRequestor:
         acse_s=scu.acse_s,
         dimse_s=scu.dimse_s,
     )
-    tls = TlsContexts()
-    for destination in settings.destinations:
-        tls.of(destination)
     return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)

@@ -56,6 +56,7 @@ async def gateway(
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
+                        certificate_expiries=edges.certificate_expiries,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 task_status.started()

@@ -24,7 +24,7 @@ from adapter.logs import configure
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.scp import ScpLimits
-from adapter.protocols.dimse.tls_profiles import listener_context
+from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.identities import UserCheck, accept_any
 from adapter.protocols.platform.command import CommandPlatform
@@ -162,11 +162,12 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
     """Make the real edges. Blocks; at boot.
 
     Raises:
-        ConfigurationError: The storage root cannot be used.
+        ConfigurationError: The storage root or a file for TLS cannot be used.
         PortUnavailableError: A port cannot be bound.
         LedgerError: The ledger cannot be read.
     """
     storage, scp = settings.storage, settings.dicom.scp
+    tls = tls_contexts(settings)
     try:
         for folder in layout.folders():
             folder.mkdir(0o750, parents=True, exist_ok=True)
@@ -191,11 +192,12 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
         preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
     )
     return Edges(
-        listeners=_listeners(settings, acceptor),
+        listeners=_listeners(settings, acceptor, tls.listener),
         identify=UserCheck(scp.user_identity.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
         if scp.user_identity.mode == "verify"
         else accept_any,
-        requestor=make_requestor(settings),
+        requestor=make_requestor(settings, tls),
+        certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, parts, disk_threads),
         payloads=FolderPayloadStore(layout, storage.durability, disk_threads),
@@ -216,14 +218,23 @@ def make_edges(settings: Settings, layout: Layout) -> Edges:
     )
 
 
-def _listeners(settings: Settings, options: AcceptorOptions) -> dict[str, TcpDimseListener]:
-    scp = settings.dicom.scp
-    tls = None if scp.tls.mode == "off" else listener_context(scp.tls)
+def tls_contexts(settings: Settings) -> TlsContexts:
+    """Return the TLS contexts that are configured.
+
+    Raises:
+        ConfigurationError: Their files cannot be used.
+    """
+    return TlsContexts(settings.dicom.scp.tls, settings.destinations)
+
+
+def _listeners(
+    settings: Settings, options: AcceptorOptions, tls: TlsContext | None
+) -> dict[str, TcpDimseListener]:
     listeners = {}
     for listening in listening_ports(settings):
         with named(listening.key):
             listeners[listening.key] = TcpDimseListener.bind(
-                scp.host,
+                settings.dicom.scp.host,
                 listening.port,
                 replace(options, tls=tls if listening.tls else None),
             )

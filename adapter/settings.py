@@ -222,10 +222,14 @@ def relations(settings: Settings) -> list[str]:
             load_processor(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
-    return [*problems, *_tls(scp.tls), *_addresses(settings)]
+    return [*problems, *_tls(settings), *_addresses(settings)]
 
 
-def _tls(tls: ListenerTls) -> Iterator[str]:
+def _tls(settings: Settings) -> Iterator[str]:
+    for index, destination in enumerate(settings.destinations):
+        if destination.tls is not None and destination.tls.key and not destination.tls.certificate:
+            yield f"destinations[{index}].tls.key: a key needs its certificate"
+    tls = settings.dicom.scp.tls
     if tls.mode == "off":
         return
     if not tls.certificate:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import trio
 
+from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
@@ -22,7 +23,12 @@ from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.dimse_ports import DimseListener, IdentityCheck, Requestor
+from adapter.domain.dimse_ports import (
+    CertificateExpiries,
+    DimseListener,
+    IdentityCheck,
+    Requestor,
+)
 from adapter.domain.entities import ApplicationEntity, Source
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewId, NewUid
@@ -69,6 +75,7 @@ class Edges:
     """By the key of their `ListeningPort`."""
     identify: IdentityCheck
     requestor: Requestor
+    certificate_expiries: CertificateExpiries
     resolver: Resolver
     store: InstanceStore
     payloads: PayloadStore
@@ -247,19 +254,17 @@ class Wiring:
             for destination in settings.destinations
             if destination.storage_commitment
         ]
-        sources = SourceAddresses(
-            sources=[*settings.sources, *reporters],
-            resolver=self.edges.resolver,
-            stop=self.stop,
-        )
+        edges, stop, expiries = self.edges, self.stop, self.edges.certificate_expiries
+        known = [*settings.sources, *reporters]
+        sources = SourceAddresses(sources=known, resolver=edges.resolver, stop=stop)
         await self._start(sources, REPLICA)
+        if expiries():
+            await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
         for port in listening_ports(settings):
-            door = CommitmentDoor(
-                requests=commitments.requests.clone(), notes=commitments.notes.clone()
-            )
-            await self._listener(port, doors, door, sources, reporters)
-        commitments.requests.close()
-        commitments.notes.close()
+            await self._listener(port, doors, commitments.clone(), sources, reporters)
+        for door in doors.values():
+            door.close()
+        commitments.close()
 
     async def _listener(
         self,
@@ -283,7 +288,7 @@ class Wiring:
         )
         listener = Listener(
             dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
-            doors={title: doors[title] for title in policy.called_ae_titles},
+            doors={title: doors[title].clone() for title in policy.called_ae_titles},
             commitments=commitments,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,

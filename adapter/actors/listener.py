@@ -33,12 +33,17 @@ from adapter.domain.identifiers import NewId
 from adapter.domain.messages import AssociationEnded
 from adapter.domain.occupancy import HalfOpenConnection, Occupancy
 from adapter.domain.ports import SpaceGauge
+from adapter.domain.repetition import Repetition
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.listener")
 
 ACCEPT_PAUSE_S = 0.1
 """After accept failed for want of descriptors: let others finish, do not spin."""
+TOLD_AGAIN_S = 60.0
+"""A peer that speaks something else is worth a warning so often; it is counted every time."""
+TOLD_MAX = 1000
+"""So many of these are remembered, however many addresses there are."""
 STARTS_MAX = 4
 """Associations that get their thread in one turn of the event loop: starting threads is what takes
 time, and whoever comes meanwhile to be rejected is not to wait for all of them.
@@ -65,6 +70,7 @@ class Listener:
     name: str = "listener"
     _open: set[PendingAssociation] = field(default_factory=set)
     _waiting: set[trio.CancelScope] = field(default_factory=set)
+    _told: Repetition = field(default_factory=lambda: Repetition(TOLD_AGAIN_S, TOLD_MAX))
     _all_over: trio.Event = field(default_factory=trio.Event)
     _turnstile: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(STARTS_MAX)
@@ -103,10 +109,8 @@ class Listener:
         """See `Actor.close`."""
         self.dimse.close()
         for door in self.doors.values():
-            door.requests.close()
-            door.notes.close()
-        self.commitments.requests.close()
-        self.commitments.notes.close()
+            door.close()
+        self.commitments.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():
@@ -158,8 +162,18 @@ class Listener:
                 self._waiting.discard(scope)
                 self.occupancy.remove_half_open(waiting)
         if waiting.why and not self.stop.is_set():
-            log.debug("connection.ended", peer=connection.peer, end=waiting.why, why=connection.why)
-            self.occupancy.without_request[waiting.why] += 1
+            self._tell_without_request(connection, waiting.why)
+
+    def _tell_without_request(self, connection: PendingAssociation, end: str) -> None:
+        self.occupancy.without_request[end] += 1
+        facts = {"actor": self.name, "peer": connection.peer, "end": end, "why": connection.why}
+        misconfigured = end in (Unasked.REFUSED.value, Unasked.TLS.value)
+        if misconfigured and self._told.is_news(
+            (connection.peer, connection.why), trio.current_time()
+        ):
+            log.warning("connection.ended", **facts)
+        else:
+            log.debug("connection.ended", **facts)
 
     async def _admitted(
         self, connection: PendingAssociation, association: str, waiting: HalfOpenConnection
@@ -237,7 +251,10 @@ class Listener:
             "refused": report.refused,
         }
         verb = "released" if report.released else "aborted"
-        log.info(f"association.{verb}", association=association, peer=request.peer, **facts)
+        log.info(
+            f"association.{verb}",
+            association=association, peer=request.peer, tls=request.tls, **facts,
+        )  # fmt: skip
         self._tell(verb, association, request, **facts)
 
     def _tell(
@@ -251,6 +268,7 @@ class Listener:
                 data={
                     "callingAeTitle": request.calling_ae_title,
                     "peer": request.peer,
+                    "tls": request.tls,
                     "contexts": len(request.abstract_syntaxes),
                     **data,
                 },

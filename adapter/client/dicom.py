@@ -9,11 +9,13 @@ import trio
 from msgspec import Struct
 
 from adapter.domain.dimse_ports import EchoResult
-from adapter.domain.entities import Destination
+from adapter.domain.entities import Destination, ListenerTls
 from adapter.domain.refusals import Cause, Parties, advice
 from adapter.domain.statuses import SUCCESS, status_words
 from adapter.edges import make_requestor
 from adapter.errors import PeerRefusalError
+from adapter.protocols.dimse.requestor import DicomRequestor
+from adapter.protocols.dimse.tls_contexts import TlsContexts
 from adapter.settings import Settings
 
 _ADDRESS = re.compile(r"(?P<aet>[^@]{1,16})@(?P<host>.+):(?P<port>[0-9]{1,5})")
@@ -43,6 +45,11 @@ def parse_destination(text: str, settings: Settings) -> Destination:
         host=match["host"].strip("[]"),
         port=int(match["port"]),
     )
+
+
+def requestor_to(destination: Destination, settings: Settings) -> DicomRequestor:
+    """Raises ConfigurationError: the files for its TLS cannot be used."""
+    return make_requestor(settings, TlsContexts(ListenerTls(), [destination]))
 
 
 def advice_for(error: PeerRefusalError, destination: Destination, settings: Settings) -> str:
@@ -77,7 +84,7 @@ def echo(destination: Destination, settings: Settings, *, as_json: bool) -> int:
         EchoReport, ae_title=destination.ae_title, host=destination.host, port=destination.port
     )
     try:
-        result = trio.run(make_requestor(settings).echo, destination)
+        result = trio.run(requestor_to(destination, settings).echo, destination)
     except PeerRefusalError as error:
         hint = advice_for(error, destination, settings)
         refused = report(

@@ -13,12 +13,11 @@ import trio
 from msgspec import Struct, field
 
 from adapter.client.delivery import Delivery
-from adapter.client.dicom import advice_for
+from adapter.client.dicom import advice_for, requestor_to
 from adapter.domain.dimse_ports import SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.statuses import SUCCESS, is_success, status_words
-from adapter.edges import make_requestor
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.part10 import NoInstanceError, describe
 from adapter.settings import Settings
@@ -134,7 +133,7 @@ def instances_below(paths: list[Path]) -> Found:
 
 def delivery_to(destination: Destination, settings: Settings, associations: int = 1) -> Delivery:
     """Return a delivery with the configured limits and deadlines."""
-    return Delivery(make_requestor(settings), destination, associations)
+    return Delivery(requestor_to(destination, settings), destination, associations)
 
 
 def send(

@@ -3,7 +3,7 @@
 See `adapter.domain.ports` for the rules all ports keep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum, auto
 from typing import Protocol
@@ -110,6 +110,13 @@ class Unasked(Enum):
     """It sent something else, and was told so (PS3.8 Table 9-10, Sta2)."""
     TLS = "tls"
     """No handshake."""
+
+
+class CertificateExpiries(Protocol):
+    """When certificates of ours expire, whatever they are for."""
+
+    def __call__(self) -> Mapping[str, float]:
+        """Return the wall time by the key of the configuration; looks at files that changed."""
 
 
 class IdentityCheck(Protocol):

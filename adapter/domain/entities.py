@@ -60,7 +60,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 TlsVersion = Literal["1.2", "1.3"]
-FilePath = Annotated[str, Meta(max_length=4096)]
+FilePath = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class ListenerTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
+from adapter.domain.dimse_ports import CertificateExpiries
 from adapter.domain.messages import Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, SpaceGauge, WallClock
@@ -25,3 +26,4 @@ class Views:
     web_stop: trio.Event
     now: WallClock
     events_lost: Callable[[], int]
+    certificate_expiries: CertificateExpiries

@@ -19,22 +19,21 @@ def pixel_data(size: int) -> bytes:
     return struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OW", size)
 
 
-def send_large(port: int, uid: str) -> str:
-    """Store an instance of INSTANCE_MB without holding it; return the digest of its data set."""
-    head = data_set(uid, tail=pixel_data(INSTANCE_MB * MB))
+def send_large(wire: Wire, uid: str, megabytes: int) -> str:
+    """Store an instance of this size without holding it; return the digest of its data set."""
+    head = data_set(uid, tail=pixel_data(megabytes * MB))
     digest = hashlib.sha256(head)
     block = bytes(range(256)) * (PIECE // 256)
     fragment = pdu(DATA, pdv(3, 0, block))
-    count = INSTANCE_MB * MB // PIECE
-    with Wire(port, timeout_s=60) as wire:
-        wire.associate()
-        wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, uid.encode()))))
-        wire.send(pdu(DATA, pdv(3, 0, head)))
-        for number in range(count):
-            wire.send(pdu(DATA, pdv(3, 2, block)) if number == count - 1 else fragment)
-            digest.update(block)
-        assert wire.answer() == ("response", 0)
-        wire.release()
+    count = megabytes * MB // PIECE
+    wire.associate()
+    wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, uid.encode()))))
+    wire.send(pdu(DATA, pdv(3, 0, head)))
+    for number in range(count):
+        wire.send(pdu(DATA, pdv(3, 2, block)) if number == count - 1 else fragment)
+        digest.update(block)
+    assert wire.answer() == ("response", 0)
+    wire.release()
     return digest.hexdigest()
 
 
@@ -71,7 +70,8 @@ def test_large_instance_costs_one_buffer_in_and_out(make_adapter: MakeAdapter) -
             wire.associate()  # whatever is loaded late is loaded now
             wire.release()
         idle = adapter.memory_kb("VmHWM")
-        sent = send_large(adapter.dicom_port, "1.2.3.1")
+        with Wire(adapter.dicom_port, timeout_s=60) as wire:
+            sent = send_large(wire, "1.2.3.1", INSTANCE_MB)
         received = adapter.memory_kb("VmHWM")
         assert received - idle < GROWTH_KB_MAX
         (stored,) = (p for part in ("incoming", "closed", "payloads")

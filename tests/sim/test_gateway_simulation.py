@@ -108,6 +108,7 @@ class World:
         return Edges(
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
+            certificate_expiries=dict,
             resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             platform=FakePlatform(self.disk, life), results=self.store, web=None,

@@ -30,7 +30,9 @@ from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError
 from adapter.protocols.dimse.reception import AcceptedContext
 from adapter.protocols.dimse.scp import ScpLimits, StorageScp
-from adapter.protocols.dimse.tls import TlsContext, TlsSession
+from adapter.protocols.dimse.strangers import PLAIN, TLS, stranger
+from adapter.protocols.dimse.tls import TlsSession
+from adapter.protocols.dimse.tls_contexts import TlsContext
 from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
@@ -146,7 +148,7 @@ class TcpPendingAssociation:
             self._request_pdu = event.encoded
             self._request = request = decode_associate_rq(event.encoded)
         except ProtocolViolationError as violation:
-            self.why = violation.why
+            self.why = self._stranger(PLAIN) or violation.why
             await connection.farewell(violation.reply)
             return Unasked.REFUSED
         except MalformedPDUError as malformed:
@@ -156,7 +158,11 @@ class TcpPendingAssociation:
             )
             return Unasked.REFUSED
         except TlsHandshakeError as refused:
-            self.why = str(refused)
+            if not connection.opening:
+                self.why = "left without a request"
+                return Unasked.LEFT
+            self.why = self._stranger(TLS) or str(refused)
+            await connection.farewell(b"")  # closed at once, it would never see the alert
             return Unasked.TLS
         except OSError as error:
             self.why = f"connection lost ({error.strerror or type(error).__name__})"
@@ -172,6 +178,10 @@ class TcpPendingAssociation:
             user_identity=request.user.identity,
             tls=connection.tls_version,
         )
+
+    def _stranger(self, expected: str) -> str:
+        protocol = stranger(self._connection.opening, expected)
+        return protocol and f"{protocol} on a {'TLS' if self._options.tls else 'plain'} port"
 
     async def reject(self, rejection: Rejection) -> None:
         """See `PendingAssociation.reject`."""

@@ -105,6 +105,8 @@ class Connection:
             try:
                 count = self._socket.recv_into(self.layer.writable())
                 break
+            except InterruptedError:
+                continue  # a part of a TLS record: it brings nothing, and takes its time
             except BlockingIOError:
                 self._peer_is_quiet()
                 if self._receive_timeout < IDLE_S:

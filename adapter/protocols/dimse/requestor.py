@@ -4,6 +4,7 @@ Every step has a deadline of its own: name lookup, connection and TLS together `
 answer to A-ASSOCIATE-RQ `acse_s`. A peer that hangs in any of them costs no thread.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -48,8 +49,9 @@ from adapter.protocols.dimse.refusal import (
     unconnected,
 )
 from adapter.protocols.dimse.scu import ScuAssociation, ScuOptions
+from adapter.protocols.dimse.strangers import PLAIN, stranger
 from adapter.protocols.dimse.tls import TlsSession
-from adapter.protocols.dimse.tls_profiles import TlsContexts
+from adapter.protocols.dimse.tls_contexts import TlsContexts
 from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
 from adapter.protocols.dimse.upper_layer import UpperLayer
 from adapter.protocols.dimse.user_information import Role
@@ -225,9 +227,8 @@ class DicomRequestor:
                 connection = TrioConnection(stream.socket, layer)
                 tls = self._tls.of(destination)
                 if tls is not None:
-                    session = TlsSession(
-                        tls.current(), server_side=False, server_name=destination.host
-                    )
+                    host = destination.host.partition("%")[0]  # a zone is no part of a name
+                    session = TlsSession(tls.current(), server_side=False, server_name=host)
                     await connection.shake_hands(session)
         except (trio.TooSlowError, TlsHandshakeError, OSError) as error:
             if connection is not None:
@@ -254,11 +255,14 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
     except trio.TooSlowError:
         last_words, refusal = layer.abort(), unassociated(Cause.TIMEOUT, "timeout")
     except ProtocolViolationError as violation:
-        last_words, refusal = violation.reply, unassociated(Cause.NOT_DICOM, violation.why)
+        protocol = stranger(connection.opening, PLAIN)
+        why = f"the peer speaks {protocol}" if protocol else violation.why
+        last_words, refusal = violation.reply, unassociated(Cause.NOT_DICOM, why)
     except MalformedPDUError as malformed:
         last_words, refusal = layer.abort(), unassociated(Cause.NOT_DICOM, str(malformed))
     except OSError as error:
-        last_words, refusal = b"", unassociated(Cause.CLOSED, os_reason(error))
+        cause = Cause.TLS if isinstance(error.__cause__, ssl.SSLError) else Cause.CLOSED
+        last_words, refusal = b"", unassociated(cause, os_reason(error))
     await connection.last_words(last_words)
     raise refusal
 

@@ -1,96 +1,45 @@
-"""TLS around an association (PS3.15 B.12, BCP 195): contexts that follow their files, and a session
-without I/O that moves from Trio to a thread with the association.
+"""A TLS session without I/O, which moves from Trio to a thread with its association, and the
+blocking socket around it (PS3.15 B.12).
 
-Rules: TLS 1.2 at least, forward secrecy and authenticated encryption only. Certificates are looked
-at again for each new association, so a renewed one is used without a restart; one that cannot be
-loaded changes nothing but the log, and the last good one stays.
+Rules: a session is used by one task or thread at a time. Bytes that are not a whole record yet do
+not count as received, but the time they take does. The end of the stream without close_notify is
+an end like any other: the upper layer knows whether something was due.
 """
 
-import os
 import socket
 import ssl
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import structlog
-
-from adapter.errors import ConfigurationError
-
-log = structlog.get_logger("adapter.tls")
-
-CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
-"""For TLS 1.2 (RFC 9325 4.2); the suites of 1.3 are all good."""
 RECORDS_BYTES = 64 << 10
 """Ciphertext taken from the socket at once: four records."""
 PLAINTEXT_BYTES_MAX = 256 << 10
 """Encrypted at once when sending; what an association needs besides its buffer."""
-LOOK_AGAIN_S = 1.0
 
-Build = Callable[[], ssl.SSLContext]
-
-
-class TlsContext:
-    """A context that is built anew when one of its files has changed."""
-
-    def __init__(self, key_path: str, files: Sequence[str], build: Build) -> None:
-        """Build it for the first time.
-
-        Args:
-            key_path: Of the configuration, for messages.
-            files: Certificates and keys it is built from.
-            build: Reads the files.
-
-        Raises:
-            ConfigurationError: The files cannot be used.
-        """
-        self._key_path = key_path
-        self._files = files
-        self._build = build
-        self._seen = self._versions()
-        self._looked_at = time.monotonic()
-        try:
-            self._context = build()
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError([f"{key_path}: {reason(error)}"]) from error
-
-    def _versions(self) -> list[tuple[int, int, int] | None]:
-        return [_version(path) for path in self._files]
-
-    def current(self) -> ssl.SSLContext:
-        """Return the context for a new association."""
-        if time.monotonic() - self._looked_at >= LOOK_AGAIN_S:
-            self._looked_at = time.monotonic()
-            seen = self._versions()
-            if seen != self._seen:
-                self._rebuild(seen)
-        return self._context
-
-    def _rebuild(self, seen: list[tuple[int, int, int] | None]) -> None:
-        try:
-            self._context = self._build()
-        except (OSError, ssl.SSLError) as error:
-            # Perhaps half of the files are new: looked at again with the next association.
-            log.error("tls.reload_failed", key=self._key_path, why=reason(error))
-            return
-        self._seen = seen
-        log.info("tls.reloaded", key=self._key_path)
+_WORDS = {
+    "WRONG_VERSION_NUMBER": "the peer does not speak TLS",
+    "HTTP_REQUEST": "the peer does not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "no TLS version in common",
+    "NO_SHARED_CIPHER": "no cipher suite in common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate",
+    "UNEXPECTED_EOF_WHILE_READING": "the peer closed the connection",
+}
+"""Where OpenSSL's reason would not help."""
+_ALERT = "_ALERT_"
 
 
-def _version(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def reason(error: OSError) -> str:
-    """Return what TLS or the file system says, without the place in OpenSSL's source."""
+def reason(error: ssl.SSLError) -> str:
+    """Return what is wrong, in words, and without the place in OpenSSL's source."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return error.strerror or type(error).__name__
+        return f"the peer's certificate: {error.verify_message}"
+    text = error.reason or type(error).__name__
+    _, alert, said = text.partition(_ALERT)
+    words = _WORDS.get(text) or (said or text).lower().replace("_", " ")
+    return f"the peer says: {words}" if alert else words
+
+
+def broken(error: ssl.SSLError) -> OSError:
+    """Return the error of a connection whose bytes make no sense any more."""
+    return ConnectionAbortedError(None, f"TLS: {reason(error)}")
 
 
 class TlsSession:
@@ -103,6 +52,7 @@ class TlsSession:
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
         )
+        self._ended = False
 
     @property
     def version(self) -> str:
@@ -118,7 +68,10 @@ class TlsSession:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            return False
+            if not self._ended:
+                return False
+            self._incoming.write_eof()
+            self._tls.do_handshake()
         return True
 
     def received(self, ciphertext: bytes | memoryview) -> None:
@@ -126,7 +79,7 @@ class TlsSession:
         if ciphertext:
             self._incoming.write(ciphertext)
         else:
-            self._incoming.write_eof()
+            self._ended = True  # OpenSSL is not told: it would let us say nothing more
 
     def to_send(self) -> bytes:
         """Return, once, the bytes for the peer."""
@@ -146,12 +99,12 @@ class TlsSession:
                     break
                 count += piece
         except ssl.SSLWantReadError:
-            return count or None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            pass  # closed, with or without a word: the upper layer knows what was due
+            return count if count or self._ended else None
+        except ssl.SSLZeroReturnError:
+            pass
         return count
 
-    def write(self, plaintext: bytes) -> None:
+    def write(self, plaintext: bytes | bytearray) -> None:
         """Encrypt; `to_send` has the result."""
         self._tls.write(plaintext)
 
@@ -175,33 +128,70 @@ class TlsSocket:
         self.setsockopt = sock.setsockopt
         self.setblocking = sock.setblocking
         self.fileno = sock.fileno
-        self.close = sock.close
-        self.detach = sock.detach
         self.detach = sock.detach
 
-    def recv_into(self, view: memoryview | bytearray) -> int:
-        """See `socket.recv_into`; a peer whose bytes cannot be decrypted has closed."""
+    def recv_into(self, view: memoryview) -> int:
+        """See `socket.recv_into`.
+
+        Raises:
+            InterruptedError: Bytes came, but no whole record yet; look at the time, and call again.
+            ConnectionAbortedError: They cannot be decrypted.
+        """
         try:
-            while (count := self._session.read_into(memoryview(view))) is None:
+            count = self._session.read_into(view)
+            if count is None:
                 got = self._socket.recv_into(self._records)
                 self._session.received(memoryview(self._records)[:got])
+                count = self._session.read_into(view)
         except ssl.SSLError as error:
-            raise ConnectionAbortedError(None, f"TLS: {reason(error)}") from error
+            raise broken(error) from error
+        if count is None:
+            self._answer()
+            raise InterruptedError
         return count
+
+    def _answer(self) -> None:
+        """Send what TLS itself has to say while we read: that it does not renegotiate."""
+        words = self._session.to_send()
+        try:
+            taken = self._socket.send(words)
+        except BlockingIOError:
+            taken = -1
+        if taken < len(words):
+            raise ConnectionAbortedError(None, "TLS: the peer does not read")
 
     def sendmsg(self, views: Sequence[bytes | memoryview]) -> int:
         """See `socket.sendmsg`; 0: call again with the same views, the peer took only a part."""
         if not self._unsent:
-            plaintext = b"".join(views)[:PLAINTEXT_BYTES_MAX]
-            self._session.write(plaintext)
+            plaintext = bytearray()
+            for view in views:
+                plaintext += view[: PLAINTEXT_BYTES_MAX - len(plaintext)]
+            try:
+                self._session.write(plaintext)
+            except ssl.SSLError as error:
+                raise broken(error) from error
             self._unsent = memoryview(self._session.to_send())
             self._unsent_plaintext = len(plaintext)
         self._unsent = self._unsent[self._socket.send(self._unsent) :]
         return 0 if self._unsent else self._unsent_plaintext
 
     def shutdown(self, how: int) -> None:
-        """See `socket.shutdown`; a peer that can still be told is told."""
-        if how == socket.SHUT_WR and not self._unsent:
-            self._session.close()
-            self._socket.send(self._session.to_send())
+        """See `socket.shutdown`; from any thread with SHUT_RD, which leaves the session alone."""
+        if how == socket.SHUT_WR:
+            self._say_goodbye()
         self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """See `socket.close`."""
+        self._say_goodbye()
+        self._socket.close()
+
+    def _say_goodbye(self) -> None:
+        """Tell a peer that takes it at once. Never raises, never waits."""
+        if self._unsent:
+            return  # in the middle of a record nothing else can be said
+        self._session.close()
+        try:
+            self._socket.send(self._session.to_send(), socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # gone, or deaf

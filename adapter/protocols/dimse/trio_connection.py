@@ -12,7 +12,8 @@ import trio
 
 from adapter.protocols.dimse.connection import LINGER_S, Connection
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
-from adapter.protocols.dimse.tls import RECORDS_BYTES, TlsSession, TlsSocket, reason
+from adapter.protocols.dimse.strangers import OPENING_BYTES
+from adapter.protocols.dimse.tls import RECORDS_BYTES, TlsSession, TlsSocket, broken, reason
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
@@ -30,6 +31,8 @@ class TrioConnection:
     def __init__(self, sock: trio.socket.SocketType, layer: UpperLayer) -> None:
         self._socket = sock
         self.layer = layer
+        self.opening = b""
+        """The peer's first bytes; behind TLS those that were encrypted. See `strangers`."""
         self._tls: TlsSession | None = None
 
     @property
@@ -48,12 +51,14 @@ class TrioConnection:
             while not session.shake_hands():
                 await self._send(session.to_send())
                 ciphertext = await self._socket.recv(RECORDS_BYTES)
+                self.opening = self.opening or ciphertext[:OPENING_BYTES]
                 session.received(ciphertext)
+            await self._send(session.to_send())
         except ssl.SSLError as error:
-            await self._send(session.to_send())  # the alert that tells the peer why
+            await self.last_words(session.to_send())  # the alert that tells the peer why
             raise TlsHandshakeError(f"TLS: {reason(error)}") from error
-        await self._send(session.to_send())
         self._tls = session
+        self.opening = b""
 
     async def next_event(self) -> LayerEvent:
         """Return the next event; the caller sets the deadline.
@@ -70,13 +75,18 @@ class TrioConnection:
         return event
 
     async def _recv_into(self, view: memoryview) -> int:
-        if self._tls is None:
-            return await self._socket.recv_into(view)
-        try:
-            while (count := self._tls.read_into(view)) is None:
-                self._tls.received(await self._socket.recv(RECORDS_BYTES))
-        except ssl.SSLError as error:
-            raise ConnectionAbortedError(None, f"TLS: {reason(error)}") from error
+        tls = self._tls
+        if tls is None:
+            count = await self._socket.recv_into(view)
+        else:
+            try:
+                while (decrypted := tls.read_into(view)) is None:
+                    await self._send(tls.to_send())  # that it does not renegotiate
+                    tls.received(await self._socket.recv(RECORDS_BYTES))
+            except ssl.SSLError as error:
+                raise broken(error) from error
+            count = decrypted
+        self.opening = self.opening or bytes(view[: min(count, OPENING_BYTES)])
         return count
 
     async def send(self, data: bytes) -> None:

@@ -75,6 +75,13 @@ def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Me
     return family
 
 
+def _gauges_by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for label_value, value in sorted(values.items()):
+        family.add_metric([label_value], value)
+    return family
+
+
 class _Collector:
     """Reads the metrics off the process's own state when it is asked."""
 
@@ -125,6 +132,11 @@ class _Collector:
             GaugeMetricFamily(
                 "dicom_adapter_storage_low", "1 if admission is closed for want of space",
                 value=float(web.space.low),
+            ),
+            _gauges_by_label(
+                "dicom_adapter_certificate_expiry_seconds",
+                "When a certificate of ours expires, in seconds since 1970", "key",
+                web.certificate_expiries(),
             ),
             CounterMetricFamily(
                 "dicom_adapter_events_lost", "Events the hub could not take",

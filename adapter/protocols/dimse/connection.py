@@ -9,12 +9,11 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from struct import Struct
 
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
 from adapter.protocols.dimse.tls import TlsSocket
-from adapter.protocols.dimse.turns import Turns
+from adapter.protocols.dimse.turns import Turn, Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 _TIMEVAL = Struct("@ll")
@@ -23,10 +22,6 @@ QUIET_S = 0.005
 """A peer that sends nothing for so long is no longer received from in a turn (`turns`)."""
 IDLE_S = 1.0
 """A peer that sends nothing for so long gets by with the smallest buffer."""
-TURN_S = 0.05
-"""A turn is so long; who has not finished then, goes to the end of the queue."""
-TURN_BYTES = 64 << 10
-"""A peer that brings less in a turn is slow: it goes on without one, and costs little."""
 LINGER_S = 2.0
 """How long to wait for the peer to close after release, reject or abort, when we are done."""
 
@@ -37,13 +32,6 @@ class PeerTimeoutError(Exception):
 
 def _nothing() -> None:
     return
-
-
-class _Turn(Enum):
-    NONE = auto()
-    TAKEN = auto()
-    LENT = auto()
-    """Given away because the peer is quiet; taken again when it goes on."""
 
 
 class Connection:
@@ -58,10 +46,7 @@ class Connection:
         self.before_receive: Callable[[], None] = _nothing
         """Called before the buffer that fragments are views of is used again."""
         self._when_quiet: Callable[[], None] | None = None
-        self._turns = turns or Turns(1)
-        self._turn = _Turn.NONE
-        self._turn_began = self._turn_s = 0.0
-        self._turn_bytes = 0
+        self._turn = Turn(turns or Turns(1))
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._phase: tuple[bool, int] | None = None
@@ -114,12 +99,9 @@ class Connection:
                 else:
                     self.layer.give_back()
                     self._limit_receive(left)
-        if self._turn is _Turn.TAKEN:
-            self._turn_bytes += count
-            if time.monotonic() - self._turn_began > TURN_S:
-                self._pause_turn()
-        if self._turn is _Turn.LENT:
-            self._take_turn_again()
+        self._deadline += self._turn.received(count)  # it has not kept us waiting so long
+        if self._turn.taken:
+            self._notice_quiet()
         self.layer.received(count)
         return count
 
@@ -127,8 +109,7 @@ class Connection:
         if self._when_quiet is not None:
             self._when_quiet()
             self._when_quiet = None
-        if self._turn is _Turn.TAKEN:
-            self._pause_turn()
+        self._turn.lend()
 
     def _notice_quiet(self) -> None:
         if self._receive_timeout != QUIET_S:  # it stays until the peer has been quiet once
@@ -141,32 +122,12 @@ class Connection:
 
     def take_turn(self) -> None:
         """Wait for a turn at receiving in bulk; it is lent to others while the peer is quiet."""
-        self._turn_s, self._turn_bytes = 0.0, 0
-        self._take_turn_again()
-
-    def _take_turn_again(self) -> None:
-        begin = time.monotonic()
-        self._turns.take()
-        self._turn = _Turn.TAKEN
-        self._turn_began = time.monotonic()
-        self._deadline += self._turn_began - begin  # the peer has not kept us waiting
+        self._turn.take()
         self._notice_quiet()
 
-    def _pause_turn(self) -> None:
-        """Give the turn to others: till the peer goes on, or for good if it is slow."""
-        self._turns.give()
-        self._turn = _Turn.LENT
-        self._turn_s += time.monotonic() - self._turn_began
-        if self._turn_s > TURN_S:
-            if self._turn_bytes < TURN_BYTES:
-                self._turn = _Turn.NONE
-            self._turn_s, self._turn_bytes = 0.0, 0
-
     def give_turn(self) -> None:
-        """Let another association receive; without effect if there is no turn to give."""
-        if self._turn is _Turn.TAKEN:
-            self._turns.give()
-        self._turn = _Turn.NONE
+        """Let another association receive; harmless without a turn."""
+        self._turn.give()
 
     def _limit_receive(self, timeout_s: float) -> None:
         self._set_timeout(socket.SO_RCVTIMEO, timeout_s)

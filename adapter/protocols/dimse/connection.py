@@ -47,6 +47,7 @@ class Connection:
         """Called before the buffer that fragments are views of is used again."""
         self._when_quiet: Callable[[], None] | None = None
         self._turn = Turn(turns or Turns(1))
+        self._has_sent = True
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._phase: tuple[bool, int] | None = None
@@ -78,8 +79,10 @@ class Connection:
 
     def _receive(self) -> int:
         self.before_receive()
-        # A stock sender has Nagle on: without a prompt ACK every instance waits 40 ms.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if self._has_sent:
+            # After we have sent, the kernel delays ACKs, and a stock sender (Nagle) waits for them.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            self._has_sent = False
         while True:
             left = self._deadline - time.monotonic()
             if left <= 0:
@@ -140,6 +143,7 @@ class Connection:
             PeerTimeoutError: The peer does not read.
             OSError: The connection broke.
         """
+        self._has_sent = True
         try:
             sent = self._socket.sendmsg((data,))
         except BlockingIOError as timeout:
@@ -149,6 +153,7 @@ class Connection:
 
     def send_views(self, views: Sequence[bytes | memoryview], timeout_s: float) -> None:
         """Send all views, gathered; see `send`. The time is for the whole."""
+        self._has_sent = True
         deadline = time.monotonic() + timeout_s
         pending = list(views)
         while pending:

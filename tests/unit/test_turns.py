@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from adapter.protocols.dimse import turns
-from adapter.protocols.dimse.turns import TURN_BYTES, Turn, Turns
+from adapter.protocols.dimse.turns import BUFFER_BYTES, TURN_BYTES, Turn, Turns
 
 
 @pytest.fixture
@@ -24,36 +24,54 @@ def test_turn_is_given_back():
     assert (one.taken, other.taken) == (False, True)
 
 
+def test_turn_comes_with_a_buffer_that_goes_on_with_it():
+    shared = Turns(1)
+    one, other = Turn(shared), Turn(shared)
+    buffer = one.take()
+    assert len(buffer) == BUFFER_BYTES
+    one.give()
+    assert other.take() is buffer
+
+
 def test_turn_is_lent_while_the_peer_is_quiet_and_taken_again():
     shared = Turns(1)
     one, other = Turn(shared), Turn(shared)
     one.take()
     one.lend()
+    assert one.lent
     other.take()
     other.give()
-    assert one.received(1) >= 0
+    one.take_again()
     assert one.taken
 
 
 def test_peer_that_brings_little_in_a_turn_goes_on_without(no_time):
     one = Turn(Turns(1))
     one.take()
-    assert one.received(TURN_BYTES - 1) == 0.0
-    assert not one.taken
-    assert one.received(1) == 0.0
+    assert one.is_over
+    one.received(TURN_BYTES - 1)
+    one.lend()
+    assert not one.lent
 
 
 def test_peer_that_brings_much_waits_for_its_next_turn(no_time):
     one = Turn(Turns(1))
     one.take()
     one.received(TURN_BYTES)
-    assert one.taken
+    one.lend()
+    assert one.lent
 
 
-def test_giving_and_lending_without_a_turn_is_harmless():
+def test_turn_is_not_over_at_once():
+    one = Turn(Turns(1))
+    assert not one.is_over
+    one.take()
+    assert not one.is_over
+
+
+def test_giving_without_a_turn_is_harmless():
     shared = Turns(1)
     Turn(shared).give()
-    Turn(shared).lend()
     one = Turn(shared)
     one.take()
     late = threading.Thread(target=Turn(shared).take, daemon=True)

@@ -79,6 +79,8 @@ class Connection:
 
     def _receive(self) -> int:
         self.before_receive()
+        if self._turn.is_over:
+            self._lend_turn()
         if self._has_sent:
             # After we have sent, the kernel delays ACKs, and a stock sender (Nagle) waits for them.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -102,17 +104,20 @@ class Connection:
                 else:
                     self.layer.give_back()
                     self._limit_receive(left)
-        self._deadline += self._turn.received(count)  # it has not kept us waiting so long
-        if self._turn.taken:
-            self._notice_quiet()
         self.layer.received(count)
+        self._turn.received(count)
+        if self._turn.lent:
+            begin = time.monotonic()
+            self._use_turn(self._turn.take_again())
+            self._deadline += time.monotonic() - begin  # it has not kept us waiting so long
         return count
 
     def _peer_is_quiet(self) -> None:
         if self._when_quiet is not None:
             self._when_quiet()
             self._when_quiet = None
-        self._turn.lend()
+        if self._turn.taken:
+            self._lend_turn()
 
     def _notice_quiet(self) -> None:
         if self._receive_timeout != QUIET_S:  # it stays until the peer has been quiet once
@@ -125,11 +130,20 @@ class Connection:
 
     def take_turn(self) -> None:
         """Wait for a turn at receiving in bulk; it is lent to others while the peer is quiet."""
-        self._turn.take()
+        self._use_turn(self._turn.take())
+
+    def _use_turn(self, buffer: memoryview) -> None:
+        self.layer.use(buffer)
         self._notice_quiet()
 
+    def _lend_turn(self) -> None:
+        self.layer.use_own()
+        self._turn.lend()
+
     def give_turn(self) -> None:
-        """Let another association receive; harmless without a turn."""
+        """Let another association receive; views of fragments become invalid. Else harmless."""
+        if self._turn.taken:
+            self.layer.use_own()
         self._turn.give()
 
     def _limit_receive(self, timeout_s: float) -> None:

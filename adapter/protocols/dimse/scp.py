@@ -187,6 +187,7 @@ class StorageScp:
     def _finish(self, context_id: int) -> None:
         reception, self._reception = self._reception, None
         assert reception is not None
+        reception.flush()
         self._connection.give_turn()  # what follows may wait: for the disk, for the entity
         if isinstance(reception, CommitmentMessage):
             status, comment = self._commitment.finish(context_id, reception)

@@ -3,9 +3,12 @@
 Threads that receive and write as fast as they can take the interpreter lock from each other at
 every system call. Two of them keep two cores busy; twenty-five spend their time changing places:
 CPU per CT rose from 530 us with one association to 1850 us with 25. So an association takes a turn
-when a data set begins and gives it back when it has arrived, after a moment (`TURN_S`),
-or when its peer is slow: two that trickle must not hold up all others. Nothing that waits for
-anybody else (the peer, the disk's sync, the entity) is done during a turn.
+when a data set begins and gives it back when it has arrived, after a moment (`TURN_S`), or when its
+peer is slow: two that trickle must not hold up all others. Nothing that waits for anybody else (the
+peer, the disk's sync, the entity) is done during a turn.
+
+With the turn comes a buffer so big that an instance arrives in few calls; there are as many as
+turns, however many associations there are.
 """
 
 import threading
@@ -13,38 +16,55 @@ import time
 from collections import deque
 from enum import Enum, auto
 
+BUFFER_BYTES = 1 << 20
+"""The fewer calls, the fewer changes of threads: a CT in two receives and two writes."""
 TURN_S = 0.05
 """A turn is so long; who has not finished then, goes to the end of the queue."""
 TURN_BYTES = 64 << 10
 """A peer that brings less in a turn is slow: it goes on without one, and costs little."""
 
 
+class _Waiting:
+    """A thread in line, and what it is handed."""
+
+    __slots__ = ("buffer", "called")
+
+    def __init__(self) -> None:
+        self.called = threading.Lock()
+        self.called.acquire()
+        self.buffer = memoryview(b"")
+
+
 class Turns:
     """A number of turns, handed on first come, first served."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
-        self._waiting: deque[threading.Lock] = deque()
+        self._free = [memoryview(bytearray(BUFFER_BYTES)) for _ in range(count)]
+        self._waiting: deque[_Waiting] = deque()
         self._mutex = threading.Lock()
 
-    def take(self) -> None:
-        """Wait for a turn. There is no deadline: those before us have theirs for a moment only."""
+    def take(self) -> memoryview:
+        """Wait for a turn and return its buffer.
+
+        There is no deadline: those before us have theirs for a moment only.
+        """
         with self._mutex:
             if self._free:
-                self._free -= 1
-                return
-            mine = threading.Lock()
-            mine.acquire()
+                return self._free.pop()
+            mine = _Waiting()
             self._waiting.append(mine)
-        mine.acquire()
+        mine.called.acquire()
+        return mine.buffer
 
-    def give(self) -> None:
+    def give(self, buffer: memoryview) -> None:
         """Hand the turn to who has waited longest."""
         with self._mutex:
             if self._waiting:
-                self._waiting.popleft().release()
+                following = self._waiting.popleft()
+                following.buffer = buffer
+                following.called.release()
             else:
-                self._free += 1
+                self._free.append(buffer)
 
 
 class _State(Enum):
@@ -55,46 +75,52 @@ class _State(Enum):
 
 
 class Turn:
-    """The turn of one association; used by its thread."""
+    """The turn of one association; used by its thread.
+
+    Whoever lends or gives it must have left the buffer before.
+    """
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._state = _State.NONE
+        self._buffer = memoryview(b"")
         self._began = self._held_s = 0.0
         self._bytes = 0
 
     @property
     def taken(self) -> bool:
-        """Whether others wait for us."""
+        """Whether it is ours now."""
         return self._state is _State.TAKEN
 
-    def take(self) -> None:
-        """Wait for a turn at receiving a data set."""
-        self._held_s, self._bytes = 0.0, 0
-        self._take()
+    @property
+    def lent(self) -> bool:
+        """Whether it is to be taken again once the peer goes on."""
+        return self._state is _State.LENT
 
-    def _take(self) -> None:
-        self._turns.take()
+    @property
+    def is_over(self) -> bool:
+        """Whether we have had it for so long that others are next."""
+        return self.taken and time.monotonic() - self._began > TURN_S
+
+    def take(self) -> memoryview:
+        """Wait for a turn at receiving a data set; return the buffer that comes with it."""
+        self._held_s, self._bytes = 0.0, 0
+        return self.take_again()
+
+    def take_again(self) -> memoryview:
+        """Go on with a turn that was lent."""
+        self._buffer = self._turns.take()
         self._state = _State.TAKEN
         self._began = time.monotonic()
+        return self._buffer
 
-    def received(self, count: int) -> float:
-        """Take note of bytes that arrived; return for how long others came first, in s."""
-        if self._state is _State.TAKEN:
-            self._bytes += count
-            if time.monotonic() - self._began > TURN_S:
-                self.lend()
-        if self._state is not _State.LENT:
-            return 0.0
-        begin = time.monotonic()
-        self._take()
-        return self._began - begin
+    def received(self, count: int) -> None:
+        """Take note of bytes that arrived."""
+        self._bytes += count
 
     def lend(self) -> None:
-        """Let others go on till the peer does; for good if it is slow. Harmless without a turn."""
-        if self._state is not _State.TAKEN:
-            return
-        self._turns.give()
+        """Let others go on till the peer does; for good if it is slow."""
+        self._turns.give(self._buffer)
         self._state = _State.LENT
         self._held_s += time.monotonic() - self._began
         if self._held_s > TURN_S:
@@ -103,7 +129,7 @@ class Turn:
             self._held_s, self._bytes = 0.0, 0
 
     def give(self) -> None:
-        """The data set has arrived, or never will. Harmless without a turn."""
-        if self._state is _State.TAKEN:
-            self._turns.give()
+        """The data set has arrived, or never will."""
+        if self.taken:
+            self._turns.give(self._buffer)
         self._state = _State.NONE

@@ -2,7 +2,8 @@
 
 Rules: the one buffer is filled by the caller (`writable`, `received`) and read by `next_event`.
 Fragments are handed out as views of that buffer, as they arrive; they are valid until the next
-call of `writable`. An association therefore costs one buffer, whatever the size of its instances.
+call of `writable` or a change of the buffer. An association therefore costs one small buffer,
+whatever the size of its instances, and uses a big one that it shares while it receives in bulk.
 The state table decides about every PDU but P-DATA-TF in Sta6, which is the hot path and the one
 row written out here as code.
 """
@@ -21,10 +22,8 @@ from adapter.protocols.dimse.state import EVENT_OF_PDU, Action, Event, State, ne
 
 BUFFER_BYTES_MIN = 4 << 10
 """Of an association that is idle; with its thread it takes well below 200 kB."""
-BUFFER_BYTES_MAX = 256 << 10
-"""The fewer calls, the fewer changes of threads: with CT, 256 KiB gave 1.15 times the rate of 128
-KiB, and 512 KiB no more.
-"""
+BUFFER_BYTES_MAX = 64 << 10
+"""Of one that receives without a turn; see `turns` for the others."""
 COMMAND_BYTES_MAX = 64 << 10
 """Ceiling of a command set; real ones are below 1 kB."""
 PART_BYTES = 16 << 10
@@ -46,8 +45,7 @@ class UpperLayer:
         """Set by the user after a command that announces a data set; None: none is due."""
         self._acceptor = acceptor
         self._max_pdu = max_pdu
-        self._buffer = bytearray(BUFFER_BYTES_MIN)
-        self._view = memoryview(self._buffer)
+        self._view = self._own = memoryview(bytearray(BUFFER_BYTES_MIN))
         self._start = self._end = 0
         self._filled = False
         self.parts_ended = 0
@@ -66,14 +64,14 @@ class UpperLayer:
 
     def writable(self) -> memoryview:
         """Return where to receive into; never empty. Views handed out before become invalid."""
-        start, end, size = self._start, self._end, len(self._buffer)
+        start, end, size = self._start, self._end, len(self._view)
         if start == end:
             self._start = self._end = end = 0
         if self._filled and size < BUFFER_BYTES_MAX:
             self._resize(size * 2)
         elif end == size or (start and size - end < size // 4):
             if self._start:
-                self._move_to_front()
+                self.use(self._view)
             else:
                 self._resize(size * 2)  # a control PDU longer than the buffer; its size is checked
         self._filled = False
@@ -82,26 +80,28 @@ class UpperLayer:
     def received(self, count: int) -> None:
         """Take note that count bytes were received into `writable`."""
         self._end += count
-        self._filled = self._end == len(self._buffer)
+        self._filled = self._end == len(self._view)
+
+    def use_own(self) -> None:
+        """Receive into a buffer of our own again; the borrowed one is free for others."""
+        if self._end - self._start > len(self._own):
+            self._own = memoryview(bytearray(self._end - self._start))
+        self.use(self._own)
 
     def give_back(self) -> None:
-        """Give memory back while the peer is idle; views handed out before become invalid."""
-        if self._start == self._end and len(self._buffer) > BUFFER_BYTES_MIN:
-            self._start = self._end = 0
+        """Give memory back while the peer is idle."""
+        if self._start == self._end and len(self._own) > BUFFER_BYTES_MIN:
             self._resize(BUFFER_BYTES_MIN)
 
-    def _move_to_front(self) -> None:
-        rest = bytes(self._view[self._start : self._end])
-        self._view[: len(rest)] = rest
-        self._start, self._end = 0, len(rest)
-
     def _resize(self, size: int) -> None:
-        rest = self._view[self._start : self._end]
-        self._buffer = bytearray(size)
-        view = memoryview(self._buffer)
-        view[: len(rest)] = rest
-        self._start, self._end = 0, len(rest)
-        self._view = view
+        self._own = memoryview(bytearray(size))
+        self.use(self._own)
+
+    def use(self, buffer: memoryview) -> None:
+        """Receive into this buffer from here on, borrowed or our own; what is unread moves there."""
+        rest = bytes(self._view[self._start : self._end])
+        buffer[: len(rest)] = rest
+        self._view, self._start, self._end = buffer, 0, len(rest)
 
     @property
     def inside_part(self) -> bool:

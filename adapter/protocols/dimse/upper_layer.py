@@ -98,7 +98,7 @@ class UpperLayer:
         self.use(self._own)
 
     def use(self, buffer: memoryview) -> None:
-        """Receive into this buffer from here on, borrowed or our own; what is unread moves there."""
+        """Receive into this buffer from here on, borrowed or own; what is unread moves there."""
         rest = bytes(self._view[self._start : self._end])
         buffer[: len(rest)] = rest
         self._view, self._start, self._end = buffer, 0, len(rest)

@@ -92,13 +92,16 @@ class Connection:
                 raise PeerTimeoutError
             if self._receive_timeout > left:
                 self._limit_receive(left)
+            now = socket.MSG_DONTWAIT if self._turn.wanted else 0
             try:
-                count = self._socket.recv_into(self.layer.writable())
+                count = self._socket.recv_into(self.layer.writable(), 0, now)
                 break
             except InterruptedError:
                 continue  # a part of a TLS record: it brings nothing, and takes its time
             except BlockingIOError:
                 self._peer_is_quiet()
+                if now:
+                    continue  # others go on at once, we when there is something
                 if self._receive_timeout < IDLE_S:
                     self._limit_receive(min(left, IDLE_S))
                 else:

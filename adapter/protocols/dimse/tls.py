@@ -130,7 +130,7 @@ class TlsSocket:
         self.fileno = sock.fileno
         self.detach = sock.detach
 
-    def recv_into(self, view: memoryview) -> int:
+    def recv_into(self, view: memoryview, _nbytes: int = 0, flags: int = 0) -> int:
         """See `socket.recv_into`.
 
         Raises:
@@ -140,7 +140,7 @@ class TlsSocket:
         try:
             count = self._session.read_into(view)
             if count is None:
-                got = self._socket.recv_into(self._records)
+                got = self._socket.recv_into(self._records, 0, flags)
                 self._session.received(memoryview(self._records)[:got])
                 count = self._session.read_into(view)
         except ssl.SSLError as error:

@@ -43,6 +43,11 @@ class Turns:
         self._waiting: deque[_Waiting] = deque()
         self._mutex = threading.Lock()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def take(self) -> memoryview:
         """Wait for a turn and return its buffer.
 
@@ -96,6 +101,11 @@ class Turn:
     def lent(self) -> bool:
         """Whether it is to be taken again once the peer goes on."""
         return self._state is _State.LENT
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is ours and others wait: then not for a peer that has nothing ready."""
+        return self.taken and self._turns.wanted
 
     @property
     def is_over(self) -> bool:

@@ -391,16 +391,22 @@ def ends(adapter: Adapter) -> list[str]:
     return ["", *(line["why"] for line in adapter.events("association.aborted"))]
 
 
-def test_stop_aborts_inside_tls(make_adapter: MakeAdapter, files: Files) -> None:
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
+def test_stop_aborts_what_does_not_end(
+    make_adapter: MakeAdapter, files: Files, *, tls: bool
+) -> None:
     adapter = make_adapter({"dicom": {"scp": {"tls": files.listener()}}})
-    with TlsWire(tls_port(adapter), files.client(files.sender)) as wire:
+    wire = (
+        TlsWire(tls_port(adapter), files.client(files.sender)) if tls else Wire(adapter.dicom_port)
+    )
+    with wire:
         wire.associate()
         assert wire.store("1.2.3.1") == ("response", 0)
         adapter.terminate()
         assert wire.answer() == ("abort", 0, 0)
-        assert wire.sock.recv(1) == b"", "close_notify"
-        wire.sock.close()
-        assert adapter.wait() == 0
+        assert wire.sock.recv(1) == b"", "no ragged end"
+    assert adapter.wait() == 0
+    assert [line["why"] for line in adapter.events("association.aborted")] == ["aborted by us"]
 
 
 # --- work

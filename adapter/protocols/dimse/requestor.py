@@ -269,14 +269,15 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
 
 async def _answer(connection: TrioConnection, request: bytes) -> LayerEvent:
     """Ask, and return what comes; a peer that has closed may have said why before (TLS 1.3)."""
+    lost: OSError | None = None
     try:
         await connection.send(request)
-    except OSError as lost:
-        event = await connection.next_event()
-        if event is Signal.CLOSED:
-            raise lost from None
-        return event
-    return await connection.next_event()
+    except OSError as error:
+        lost = error
+    event = await connection.next_event()
+    if lost is not None and event is Signal.CLOSED:
+        raise lost
+    return event
 
 
 def _accept(event: LayerEvent) -> AssociateAccept:

@@ -47,6 +47,7 @@ class TrioConnection:
             TlsHandshakeError: The peer is not, or not trusted as, the one we want to talk to.
             OSError: The connection broke.
         """
+        refused: ssl.SSLError | None = None
         try:
             while not session.shake_hands():
                 await self._send(session.to_send())
@@ -55,8 +56,10 @@ class TrioConnection:
                 session.received(ciphertext)
             await self._send(session.to_send())
         except ssl.SSLError as error:
+            refused = error
+        if refused is not None:
             await self.last_words(session.to_send())  # the alert that tells the peer why
-            raise TlsHandshakeError(f"TLS: {reason(error)}") from error
+            raise TlsHandshakeError(f"TLS: {reason(refused)}") from refused
         self._tls = session
         self.opening = b""
 

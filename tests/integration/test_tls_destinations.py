@@ -7,8 +7,8 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from conftest import MakeAdapter
 from dicom_peers import ScriptedDestination, dcmtk_storescp, free_port
 from harness import Adapter, configuration, eventually, run_cli
 from pydicom.data import get_testdata_file
+from test_hostile_destinations import DELIVERING, FAILING, ROUND_S, UID, Destination
 from tls_files import HOST, Files
 from wire import CT, EXPLICIT, Wire, data_set, explicit
 
@@ -279,3 +280,60 @@ def test_destination_that_stalls_is_tried_again(
         store(adapter)
         assert down(adapter) == f"no {'association' if shakes_hands else 'connection'}: timeout"
         eventually(lambda: peer.connections >= 2, 10, "another try")
+
+
+STALLING = (
+    "hangs_at_associate", "accepts_byte_by_byte", "never_reads", "hangs_at_response",
+    "answers_byte_by_byte", "leaves_in_the_middle",
+)  # fmt: skip
+ENDING = ("behaves", "hangs_at_release", "aborts_at_release", "answers_in_pieces")
+
+
+def behind_tls(
+    act: Callable[[Destination, Wire], object], context: ssl.SSLContext
+) -> Callable[[Destination, Wire], object]:
+    def shaken(peer: Destination, wire: Wire) -> None:
+        wire.sock = context.wrap_socket(wire.sock, server_side=True)
+        act(peer, wire)
+
+    return shaken
+
+
+def test_destinations_that_stall_inside_tls_are_cut_off(
+    make_adapter: MakeAdapter, files: Files
+) -> None:
+    """A second try means that the first has ended; what is answered for is delivered meanwhile."""
+    context = files.server(files.adapter)
+    acts = {**FAILING, **DELIVERING}
+    with ExitStack() as stack:
+        peers = {
+            name.replace("_", "-"): stack.enter_context(
+                Destination(behind_tls(acts[name], context))
+            )
+            for name in (*STALLING, *ENDING)
+        }
+        base = settings(1, None)
+        base["dicom"]["scu"] |= {
+            "max_associations": 20, "export": {"max_retries": 1000, "retry_delay_s": 0.1},
+        }  # fmt: skip
+        base["application_entities"][0]["destinations"] = list(peers)
+        base["destinations"] = [
+            {"name": name, "ae_title": "PEER", "host": HOST, "port": peer.port, "tls": ours(files)}
+            for name, peer in peers.items()
+        ]
+        adapter = make_adapter(base)
+        with Wire(adapter.dicom_port) as wire:
+            wire.associate()
+            large = data_set(UID, tail=explicit(0x7FE00010, b"OW", bytes(3 << 20)))
+            assert wire.store(UID, large) == ("response", 0)
+            wire.release()
+        for name in STALLING:
+            peer = peers[name.replace("_", "-")]
+            eventually(lambda peer=peer: peer.connections >= 2, 3 * ROUND_S, name)
+        complete = eventually(
+            lambda: len(found := adapter.get("/api/exports?state=Completed")) == len(ENDING)
+            and found, 2 * ROUND_S,
+        )  # fmt: skip
+        assert {row["destination"] for row in complete} == {n.replace("_", "-") for n in ENDING}
+        assert [peers[n.replace("_", "-")].connections for n in ENDING] == [1] * len(ENDING)
+        assert adapter.stop() in (0, 1)

@@ -5,6 +5,7 @@ DCMTK is called by absolute path: pynetdicom installs commands of the same names
 
 import json
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -149,9 +150,11 @@ def orthanc(folder: Path, **options: Any) -> Any:
 
 
 @contextmanager
-def serving(ae: AE, handlers: list[Any], port: int = 0) -> Any:
+def serving(ae: AE, handlers: list[Any], port: int = 0, tls: ssl.SSLContext | None = None) -> Any:
     """Run an acceptor of pynetdicom until the block ends; yield its port."""
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    server = ae.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls
+    )
     assert server is not None
     try:
         yield server.server_address[1]
@@ -177,6 +180,7 @@ class ScriptedDestination:
     received: list[Received] = field(default_factory=list)
     port: int = 0
     associations: int = 0
+    tls: ssl.SSLContext | None = None
 
     @contextmanager
     def listening(self, port: int = 0) -> Any:
@@ -188,7 +192,7 @@ class ScriptedDestination:
         ]
         ae.add_supported_context(Verification)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted)]
-        with serving(ae, handlers, port) as self.port:
+        with serving(ae, handlers, port, self.tls) as self.port:
             yield self
 
     def _accepted(self, _: Any) -> None:

@@ -50,6 +50,7 @@ class Connection:
         self._has_sent = True
         self._receive_timeout = math.inf
         self._deadline = 0.0
+        self._interrupted = False
         self._phase: tuple[bool, int] | None = None
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -74,7 +75,7 @@ class Connection:
                 self._phase = phase
                 self._deadline = time.monotonic() + (pdu_s if layer.inside_part else wait_s)
             if not self._receive():
-                return layer.closed()
+                return Signal.INTERRUPTED if self._interrupted else layer.closed()
         return event
 
     def _receive(self) -> int:
@@ -208,7 +209,8 @@ class Connection:
         return self._socket.detach()
 
     def interrupt(self) -> None:
-        """From any thread: end a blocked receive; the owner sees the connection as closed."""
+        """From any thread: end a blocked receive; the owner is told to abort the association."""
+        self._interrupted = True
         try:
             self._socket.shutdown(socket.SHUT_RD)
         except OSError:

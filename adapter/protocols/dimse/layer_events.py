@@ -13,6 +13,8 @@ class Signal(Enum):
     """The peer confirmed our release."""
     CLOSED = auto()
     """The transport connection ended without release or abort."""
+    INTERRUPTED = auto()
+    """We are to end it ourselves (`connection.Connection.interrupt`)."""
     IGNORED = auto()
     """Something arrived that the state says to ignore."""
 

@@ -80,6 +80,8 @@ def _go_on(event: LayerEvent) -> None:
             raise AssociationLostError(abort_words(source, reason))
         case Signal.CLOSED:
             raise AssociationLostError("closed by the peer")
+        case Signal.INTERRUPTED:
+            raise AssociationLostError("interrupted")
         case Signal.RELEASE_REQUESTED:
             raise AssociationLostError("released by the peer")
         case _:

@@ -38,6 +38,7 @@ from adapter.protocols.dimse.layer_events import (
     AssociatePDU,
     LayerEvent,
     ProtocolViolationError,
+    Signal,
 )
 from adapter.protocols.dimse.messages import AssociationLostError
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
@@ -250,8 +251,7 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
     layer = connection.layer
     try:
         with trio.fail_after(acse_s):
-            await connection.send(request)
-            return _accept(await connection.next_event())
+            return _accept(await _answer(connection, request))
     except trio.TooSlowError:
         last_words, refusal = layer.abort(), unassociated(Cause.TIMEOUT, "timeout")
     except ProtocolViolationError as violation:
@@ -265,6 +265,19 @@ async def _accepted(connection: TrioConnection, request: bytes, acse_s: float) -
         last_words, refusal = b"", unassociated(cause, os_reason(error))
     await connection.last_words(last_words)
     raise refusal
+
+
+async def _answer(connection: TrioConnection, request: bytes) -> LayerEvent:
+    """Ask, and return what comes; a peer that has closed may have said why before (TLS 1.3)."""
+    lost: OSError | None = None
+    try:
+        await connection.send(request)
+    except OSError as error:
+        lost = error
+    event = await connection.next_event()
+    if lost is not None and event is Signal.CLOSED:
+        raise lost
+    return event
 
 
 def _accept(event: LayerEvent) -> AssociateAccept:

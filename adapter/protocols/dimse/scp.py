@@ -123,6 +123,8 @@ class StorageScp:
                     return f"aborted by the peer (source {source}, reason {reason})", False
                 case Signal.CLOSED:
                     return "closed without release", False
+                case Signal.INTERRUPTED:
+                    return "aborted by us", False
                 case _:
                     pass
 

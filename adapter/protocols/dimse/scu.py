@@ -89,7 +89,7 @@ class ScuAssociation:
             deadline = time.monotonic() + options.acse_s
             while (left := deadline - time.monotonic()) > 0:
                 match connection.next_event(left, left):
-                    case Signal.RELEASED | Signal.CLOSED | Aborted():
+                    case Signal.RELEASED | Signal.CLOSED | Signal.INTERRUPTED | Aborted():
                         break
                     case Signal.RELEASE_REQUESTED:  # collision, PS3.8 9.2.2: AR-9
                         connection.send(connection.layer.confirm_release(), left)
@@ -108,7 +108,7 @@ class ScuAssociation:
             self._close()
 
     def interrupt(self) -> None:
-        """From any thread: end a blocked receive; whoever waits sees the peer as gone."""
+        """From any thread: end a blocked receive, and with it the association."""
         if (connection := self._connection) is not None:
             connection.interrupt()
 

@@ -30,7 +30,7 @@ _ALERT = "_ALERT_"
 def reason(error: ssl.SSLError) -> str:
     """Return what is wrong, in words, and without the place in OpenSSL's source."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate: {error.verify_message}"
+        return f"the peer's certificate: {error.verify_message.rstrip('.')}"
     text = error.reason or type(error).__name__
     _, alert, said = text.partition(_ALERT)
     words = _WORDS.get(text) or (said or text).lower().replace("_", " ")

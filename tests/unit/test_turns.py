@@ -41,7 +41,7 @@ def test_turn_is_lent_while_the_peer_is_quiet_and_taken_again():
     assert one.lent
     other.take()
     other.give()
-    one.take_again()
+    one.take()
     assert one.taken
 
 
@@ -60,6 +60,17 @@ def test_peer_that_brings_much_waits_for_its_next_turn(no_time):
     one.received(TURN_BYTES)
     one.lend()
     assert one.lent
+
+
+def test_turn_that_is_due_is_not_taken_yet():
+    shared = Turns(1)
+    one, other = Turn(shared), Turn(shared)
+    one.want()
+    assert one.due
+    other.take()
+    other.give()
+    one.take()
+    assert (one.due, one.taken) == (False, True)
 
 
 def test_turn_is_not_over_at_once():

@@ -82,6 +82,8 @@ class Connection:
         self.before_receive()
         if self._turn.is_over:
             self._lend_turn()
+        elif self._turn.due:
+            self._take_turn()
         if self._has_sent:
             # After we have sent, the kernel delays ACKs, and a stock sender (Nagle) waits for them.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -111,9 +113,7 @@ class Connection:
         self.layer.received(count)
         self._turn.received(count)
         if self._turn.lent:
-            begin = time.monotonic()
-            self._use_turn(self._turn.take_again())
-            self._deadline += time.monotonic() - begin  # it has not kept us waiting so long
+            self._take_turn()
         return count
 
     def _peer_is_quiet(self) -> None:
@@ -132,12 +132,14 @@ class Connection:
         self._when_quiet = call
         self._notice_quiet()
 
-    def take_turn(self) -> None:
-        """Wait for a turn at receiving in bulk; it is lent to others while the peer is quiet."""
-        self._use_turn(self._turn.take())
+    def want_turn(self) -> None:
+        """A data set begins: what is not here yet is received in a turn (`turns`)."""
+        self._turn.want()
 
-    def _use_turn(self, buffer: memoryview) -> None:
-        self.layer.use(buffer)
+    def _take_turn(self) -> None:
+        begin = time.monotonic()
+        self.layer.use(self._turn.take())
+        self._deadline += time.monotonic() - begin  # it is not the peer that kept us waiting
         self._notice_quiet()
 
     def _lend_turn(self) -> None:

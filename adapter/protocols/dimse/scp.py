@@ -157,7 +157,7 @@ class StorageScp:
                 raise layer.violation("a response that nobody waits for")
             return
         if command.field == command_set.C_STORE_RQ:
-            self._connection.take_turn()
+            self._connection.want_turn()
             self._reception = Reception(command, context, self._open_part)
             if not command.has_data_set:
                 self._finish(context_id)

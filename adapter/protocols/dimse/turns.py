@@ -3,9 +3,9 @@
 Threads that receive and write as fast as they can take the interpreter lock from each other at
 every system call. Two of them keep two cores busy; twenty-five spend their time changing places:
 CPU per CT rose from 530 us with one association to 1850 us with 25. So an association takes a turn
-when a data set begins and gives it back when it has arrived, after a moment (`TURN_S`), or when its
-peer is slow: two that trickle must not hold up all others. Nothing that waits for anybody else (the
-peer, the disk's sync, the entity) is done during a turn.
+when a data set has begun and is not here as a whole, and gives it back when it is, after a moment
+(`TURN_S`), or when its peer is slow: two that trickle must not hold up all others. Nothing that
+waits for anybody else (the peer, the disk's sync, the entity) is done during a turn.
 
 With the turn comes a buffer so big that an instance arrives in few calls; there are as many as
 turns, however many associations there are.
@@ -74,6 +74,8 @@ class Turns:
 
 class _State(Enum):
     NONE = auto()
+    DUE = auto()
+    """Taken as soon as anything has to be received: a small instance is here already."""
     TAKEN = auto()
     LENT = auto()
     """Others have it because the peer is quiet; taken again when it goes on."""
@@ -98,6 +100,11 @@ class Turn:
         return self._state is _State.TAKEN
 
     @property
+    def due(self) -> bool:
+        """Whether it is to be taken before the next receive."""
+        return self._state is _State.DUE
+
+    @property
     def lent(self) -> bool:
         """Whether it is to be taken again once the peer goes on."""
         return self._state is _State.LENT
@@ -112,13 +119,13 @@ class Turn:
         """Whether we have had it for so long that others are next."""
         return self.taken and time.monotonic() - self._began > TURN_S
 
-    def take(self) -> memoryview:
-        """Wait for a turn at receiving a data set; return the buffer that comes with it."""
+    def want(self) -> None:
+        """A data set begins."""
         self._held_s, self._bytes = 0.0, 0
-        return self.take_again()
+        self._state = _State.DUE
 
-    def take_again(self) -> memoryview:
-        """Go on with a turn that was lent."""
+    def take(self) -> memoryview:
+        """Wait for a turn that is due or was lent; return the buffer that comes with it."""
         self._buffer = self._turns.take()
         self._state = _State.TAKEN
         self._began = time.monotonic()

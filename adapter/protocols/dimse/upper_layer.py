@@ -20,7 +20,7 @@ from adapter.protocols.dimse.layer_events import (
 )
 from adapter.protocols.dimse.state import EVENT_OF_PDU, Action, Event, State, next_state
 
-BUFFER_BYTES_MIN = 4 << 10
+BUFFER_BYTES_MIN = 16 << 10
 """Of an association that is idle; with its thread it takes well below 200 kB."""
 BUFFER_BYTES_MAX = 64 << 10
 """Of one that receives without a turn; see `turns` for the others."""

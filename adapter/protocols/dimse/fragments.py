@@ -26,13 +26,17 @@ def fragments(
         step: Most bytes of data in a PDU; even, so that every fragment is.
         last: The data set ends with `data`.
     """
-    end = len(data)
-    for position in range(0, end, step):
-        piece = data[position : position + step]
-        size = len(piece)
-        control = _LAST_DATA if last and position + size == end else _MORE_DATA
-        yield pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, control)
-        yield piece
+    if not data:
+        return
+    before = (len(data) - 1) // step * step  # where the final piece begins
+    header = pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, step + 6, step + 2, context_id, _MORE_DATA)
+    for position in range(0, before, step):
+        yield header
+        yield data[position : position + step]
+    size = len(data) - before
+    control = _LAST_DATA if last else _MORE_DATA
+    yield pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, control)
+    yield data[before:]
 
 
 class OutgoingDataSets:

@@ -1,7 +1,6 @@
 """Fixtures of the integration tests: the real program, real peers, and their logs on failure."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,22 +8,9 @@ from typing import Any
 import pytest
 from dicom_peers import PROGRAMS
 from harness import RUNNING, Adapter
-from wire import echo_works
+from health import MakeAdapter, crashes, missing
 
-MakeAdapter = Callable[..., Adapter]
 LOG_LINES = 25
-
-
-def required() -> bool:
-    """Return whether a missing peer is a failure."""
-    return os.environ.get("REQUIRE_PEERS") == "1"
-
-
-def missing(what: str) -> None:
-    """Skip the test, or fail it where everything has to be there."""
-    if required():
-        pytest.fail(f"{what} (REQUIRE_PEERS=1)", pytrace=False)
-    pytest.skip(what)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -44,25 +30,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             text = "\n".join(adapter.log[-LOG_LINES:])
             report.sections.append((f"adapter {adapter.file}", text))
     return report
-
-
-def crashes(adapter: Adapter) -> list[str]:
-    """Return the log lines that no peer may cause."""
-    signs = ('"actor.crashed"', '"process.failed"', '"web.handler_failed"', "Traceback")
-    return [line for line in adapter.log if any(sign in line for sign in signs)]
-
-
-@contextmanager
-def unharmed(adapter: Adapter, **request: Any) -> Iterator[Adapter]:
-    """After the block the adapter lives, answers a C-ECHO, and nothing in it has crashed.
-
-    `request`: what the A-ASSOCIATE-RQ of that C-ECHO has to say to be accepted.
-    """
-    before = crashes(adapter)
-    yield adapter
-    assert adapter.alive()
-    assert crashes(adapter) == before
-    assert echo_works(adapter.dicom_port, **request)
 
 
 @contextmanager

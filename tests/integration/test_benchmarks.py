@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from dicom_peers import dcmtk_storescp, free_port
 from harness import Adapter, eventually
+from health import MakeAdapter, unharmed
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, missing, unharmed
 from harness import REPOSITORY, Adapter, environment, eventually, pass_time
+from health import MakeAdapter, missing, unharmed
 from wire import CT, EXPLICIT, Wire, associate_rq, context, echo_works
 
 LOCAL_LIMIT = ("reject", 2, 3, 2)

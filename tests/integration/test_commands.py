@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import free_port
 from harness import REPOSITORY, environment, eventually, run_cli
+from health import MakeAdapter
 from pydicom.data import get_testdata_file
 
 CT_SMALL = str(get_testdata_file("CT_small.dcm"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from commitment_peers import CommittingDestination, report
-from conftest import MakeAdapter
 from harness import Adapter, eventually
+from health import MakeAdapter
 from wire import C_ECHO, C_STORE, CT, IMPLICIT, NO_DATA, Wire, associate_rq, context, request
 
 COPY = ["/bin/cp", "-r", "input/dcm", "output/"]

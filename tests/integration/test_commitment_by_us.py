@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from dicom_peers import free_port, serving
 from harness import Adapter, eventually
+from health import MakeAdapter, unharmed
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import free_port, orthanc
 from harness import eventually, run_cli
+from health import MakeAdapter
 from pydicom.data import get_testdata_file
 
 pytestmark = pytest.mark.peer("orthanc")

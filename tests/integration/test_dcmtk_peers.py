@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import dcmtk_storescp, run_peer
 from harness import Adapter, eventually, run_cli
+from health import MakeAdapter
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import LyingDestination, ScriptedDestination, free_port
 from harness import Adapter, eventually
+from health import MakeAdapter
 from wire import C_STORE, CT, EXPLICIT, IMPLICIT, Wire, context, data_set, element, request
 
 COPY = ["/bin/cp", "-r", "input/dcm", "output/"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import ScriptedDestination, free_port
 from harness import run_cli
+from health import MakeAdapter
 from wire import ABORT, AC, CT, EXPLICIT, IMPLICIT, RJ, item
 from wire import pdu as make_pdu
 

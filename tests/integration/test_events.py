@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from conftest import MakeAdapter
 from harness import Adapter
+from health import MakeAdapter
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 from wire import Wire
 

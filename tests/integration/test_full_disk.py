@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, missing
 from harness import Adapter, eventually
+from health import MakeAdapter, missing
 from wire import EXPLICIT, Wire, data_set, echo_works, explicit, split_part10
 
 MB = 1 << 20

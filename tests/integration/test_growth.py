@@ -6,8 +6,8 @@
 import os
 from pathlib import Path
 
-from conftest import MakeAdapter, crashes
 from harness import Adapter, eventually
+from health import MakeAdapter, crashes
 from wire import C_STORE, CONTEXTS, CT, DATA, Wire, associate_rq, data_set, pdu, pdv, request
 
 ASSOCIATIONS = int(os.environ.get("GROWTH_ASSOCIATIONS") or 10_000)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter, crashes
 from dicom_peers import accept_everything
 from harness import Adapter, eventually, run_cli
+from health import MakeAdapter, crashes
 from wire import (
     AC,
     CT,

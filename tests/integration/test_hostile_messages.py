@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually
+from health import MakeAdapter, unharmed
 from wire import (
     C_ECHO,
     C_FIND,

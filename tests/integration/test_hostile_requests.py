@@ -5,8 +5,8 @@ goes on.
 from collections.abc import Iterator
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually
+from health import MakeAdapter, unharmed
 from wire import (
     ABORT,
     AC,

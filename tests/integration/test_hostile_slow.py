@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually, pass_time
+from health import MakeAdapter, unharmed
 from wire import (
     C_ECHO,
     C_STORE,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from harness import Adapter
+from health import MakeAdapter, unharmed
 from wire import DATA, NO_DATA, VERIFICATION, Wire, associate_rq, pdu, pdv, request
 
 OPENSSL = "/usr/bin/openssl"

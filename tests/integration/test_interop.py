@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import (
     GDCMSCU,
     ODIL,
@@ -23,6 +22,7 @@ from dicom_peers import (
     run_program,
 )
 from harness import Adapter, eventually, run_cli
+from health import MakeAdapter
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]

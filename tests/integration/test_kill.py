@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter
 from harness import Adapter, eventually
+from health import MakeAdapter
 from wire import EXPLICIT, Wire, associate_rq, data_set, explicit, split_part10
 
 KILLS = int(os.environ.get("KILLS", "50"))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter, missing, unharmed
 from dicom_peers import free_port, run_peer
 from harness import Adapter, configuration, run_cli
+from health import MakeAdapter, missing, unharmed
 from wire import Wire, associate_rq, echo_works
 
 CALLED_UNKNOWN, CALLING_UNKNOWN = ("reject", 1, 1, 7), ("reject", 1, 1, 3)

@@ -4,9 +4,9 @@ import hashlib
 import struct
 from pathlib import Path
 
-from conftest import MakeAdapter
 from dicom_peers import LyingDestination
 from harness import eventually
+from health import MakeAdapter
 from wire import C_STORE, CT, DATA, Wire, data_set, pdu, pdv, request
 
 MB = 1 << 20

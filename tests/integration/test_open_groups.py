@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from conftest import MakeAdapter
 from harness import Adapter, eventually, pass_time
+from health import MakeAdapter
 from wire import Wire, data_set
 
 QUIET_S = 6

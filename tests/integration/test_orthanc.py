@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import orthanc
 from harness import eventually, run_cli
+from health import MakeAdapter
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 

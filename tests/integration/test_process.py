@@ -6,8 +6,8 @@ import json
 import socket
 from pathlib import Path
 
-from conftest import MakeAdapter
 from harness import configuration, eventually, run_cli
+from health import MakeAdapter
 from wire import Wire
 
 BAD_CONFIGURATION, PORT_TAKEN = 2, 3

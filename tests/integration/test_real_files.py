@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import ScriptedDestination
 from harness import eventually, run_cli
+from health import MakeAdapter
 from sample_files import Sample, digest, rounds, samples
 
 COPY = ["/bin/cp", "-r", "input/dcm", "output/"]

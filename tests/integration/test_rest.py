@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import MakeAdapter
 from harness import Adapter, eventually
+from health import MakeAdapter
 from wire import Wire, data_set
 
 STUDIES = 7

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import LyingDestination, ScriptedDestination, free_port
 from harness import REPOSITORY, environment, run_cli
+from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from wire import CT, EXPLICIT, IMPLICIT, data_set, part10
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from cryptography.hazmat.primitives import serialization
 from dicom_peers import DCMTK, free_port, run_peer
 from harness import Adapter, configuration, eventually, run_cli
+from health import MakeAdapter, unharmed
 from pydicom.data import get_testdata_file
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter
 from dicom_peers import ScriptedDestination, dcmtk_storescp, free_port
 from harness import Adapter, configuration, eventually, run_cli
+from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from test_hostile_destinations import DELIVERING, FAILING, ROUND_S, UID, Destination
 from tls_files import HOST, Files

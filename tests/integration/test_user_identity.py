@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from dicom_peers import DCMTK, run_peer
 from harness import REPOSITORY, Adapter, environment, run_cli
+from health import MakeAdapter, unharmed
 from wire import Wire, associate_rq, data_set, item, part10
 
 NAME, PASSCODE = "snow_white", "sevendwarfs"

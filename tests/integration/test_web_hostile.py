@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import MakeAdapter, unharmed
 from harness import Adapter, eventually
+from health import MakeAdapter, unharmed
 from wire import Wire
 
 KEY = base64.b64encode(bytes(16)).decode()

@@ -7,8 +7,8 @@ when a data set has begun and is not here as a whole, and gives it back when it 
 (`TURN_S`), or when its peer is slow: two that trickle must not hold up all others. Nothing that
 waits for anybody else (the peer, the disk's sync, the entity) is done during a turn.
 
-With the turn comes a buffer so big that an instance arrives in few calls; there are as many as
-turns, however many associations there are.
+With the turn comes a buffer so big that an instance arrives in few calls; there are at most as many
+as turns, however many associations there are.
 """
 
 import threading
@@ -39,7 +39,8 @@ class Turns:
     """A number of turns, handed on first come, first served."""
 
     def __init__(self, count: int) -> None:
-        self._free = [memoryview(bytearray(BUFFER_BYTES)) for _ in range(count)]
+        self._never_taken = count
+        self._free: list[memoryview] = []
         self._waiting: deque[_Waiting] = deque()
         self._mutex = threading.Lock()
 
@@ -56,6 +57,9 @@ class Turns:
         with self._mutex:
             if self._free:
                 return self._free.pop()
+            if self._never_taken:
+                self._never_taken -= 1
+                return memoryview(bytearray(BUFFER_BYTES))
             mine = _Waiting()
             self._waiting.append(mine)
         mine.called.acquire()

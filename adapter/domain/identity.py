@@ -1,7 +1,7 @@
 """Which user identities (PS3.7 D.3.3.7) are believed, and the salted hashes that prove them.
 
 Rules: what a peer presents is compared and forgotten; it enters no log, event, metric or `repr`. A
-hash takes a core for `COST_S` on purpose: no event loop may wait for one.
+hash takes a core for about 50 ms on purpose: no event loop may wait for one.
 """
 
 import base64
@@ -16,8 +16,6 @@ from adapter.domain.admission import UserIdentity
 
 USERNAME_AND_PASSCODE = 2  # PS3.7 D.3.3.7.1
 
-COST_S = 0.05
-"""About what one hash takes."""
 _N, _R, _P = 1 << 14, 8, 1  # RFC 7914: 16 MiB each
 SALT_BYTES = 16
 _DIGEST_BYTES = 32
@@ -35,7 +33,7 @@ def objection(identity: UserIdentity | None) -> str | None:
 
 
 def hash_passcode(passcode: bytes, salt: bytes) -> str:
-    """Return the line to keep for a passcode. Takes `COST_S`.
+    """Return the line to keep for a passcode. Takes about 50 ms.
 
     Args:
         passcode: The bytes the peer will send.
@@ -47,7 +45,7 @@ def hash_passcode(passcode: bytes, salt: bytes) -> str:
 
 
 def is_known(identity: UserIdentity, users: Mapping[str, str]) -> bool:
-    """Return whether the passcode is that of the user. Takes `COST_S`, known name or not.
+    """Return whether the passcode is that of the user. Takes as long for a name nobody has.
 
     Args:
         identity: To which there is no `objection`.

@@ -235,7 +235,7 @@ class DicomRequestor:
             if connection is not None:
                 connection.close()
             raise unconnected(error) from error
-        except BaseException:
+        except BaseException:  # a cancel, a bug: nobody else knows of the connection
             if connection is not None:
                 connection.close()
             raise

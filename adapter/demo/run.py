@@ -197,9 +197,9 @@ async def _read_log(
     *,
     task_status: trio.TaskStatus[dict[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keep the adapter's log, and report the ports of its `process.ready` line."""
+    """Keep the adapter's log; report the ports of its `process.ready` line, none if it ended."""
     assert process.stderr is not None
-    pending = b""
+    pending, waited_for = b"", True
     async for chunk in process.stderr:
         with log_file.open("ab") as log:
             log.write(chunk)
@@ -208,6 +208,9 @@ async def _read_log(
             if b'"process.ready"' in line:
                 ready = msgspec.json.decode(line)
                 task_status.started({"dicom": ready["dicom_port"], "api": ready["api_port"]})
+                waited_for = False
+    if waited_for:
+        task_status.started({})
 
 
 async def _play(console: Console, demo: Demo) -> None:

@@ -4,6 +4,7 @@ DCMTK is called by absolute path: pynetdicom installs commands of the same names
 """
 
 import json
+import random
 import socket
 import ssl
 import struct
@@ -36,13 +37,23 @@ PROGRAMS = {
     "gdcm": [GDCMSCU],
     "pixelmed": [JAVA, *JARS],
 }
+EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 PIXELMED = [JAVA, "-cp", ":".join(JARS)]
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+def free_port(in_a_row: int = 1) -> int:
+    """Return a port that was free a moment ago, the first of `in_a_row`.
+
+    Below the kernel's ephemeral ports, or somebody's outgoing connection may take it meanwhile.
+    """
+    while True:
+        port = random.randrange(15_000, EPHEMERAL - in_a_row)
+        try:
+            for offset in range(in_a_row):
+                socket.create_server(("127.0.0.1", port + offset)).close()
+        except OSError:
+            continue
+        return port
 
 
 def listens(port: int) -> bool:

@@ -1,6 +1,7 @@
 """The command line as a person and a script use it."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_demo_verifies_every_step() -> None:
 
 
 def test_demo_stays_up_on_its_ports_until_told(make_adapter: MakeAdapter) -> None:
-    base = eventually(_three_free_ports, 10, "three ports in a row")
+    base = free_port(in_a_row=3)
     command = [sys.executable, "-m", "adapter", "demo", "--serve", "--port-base", str(base)]
     with subprocess.Popen(
         command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -108,6 +109,11 @@ def test_demo_stays_up_on_its_ports_until_told(make_adapter: MakeAdapter) -> Non
         assert demo.wait(60) == 0
 
 
-def _three_free_ports() -> int:
-    base = free_port()
-    return base if base < 60000 else 0
+def test_demo_says_why_its_adapter_does_not_start() -> None:
+    base = free_port(in_a_row=3)
+    with socket.create_server(("127.0.0.1", base)):
+        done = run_cli("demo", "--port-base", str(base), timeout_s=60)
+    assert done.returncode == 1
+    assert "not verified: adapter is ready" in done.stdout
+    assert f"port {base}: Address already in use" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

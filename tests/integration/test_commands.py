@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from dicom_peers import free_port
-from harness import REPOSITORY, environment, eventually, run_cli
+from harness import REPOSITORY, environment, run_cli
 from health import MakeAdapter
 from pydicom.data import get_testdata_file
 

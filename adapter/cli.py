@@ -163,7 +163,7 @@ def _destination(
 def check(config: Path, /, *, overrides: Overrides = None) -> int:
     """Validate a configuration file; exit 2 and say what is wrong if it is."""
     layered = _load(config, overrides)
-    from adapter.main import tls_contexts
+    from adapter.composition import tls_contexts
 
     tls_contexts(layered.settings)
     count = len(layered.settings.application_entities)

@@ -62,3 +62,17 @@ class LedgerError(GatewayError):
 
 class RowNotFoundError(LedgerError):
     """The ledger holds no such row."""
+
+
+class RefusedDataSetError(GatewayError):
+    """A data set that says nothing we can act on.
+
+    Attributes:
+        status: The DIMSE status to answer with.
+        comment: Its Error Comment.
+    """
+
+    def __init__(self, status: int, comment: str) -> None:
+        super().__init__(comment)
+        self.status = status
+        self.comment = comment

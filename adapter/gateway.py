@@ -1,9 +1,12 @@
 """The program without its edges: settings become channels and actors under one nursery.
 
-Simulations run it on fakes, `adapter.main` on the real thing. Consumers start before sources. A
-stop closes channels in the order of the data: each actor meets the end of its input, finishes the
-step in hand, and closes its output.
+Simulations run it on fakes, `adapter.composition` makes the real thing. Consumers start before
+sources. A stop closes channels in the order of the data: each actor meets the end of its input,
+finishes the step in hand, and closes its output.
 """
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -14,7 +17,7 @@ from adapter.domain.occupancy import Occupancy
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.views import Views
 from adapter.settings import Settings
-from adapter.supervision import ESSENTIAL, supervise
+from adapter.supervision import ESSENTIAL, REPLICA, supervise
 from adapter.wiring import Edges, Wiring
 
 FAREWELL_S = 5.0
@@ -48,7 +51,7 @@ async def gateway(
     with events, subscriptions_in:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
-            async with trio.open_nursery() as nursery:
+            async with _receiving(edges, publish), trio.open_nursery() as nursery:
                 await Wiring(settings, edges, publish, occupancy, stop, nursery).start_all()
                 if edges.web is not None:
                     views = Views(
@@ -66,3 +69,13 @@ async def gateway(
             web_stop.set()
             last.cancel_scope.deadline = trio.current_time() + FAREWELL_S
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
+
+
+@asynccontextmanager
+async def _receiving(edges: Edges, publish: Publisher) -> AsyncIterator[None]:
+    """Run the receiver processes for as long as anything can ask for them."""
+    async with trio.open_nursery() as nursery:
+        for receiver in edges.receivers:
+            await nursery.start(supervise, receiver, REPLICA, publish)
+        yield
+        nursery.cancel_scope.cancel()

@@ -66,6 +66,8 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_associations_per_source: Annotated[int, Meta(ge=0, le=1000)] = 0
     max_half_open: Annotated[int, Meta(ge=1, le=65_536)] = 512
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 131_072
+    receivers: Annotated[int, Meta(ge=0, le=64)] | Literal["auto"] = "auto"
+    """Processes that receive; see `receiver_count`."""
     preferred_transfer_syntaxes: list[UIDText] = field(default_factory=list)
     reject_unknown_sources: bool = True
     verification: Verification = field(default_factory=Verification)

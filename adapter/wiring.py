@@ -73,6 +73,8 @@ class Edges:
 
     listeners: Mapping[str, DimseListener]
     """By the key of their `ListeningPort`."""
+    receivers: Sequence[Actor]
+    """Processes that serve associations."""
     identify: IdentityCheck
     requestor: Requestor
     certificate_expiries: CertificateExpiries

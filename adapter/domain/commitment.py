@@ -15,6 +15,10 @@ STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"  # the well-known SOP Ins
 COMMITMENT_CONTEXT = STORAGE_COMMITMENT, "1.2.840.10008.1.2"
 """What is proposed: Implicit VR Little Endian, which everybody takes (PS3.5 10.1)."""
 REQUEST_COMMITMENT = 1  # PS3.4 J.3.2.1: Action Type ID
+DATA_SET_BYTES_MAX = 1 << 20
+"""Of a request or a report: 5 000 instances with UIDs of 64 characters, 15 000 with usual ones, and
+about a second of decoding.
+"""
 ALL_COMMITTED, FAILURES_EXIST = 1, 2  # PS3.4 J.3.3.1: Event Type ID
 
 

@@ -20,7 +20,7 @@ class Wake(Enum):
     LOOK_AGAIN = auto()
 
 
-class Placement(Struct, frozen=True, kw_only=True):
+class Placement(Struct, frozen=True, kw_only=True, tag=True):
     """Where an instance goes: parts of a path below the group's folder, all safe."""
 
     group_id: str
@@ -34,13 +34,13 @@ class Placement(Struct, frozen=True, kw_only=True):
     have the same SOP class and the same attributes the processor reads."""
 
 
-class Ignored(Struct, frozen=True, kw_only=True):
+class Ignored(Struct, frozen=True, kw_only=True, tag=True):
     """Answered with success and not stored, by configuration."""
 
     why: str
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class Refused(Struct, frozen=True, kw_only=True, tag=True):
     """Not stored; the sender gets this DIMSE status and comment."""
 
     status: int
@@ -81,8 +81,7 @@ class StoreRequest:
     reply: trio.MemorySendChannel[StoreAnswer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceSettled:
+class InstanceSettled(Struct, frozen=True, kw_only=True):
     """What became of a placed instance."""
 
     instance: ReceivedInstance

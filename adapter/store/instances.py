@@ -22,7 +22,7 @@ from adapter.store.files import (
     write_file,
 )
 from adapter.store.layout import Layout, unfinished
-from adapter.store.parts import PartFiles, clear_parts
+from adapter.store.parts import clear_parts
 
 QUARANTINED_ALIKE_MAX = 10_000
 """Folders of one name in quarantine; more means that something is very wrong."""
@@ -35,12 +35,10 @@ class FolderInstanceStore:
         self,
         layout: Layout,
         durability: Durability,
-        parts: PartFiles,
         threads: DiskThreads,
     ) -> None:
         self._layout = layout
         self._durability = durability
-        self._parts = parts
         self._threads = threads
 
     async def recover(self) -> None:
@@ -92,7 +90,6 @@ class FolderInstanceStore:
                 raise
         sync_folder(self._layout.closed, self._durability)
         sync_folder(self._layout.incoming, self._durability)
-        self._parts.forget_group(group_id)
 
     async def closed_groups(self, ae_title: str) -> list[StoredGroup]:
         """See `InstanceStore.closed_groups`."""

@@ -1,6 +1,6 @@
 """Where things lie below `storage.root`, and nowhere else.
 
-    incoming/.part/<n>                  an instance being received
+    incoming/.part/<pid>-<n>            an instance being received
     incoming/<group>/group.json         what the group is
     incoming/<group>/dcm/<study>/<series>/<instance>.dcm
     closed/<group>/...                  a closed group that has not become jobs yet

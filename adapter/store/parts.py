@@ -1,13 +1,14 @@
 """Part files: an instance from its first fragment to its durable place in a group folder.
 
-Called from association threads, many at once. The order is the promise behind 0x0000: bytes synced,
-name linked into the series folder, folder synced, and only then an answer. The link is made only
-while the group's folder is at its open place; closing renames that folder, so a commit that comes
-too late fails as a whole instead of landing in a group that has become a job.
+Called from association threads, many at once, in several processes. The order is the promise behind
+0x0000: bytes synced, name linked into the series folder, folder synced, and only then an answer.
+The link is made only while the group's folder is at its open place; closing renames that folder, so
+a commit that comes too late fails as a whole instead of landing in a group that has become a job.
 """
 
 import itertools
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,16 +24,20 @@ from adapter.store.files import (
 )
 from adapter.store.layout import Layout
 
+GROUPS_REMEMBERED = 10_000
+"""Groups whose folders are known to be durable; a folder of any other is synced once more."""
+
 
 class PartFiles:
-    """Opens part files; remembers which folders are known to be durable."""
+    """Opens part files; remembers which folders are known to be durable. One for each process."""
 
     def __init__(self, layout: Layout, durability: Durability) -> None:
-        self._parts = str(layout.parts)
+        self._path = f"{layout.parts}/{_name_of(os.getpid())}"
         self.incoming = str(layout.incoming)
         self.durability = durability
         self._numbers = itertools.count()
         self._durable_folders: dict[str, set[str]] = {}
+        self._mutex = threading.Lock()
 
     def open(self) -> "DiskPartFile":
         """Open a part file.
@@ -40,7 +45,7 @@ class PartFiles:
         Raises:
             StorageFullError, StorageFaultError: It cannot be created.
         """
-        path = f"{self._parts}/{next(self._numbers)}"
+        path = f"{self._path}{next(self._numbers)}"
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
@@ -53,7 +58,7 @@ class PartFiles:
         A folder another thread has just made is synced here again: its maker may not have got
         that far, and our instance may be acknowledged first.
         """
-        durable = self._durable_folders.setdefault(placement.group_id, set())
+        durable = self._durable_in(placement.group_id)
         folder = f"{self.incoming}/{placement.group_id}/dcm"
         for part in (placement.study, placement.series):
             parent, folder = folder, f"{folder}/{part}"
@@ -67,9 +72,14 @@ class PartFiles:
             durable.add(folder)
         return folder
 
-    def forget_group(self, group_id: str) -> None:
-        """The group is closed: nothing will be committed into it any more."""
-        self._durable_folders.pop(group_id, None)
+    def _durable_in(self, group_id: str) -> set[str]:
+        folders = self._durable_folders.get(group_id)
+        if folders is None:
+            with self._mutex:
+                while len(self._durable_folders) >= GROUPS_REMEMBERED:
+                    del self._durable_folders[next(iter(self._durable_folders))]
+                folders = self._durable_folders.setdefault(group_id, set())
+        return folders
 
 
 class DiskPartFile:
@@ -126,10 +136,19 @@ class DiskPartFile:
             pass  # renamed to its final place
 
 
-def clear_parts(folder: Path) -> int:
-    """Delete what was being received when the process died; return how many files."""
+def _name_of(pid: int) -> str:
+    return f"{pid}-"
+
+
+def clear_parts(folder: Path, pid: int | None = None) -> int:
+    """Delete what was being received by a process that has ended; return how many files.
+
+    Args:
+        folder: `Layout.parts`.
+        pid: Of that process; None: of all there were.
+    """
     count = 0
-    for path in folder.iterdir():
+    for path in folder.glob("*" if pid is None else f"{_name_of(pid)}*"):
         path.unlink()
         count += 1
     return count

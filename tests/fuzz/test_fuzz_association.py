@@ -9,7 +9,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -40,12 +40,10 @@ from adapter.domain.dimse_ports import AssociationReport, OutgoingInstance
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance
 from adapter.errors import GroupClosedError, PeerRefusalError, StorageFullError
 from adapter.protocols.dimse import associate, pdu
-from adapter.protocols.dimse.commitment_scp import CommitmentScp
 from adapter.protocols.dimse.connection import Connection
 from adapter.protocols.dimse.layer_events import AssociatePDU
 from adapter.protocols.dimse.messages import AssociationLostError
-from adapter.protocols.dimse.reception import AcceptedContext
-from adapter.protocols.dimse.scp import ScpLimits, StorageScp
+from adapter.protocols.dimse.scp import Agreement, ScpLimits, StorageScp
 from adapter.protocols.dimse.scu import ScuAssociation, ScuOptions
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
@@ -116,10 +114,9 @@ class Part:
 
 @dataclass
 class Entity:
-    """An entity that takes everything; see `entity_link.EntityLink`."""
+    """An entity that takes everything; see `service_link.ServiceLink`."""
 
     told: list[InstanceSettled] = field(default_factory=list)
-    flushed: int = 0
     over: bool = False
 
     def place(self, instance: ReceivedInstance) -> Placement:
@@ -127,23 +124,11 @@ class Entity:
             group_id="g-1", study="1", series="2", instance=instance.sop_instance_uid, replace=False
         )
 
-    ask = place
-
-    def settled(self, settled: InstanceSettled) -> None:
-        self.told.append(settled)
-
-    @property
-    def has_news(self) -> bool:
-        return len(self.told) > self.flushed
+    def settled(self, settled: Sequence[InstanceSettled]) -> None:
+        self.told += settled
 
     def ended(self) -> None:
         self.over = True
-
-    def flush(self) -> None:
-        self.flushed = len(self.told)
-
-
-NOTHING_MORE = frozenset[int]()
 
 
 def served(
@@ -155,20 +140,19 @@ def served(
     far.sendall(request([]).encode())
     asked = connection.next_event(SECONDS_MAX, SECONDS_MAX)
     assert isinstance(asked, AssociatePDU)
-    contexts = {
-        number: AcceptedContext(CT, syntax, "FUZZ", NOTHING_MORE)
-        for number, syntax in SYNTAXES.items()
-    } | {ECHO_CONTEXT: AcceptedContext(VERIFICATION, IMPLICIT, "FUZZ", NOTHING_MORE)}
-    scp = StorageScp(
-        connection, contexts, ScpLimits(idle_s=DEADLINE_S, dimse_s=DEADLINE_S),
+    agreement = Agreement(
         association="a-1", calling_ae_title="FUZZ", max_length=MAX_PDU,
-        entity=entity, open_part=disk.open,
-        commitment=CommitmentScp(connection, entity, dimse_s=DEADLINE_S, max_length=MAX_PDU),
+        contexts={number: (CT, syntax) for number, syntax in SYNTAXES.items()}
+        | {ECHO_CONTEXT: (VERIFICATION, IMPLICIT)},
+        accept_pdu=associate.encode_associate_ac(asked.encoded, [], b""),
+        limits=ScpLimits(idle_s=DEADLINE_S, dimse_s=DEADLINE_S),
+        attributes=frozenset(), grouping=frozenset(),
     )  # fmt: skip
+    scp = StorageScp(connection, agreement, entity, disk.open)
     sender = threading.Thread(target=_say, args=(far, stream))
     sender.start()
     try:
-        return scp.run(associate.encode_associate_ac(asked.encoded, [], b""))
+        return scp.run()
     finally:
         sender.join()
 
@@ -235,7 +219,6 @@ def test_scp_ends_well_whatever_a_sender_says(
     assert all(part.closed for part in disk.parts)
     committed = sum(part.committed for part in disk.parts)
     assert report.instances == committed == sum(settled.stored for settled in entity.told)
-    assert entity.flushed == len(entity.told), "the entity has been told of all of it"
     statuses = store_statuses(answers)
     assert statuses.count(0) <= committed, "success is never said without a commit"
     assert answers[0][0] == pdu.ASSOCIATE_AC

@@ -106,6 +106,7 @@ class World:
         self.ledger = RowLedger(FakeEngine(self.disk), FakeWriter(life), self.now)
         self.ledger.load()
         return Edges(
+            receivers=[],
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
             certificate_expiries=dict,

@@ -17,9 +17,9 @@ from adapter.domain.commitment import (
     CommitmentRequest,
     Reference,
 )
+from adapter.errors import RefusedDataSetError
 from adapter.protocols.dimse.command_set import N_ACTION_RQ, N_EVENT_REPORT_RQ, Command
 from adapter.protocols.dimse.commitment_data import (
-    RefusedDataSetError,
     decode_report,
     decode_request,
     encode_report,

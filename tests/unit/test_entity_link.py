@@ -4,6 +4,7 @@ import trio
 
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance
 from adapter.protocols.dimse.entity_link import EntityLink
+from adapter.protocols.dimse.service_link import TrioLink
 
 
 class Service:
@@ -43,7 +44,7 @@ async def in_thread(work):
 
 async def test_lease_places_what_is_of_the_same_kind_by_its_own_uids():
     service = Service(60.0)
-    link = EntityLink(service)
+    link = EntityLink(TrioLink(service), service.grouping)
     placed = []
     await in_thread(lambda: placed.extend(link.place(instance(n)) for n in range(3)))
     assert service.asked == 1
@@ -53,7 +54,7 @@ async def test_lease_places_what_is_of_the_same_kind_by_its_own_uids():
 
 async def test_another_study_or_class_is_asked_about():
     service = Service(60.0)
-    link = EntityLink(service)
+    link = EntityLink(TrioLink(service), service.grouping)
     cases = [instance(1), instance(2, study="1.3"), instance(3, study="1.3", sop_class="1.5")]
     await in_thread(lambda: [link.place(case) for case in cases])
     assert service.asked == 3
@@ -61,14 +62,14 @@ async def test_another_study_or_class_is_asked_about():
 
 async def test_lease_that_has_run_out_is_asked_about():
     service = Service(0.0)
-    link = EntityLink(service)
+    link = EntityLink(TrioLink(service), service.grouping)
     await in_thread(lambda: [link.place(instance(n)) for n in range(3)])
     assert service.asked == 3
 
 
 async def test_news_are_told_in_order_and_before_the_next_question():
     service = Service(60.0)
-    link = EntityLink(service)
+    link = EntityLink(TrioLink(service), service.grouping)
 
     def work():
         for number in range(3):

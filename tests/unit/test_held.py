@@ -28,7 +28,7 @@ class Storage:
         self.layout = Layout(root)
         threads = DiskThreads(trio.CapacityLimiter(2))
         self.parts = PartFiles(self.layout, "os")
-        self.groups = FolderInstanceStore(self.layout, "os", self.parts, threads)
+        self.groups = FolderInstanceStore(self.layout, "os", threads)
         self.payloads = FolderPayloadStore(self.layout, "os", threads)
         self.opened = []
         self.held = FolderHeldInstances(self.layout, threads, self.describe)

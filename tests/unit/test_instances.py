@@ -26,7 +26,7 @@ class Storage:
     def restart(self):
         self.parts = PartFiles(self.layout, "fsync")
         threads = DiskThreads(trio.CapacityLimiter(2))
-        self.store = FolderInstanceStore(self.layout, "fsync", self.parts, threads)
+        self.store = FolderInstanceStore(self.layout, "fsync", threads)
 
     def receive(self, group="group-1", instance="1.2.3", content=b"bytes", at=None):
         part = self.parts.open()

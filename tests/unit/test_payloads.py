@@ -20,7 +20,7 @@ async def disk(tmp_path):
     """Return (layout, instance store, payload store, part files) with one open group in them."""
     layout, threads = Layout(tmp_path / "root"), DiskThreads(trio.CapacityLimiter(2))
     parts = PartFiles(layout, "fsync")
-    store = FolderInstanceStore(layout, "fsync", parts, threads)
+    store = FolderInstanceStore(layout, "fsync", threads)
     await store.recover()
     await store.open_group(GroupRecord(id="group-1", ae_title="BRAIN", key="1", opened_at=0.0))
     for instance in ("1.1", "1.2"):

@@ -1,8 +1,9 @@
 """Accepts TCP connections and waits for A-ASSOCIATE-RQ in Trio; serves associations in threads.
 
 A connection that never asks (port scanner, load-balancer probe, half-open peer) costs one task and
-one buffer, no thread and no association slot. Once a request is admitted the socket is taken out
-of Trio and given to a worker thread that blocks on it (`scp.StorageScp`).
+one buffer, no thread and no association slot. Once a request is admitted the socket is given to a
+thread that blocks on it (`scp.StorageScp`): of a receiver process, or of this one where there are
+none or TLS is under the association.
 """
 
 import socket
@@ -23,13 +24,12 @@ from adapter.protocols.dimse.associate import (
     decode_associate_rq,
     encode_associate_ac,
 )
-from adapter.protocols.dimse.commitment_scp import CommitmentScp
-from adapter.protocols.dimse.connection import Connection
-from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.items import MalformedPDUError
 from adapter.protocols.dimse.layer_events import AssociatePDU, ProtocolViolationError
-from adapter.protocols.dimse.reception import AcceptedContext
-from adapter.protocols.dimse.scp import ScpLimits, StorageScp
+from adapter.protocols.dimse.receiver_link import Handover, MainLink, ReceiverLostError
+from adapter.protocols.dimse.receiver_process import Receivers
+from adapter.protocols.dimse.scp import Agreement, ScpLimits, StorageScp
+from adapter.protocols.dimse.service_link import TrioLink
 from adapter.protocols.dimse.strangers import PLAIN, TLS, stranger
 from adapter.protocols.dimse.tls import TlsSession
 from adapter.protocols.dimse.tls_contexts import TlsContext
@@ -38,6 +38,10 @@ from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
 BACKLOG = 1024
+
+
+def _nothing() -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class AcceptorOptions:
     open_part: Callable[[], PartFile]
     threads: trio.CapacityLimiter
     turns: Turns
+    receivers: Receivers
     preferred_transfer_syntaxes: Sequence[str] = ()
     """Of storage contexts; see `negotiation.negotiate`."""
     tls: TlsContext | None = None
@@ -130,7 +135,7 @@ class TcpPendingAssociation:
         self.why = ""
         self._options = options
         self._connection = TrioConnection(sock, UpperLayer(acceptor=True, max_pdu=options.max_pdu))
-        self._in_thread: Connection | None = None
+        self._interrupt: Callable[[], None] = _nothing
         self._request_pdu = b""
         self._request: AssociateRequest | None = None
 
@@ -192,6 +197,16 @@ class TcpPendingAssociation:
 
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
         """See `PendingAssociation.serve`."""
+        agreement = self._agree(association, service)
+        if self._options.tls is None and agreement.stores:
+            with self._options.receivers.place() as receiver:
+                link = await receiver.take(self._connection.fileno()) if receiver else None
+                if link is not None:
+                    return await self._serve_there(link, agreement, service)
+        # TLS sessions cannot move to another process, and for a C-ECHO it is not worth while.
+        return await self._serve_here(agreement, service)
+
+    def _agree(self, association: str, service: AssociationService) -> Agreement:
         assert self._request is not None
         request, options = self._request, self._options
         results = negotiation.negotiate(
@@ -200,35 +215,64 @@ class TcpPendingAssociation:
             preferred=options.preferred_transfer_syntaxes,
             offered=service.offered,
         )
-        accept_pdu = encode_associate_ac(
-            self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
-        )
-        self._in_thread = connection = self._connection.into_blocking(options.turns)
-        wanted = frozenset(int(tag.replace(",", ""), 16) for tag in service.attributes)
-        scp = StorageScp(
-            connection,
-            {
-                result.id: AcceptedContext(
-                    result.abstract_syntax, result.transfer_syntax, request.calling_ae_title, wanted
-                )
+        return Agreement(
+            association=association,
+            calling_ae_title=request.calling_ae_title,
+            contexts={
+                result.id: (result.abstract_syntax, result.transfer_syntax)
                 for result in results
                 if result.result == negotiation.ACCEPTED
             },
-            options.limits,
-            association=association,
-            calling_ae_title=request.calling_ae_title,
-            max_length=request.user.max_length,
-            entity=EntityLink(service),
-            commitment=CommitmentScp(
-                connection,
-                service,
-                dimse_s=options.limits.dimse_s,
-                max_length=request.user.max_length,
+            accept_pdu=encode_associate_ac(
+                self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
             ),
-            open_part=options.open_part,
+            max_length=request.user.max_length,
+            limits=options.limits,
+            attributes=service.attributes,
+            grouping=service.grouping,
         )
-        report = await trio.to_thread.run_sync(scp.run, accept_pdu, limiter=options.threads)
-        self._connection.take_back(connection)
+
+    async def _serve_here(
+        self, agreement: Agreement, service: AssociationService
+    ) -> AssociationReport:
+        """Serve in a thread of this process."""
+        options = self._options
+        connection = self._connection.into_blocking(options.turns)
+        self._interrupt = connection.interrupt
+        try:
+            scp = StorageScp(connection, agreement, TrioLink(service), options.open_part)
+            report = await trio.to_thread.run_sync(scp.run, limiter=options.threads)
+            self._connection.take_back(connection)
+        finally:
+            connection.close()
+        return report
+
+    async def _serve_there(
+        self, link: MainLink, agreement: Agreement, service: AssociationService
+    ) -> AssociationReport:
+        """Serve in a receiver process; it and we have the same connection meanwhile."""
+        connection = self._connection
+        handover = Handover(
+            agreement=agreement,
+            max_pdu=self._options.max_pdu,
+            received=self._request_pdu + connection.layer.unread,
+        )
+
+        def interrupt() -> None:
+            link.cut()
+            connection.interrupt()
+
+        self._interrupt = interrupt
+        try:
+            await link.hand_over(handover)
+            report = await link.serve(service)
+            connection.resume()
+        except ReceiverLostError as lost:
+            report = lost.report
+            connection.resume()
+            await connection.last_words(connection.layer.abort(pdu.BY_PROVIDER))
+        finally:
+            link.close()
         return report
 
     async def see_off(self) -> None:
@@ -237,11 +281,8 @@ class TcpPendingAssociation:
 
     def abort(self) -> None:
         """See `PendingAssociation.abort`."""
-        if self._in_thread is not None:
-            self._in_thread.interrupt()
+        self._interrupt()
 
     def close(self) -> None:
         """See `PendingAssociation.close`."""
         self._connection.close()
-        if self._in_thread is not None:
-            self._in_thread.close()

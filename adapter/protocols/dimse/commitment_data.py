@@ -32,27 +32,15 @@ from adapter.domain.statuses import (
     NO_SUCH_SOP_CLASS,
     PROCESSING_FAILURE,
 )
+from adapter.errors import RefusedDataSetError
 from adapter.protocols.dimse.command_set import Command
 from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 
-BYTES_MAX = 1 << 20
-"""Ceiling of a data set: 5 000 instances with UIDs of 64 characters, 15 000 with usual ones, and
-about a second of decoding.
-"""
 TRANSACTION_UID, REFERENCED_SOP, FAILED_SOP = 0x00081195, 0x00081199, 0x00081198
 REFERENCED_CLASS, REFERENCED_INSTANCE, FAILURE_REASON = 0x00081150, 0x00081155, 0x00081197
 _TAGS = [TRANSACTION_UID, REFERENCED_SOP, FAILED_SOP]
 
 config.settings.reading_validation_mode = config.IGNORE  # we judge, and print no peer's values
-
-
-class RefusedDataSetError(Exception):
-    """A data set that says nothing we can act on; `status` is the answer."""
-
-    def __init__(self, status: int, comment: str) -> None:
-        super().__init__(comment)
-        self.status = status
-        self.comment = comment
 
 
 def request_of(command: Command, encoded: bytes, transfer_syntax_uid: str) -> CommitmentRequest:

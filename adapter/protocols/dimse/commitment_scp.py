@@ -2,23 +2,25 @@
 
 N-ACTION is answered once the request is durable. If the report is ready by then, and the requestor
 stays and says nothing, it comes on the same association; else on one of our own, by the actor.
+
+`commitment_data` is imported where it is used: pydicom is large, and of many receiver processes few
+ever need it.
 """
 
-import trio
-
 from adapter.domain.commitment import (
+    DATA_SET_BYTES_MAX,
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
     CommitmentReport,
 )
-from adapter.domain.dimse_ports import AssociationService
 from adapter.domain.messages import ReportEnded
 from adapter.domain.statuses import RESOURCE_LIMITATION
-from adapter.protocols.dimse import command_set, commitment_data
+from adapter.errors import RefusedDataSetError
+from adapter.protocols.dimse import command_set
 from adapter.protocols.dimse.command_set import Command
-from adapter.protocols.dimse.commitment_data import BYTES_MAX, RefusedDataSetError
 from adapter.protocols.dimse.connection import Connection
 from adapter.protocols.dimse.fragments import fragments
+from adapter.protocols.dimse.service_link import ServiceLink
 
 _FRAGMENT_BYTES = 16384
 """Of a P-DATA-TF, at the most."""
@@ -26,7 +28,7 @@ _MESSAGE_ID = 1
 
 
 class CommitmentMessage:
-    """N-ACTION or N-EVENT-REPORT and its data set, up to `BYTES_MAX`."""
+    """N-ACTION or N-EVENT-REPORT and its data set, up to `DATA_SET_BYTES_MAX`."""
 
     def __init__(self, command: Command, transfer_syntax_uid: str) -> None:
         self.command = command
@@ -37,7 +39,7 @@ class CommitmentMessage:
     def fragment(self, view: memoryview, *, last: bool) -> None:  # noqa: ARG002 - as `Reception`
         """Take the next piece of the data set."""
         self.payload_bytes += len(view)
-        if self.payload_bytes <= BYTES_MAX:
+        if self.payload_bytes <= DATA_SET_BYTES_MAX:
             self._data_set += view
 
     def flush(self) -> None:
@@ -54,8 +56,8 @@ class CommitmentMessage:
         Raises:
             RefusedDataSetError: It is too long.
         """
-        if self.payload_bytes > BYTES_MAX:
-            raise RefusedDataSetError(RESOURCE_LIMITATION, f"more than {BYTES_MAX} bytes")
+        if self.payload_bytes > DATA_SET_BYTES_MAX:
+            raise RefusedDataSetError(RESOURCE_LIMITATION, f"more than {DATA_SET_BYTES_MAX} bytes")
         return bytes(self._data_set)
 
 
@@ -65,7 +67,7 @@ class CommitmentScp:
     def __init__(
         self,
         connection: Connection,
-        service: AssociationService,
+        link: ServiceLink,
         *,
         dimse_s: float,
         max_length: int,
@@ -73,7 +75,7 @@ class CommitmentScp:
         """Nothing is sent yet; max_length is the longest P-DATA-TF the peer takes, 0: no limit."""
         self._connection = connection
         self._max_length = max_length
-        self._service = service
+        self._link = link
         self._dimse_s = dimse_s
         self._ready: tuple[str, CommitmentReport, str] | None = None
         """Commitment id, report and transfer syntax: to be sent when the requestor is idle."""
@@ -83,16 +85,18 @@ class CommitmentScp:
 
     def finish(self, context_id: int, message: CommitmentMessage) -> tuple[int, str]:
         """Ask the actor; return the status and the comment to answer with."""
+        from adapter.protocols.dimse import commitment_data
+
         command, syntax = message.command, message.transfer_syntax_uid
         try:
             if command.field == command_set.N_EVENT_REPORT_RQ:
                 report = commitment_data.report_of(command, message.data_set, syntax)
-                return trio.from_thread.run(self._service.report_received, report), ""
+                return self._link.report_received(report), ""
             request = commitment_data.request_of(command, message.data_set, syntax)
         except RefusedDataSetError as refused:
             return refused.status, refused.comment
         self.end()  # of two requests in a row only the latter is reported here
-        answer = trio.from_thread.run(self._service.commitment_asked, request)
+        answer = self._link.commitment_asked(request)
         if answer.report is not None:
             self._ready = answer.commitment_id, answer.report, syntax
             self._context_id = context_id
@@ -109,6 +113,8 @@ class CommitmentScp:
         Raises:
             PeerTimeoutError, OSError: The association is as good as lost.
         """
+        from adapter.protocols.dimse import commitment_data
+
         assert self._ready is not None
         (self._unanswered, report, syntax), self._ready = self._ready, None
         encoded = memoryview(commitment_data.encode_report(report, syntax))
@@ -143,5 +149,4 @@ class CommitmentScp:
         self._ready, self._unanswered = None, ""
 
     def _tell(self, commitment_id: str, status: int | None) -> None:
-        ended = ReportEnded(commitment_id=commitment_id, status=status)
-        trio.from_thread.run_sync(self._service.report_ended, ended)
+        self._link.report_ended(ReportEnded(commitment_id=commitment_id, status=status))

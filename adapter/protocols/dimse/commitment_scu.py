@@ -10,8 +10,8 @@ from adapter.domain.commitment import (
 )
 from adapter.domain.dimse_ports import SendResult
 from adapter.domain.statuses import SUCCESS, UNRECOGNIZED_OPERATION, status_words
+from adapter.errors import RefusedDataSetError
 from adapter.protocols.dimse import command_set, commitment_data
-from adapter.protocols.dimse.commitment_data import RefusedDataSetError
 from adapter.protocols.dimse.messages import AssociationLostError, PeerMessage
 from adapter.protocols.dimse.scu import ScuAssociation
 

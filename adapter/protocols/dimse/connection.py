@@ -51,6 +51,8 @@ class Connection:
         self._receive_timeout = math.inf
         self._deadline = 0.0
         self._interrupted = False
+        self.is_interrupted: Callable[[], bool] = lambda: self._interrupted
+        """Whether an end of what can be received is our own doing."""
         self._phase: tuple[bool, int] | None = None
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,7 +77,7 @@ class Connection:
                 self._phase = phase
                 self._deadline = time.monotonic() + (pdu_s if layer.inside_part else wait_s)
             if not self._receive():
-                return Signal.INTERRUPTED if self._interrupted else layer.closed()
+                return Signal.INTERRUPTED if self.is_interrupted() else layer.closed()
         return event
 
     def _receive(self) -> int:

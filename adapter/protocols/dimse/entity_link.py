@@ -1,18 +1,17 @@
 """The application entity as an association's thread reaches it.
 
-Crossing into Trio and back costs more than receiving a small instance, so it is done as seldom as
-the rules allow. A placement comes with a lease: instances of the same kind go to the same group
+Asking another thread or process costs more than receiving a small instance, so it is done as seldom
+as the rules allow. A placement comes with a lease: instances of the same kind go to the same group
 without a question until it runs out. What became of them is told in batches, at the latest after
 `BATCH_S`, or as soon as the peer is quiet.
 """
 
 import time
+from collections.abc import Collection
 
-import trio
-
-from adapter.domain.dimse_ports import AssociationService
 from adapter.domain.identifiers import path_part
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
+from adapter.protocols.dimse.service_link import ServiceLink
 
 BATCH_S = 0.05
 """The delay of live events and quiet timers; both count in larger units."""
@@ -22,12 +21,12 @@ _LeaseKey = tuple[str, ...]
 
 
 class EntityLink:
-    """Asks and tells; made on the Trio side, used by one association thread."""
+    """Asks and tells; used by one association thread."""
 
-    def __init__(self, service: AssociationService) -> None:
-        self._service = service
-        self._grouping = sorted(service.grouping)
-        self._token = trio.lowlevel.current_trio_token()
+    def __init__(self, link: ServiceLink, grouping: Collection[str]) -> None:
+        """Ask over this link; `grouping` is that of the `AssociationService`."""
+        self._link = link
+        self._grouping = sorted(grouping)
         self._lease: Placement | None = None
         self._lease_key: _LeaseKey = ()
         self._lease_ends = 0.0
@@ -52,7 +51,7 @@ class EntityLink:
     def ask(self, instance: ReceivedInstance) -> StoreAnswer:
         """Return where the instance goes, as the entity says now."""
         self.flush()  # what it is told about earlier instances comes first
-        answer = trio.from_thread.run(self._service.place, instance)
+        answer = self._link.place(instance)
         self._lease = answer if isinstance(answer, Placement) else None
         if self._lease is not None:
             self._lease_key = self._key(instance)
@@ -81,8 +80,8 @@ class EntityLink:
         """Tell what is waiting to be told; not waited for, and in order."""
         if self._settled:
             batch, self._settled = tuple(self._settled), []
-            self._token.run_sync_soon(self._service.settled, batch)
+            self._link.settled(batch)
 
     def ended(self) -> None:
         """Give the association's place back; again is harmless."""
-        self._service.ended()
+        self._link.ended()

@@ -3,7 +3,8 @@ Commitment by `commitment_scp`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.commitment import STORAGE_COMMITMENT
@@ -28,14 +29,15 @@ from adapter.protocols.dimse.layer_events import (
     Signal,
 )
 from adapter.protocols.dimse.reception import AcceptedContext, Reception
+from adapter.protocols.dimse.service_link import LinkCutError, ServiceLink
 
 REPORT_QUIET_S = 0.5
 """A requestor that says nothing for so long after N-ACTION keeps the association for the report."""
+ABORTED_BY_US = "aborted by us"
 COMMITMENT_REQUESTS = (command_set.N_ACTION_RQ, command_set.N_EVENT_REPORT_RQ)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScpLimits:
+class ScpLimits(Struct, frozen=True, kw_only=True):
     """Deadlines of an association, in seconds."""
 
     idle_s: float
@@ -44,43 +46,68 @@ class ScpLimits:
     """For a PDU, between two PDUs of a message, and for a response to be taken."""
 
 
+class Agreement(Struct, frozen=True, kw_only=True):
+    """What requestor and acceptor have agreed, and what serving it takes."""
+
+    association: str
+    calling_ae_title: str
+    contexts: dict[int, tuple[str, str]]
+    """Abstract and transfer syntax by the id of an accepted presentation context."""
+    accept_pdu: bytes
+    """A-ASSOCIATE-AC, which is not sent yet."""
+    max_length: int
+    """The longest P-DATA-TF the peer takes; 0: no limit."""
+    limits: ScpLimits
+    attributes: frozenset[str]
+    """See `AssociationService`."""
+    grouping: frozenset[str]
+    """See `AssociationService`."""
+
+    @property
+    def stores(self) -> bool:
+        """Whether instances can come."""
+        return any(abstract != VERIFICATION for abstract, _ in self.contexts.values())
+
+
 class StorageScp:
     """The conversation from A-ASSOCIATE-AC to the end of the association."""
 
     def __init__(
         self,
         connection: Connection,
-        contexts: dict[int, AcceptedContext],
-        limits: ScpLimits,
-        *,
-        association: str,
-        calling_ae_title: str,
-        max_length: int,
-        entity: EntityLink,
-        commitment: CommitmentScp,
+        agreement: Agreement,
+        link: ServiceLink,
         open_part: Callable[[], PartFile],
     ) -> None:
-        """Nothing is sent yet; max_length is the longest P-DATA-TF the peer takes, 0: no limit."""
+        """Nothing is sent yet."""
+        wanted = frozenset(int(tag.replace(",", ""), 16) for tag in agreement.attributes)
         self._connection = connection
-        self._contexts = contexts
-        self._limits = limits
-        self._association = association
-        self._calling_ae_title = calling_ae_title
-        self._max_length = max_length
-        self._entity = entity
-        self._commitment = commitment
+        self._agreement = agreement
+        self._limits = agreement.limits
+        self._contexts = {
+            context_id: AcceptedContext(*syntaxes, agreement.calling_ae_title, wanted)
+            for context_id, syntaxes in agreement.contexts.items()
+        }
+        self._entity = EntityLink(link, agreement.grouping)
+        self._commitment = CommitmentScp(
+            connection,
+            link,
+            dimse_s=agreement.limits.dimse_s,
+            max_length=agreement.max_length,
+        )
         self._open_part = open_part
         self._reception: Reception | CommitmentMessage | None = None
         self._instances = self._payload_bytes = self._refused = 0
         connection.before_receive = self._flush
 
-    def run(self, accept_pdu: bytes) -> AssociationReport:
+    def run(self) -> AssociationReport:
         """Accept, serve, and return how it went; what is left is for the peer to close."""
         connection = self._connection
         why, last_words, released = "", b"", False
         try:
             connection.set_send_timeout(self._limits.dimse_s)
-            connection.send(connection.layer.accept(accept_pdu), self._limits.dimse_s)
+            accept_pdu = connection.layer.accept(self._agreement.accept_pdu)
+            connection.send(accept_pdu, self._limits.dimse_s)
             why, released = self._converse()
             if not released:
                 last_words = connection.layer.abort()
@@ -88,6 +115,8 @@ class StorageScp:
             why, last_words = violation.why, violation.reply
         except PeerTimeoutError:
             why, last_words = "timeout", connection.layer.abort()
+        except LinkCutError:
+            why, last_words = ABORTED_BY_US, connection.layer.abort()
         except OSError as error:
             why = f"connection lost ({error.strerror or type(error).__name__})"
         finally:
@@ -124,7 +153,7 @@ class StorageScp:
                 case Signal.CLOSED:
                     return "closed without release", False
                 case Signal.INTERRUPTED:
-                    return "aborted by us", False
+                    return ABORTED_BY_US, False
                 case _:
                     pass
 
@@ -195,7 +224,9 @@ class StorageScp:
             status, comment = self._commitment.finish(context_id, reception)
             self._respond(context_id, reception.command, status, comment)
             return
-        status, comment = reception.finish(self._association, self._calling_ae_title, self._entity)
+        status, comment = reception.finish(
+            self._agreement.association, self._agreement.calling_ae_title, self._entity
+        )
         try:
             self._respond(context_id, reception.command, status, comment)
         finally:
@@ -210,6 +241,6 @@ class StorageScp:
 
     def _respond(self, context_id: int, command: Command, status: int, comment: str = "") -> None:
         self._connection.send(
-            command_set.response(context_id, command, status, comment, self._max_length),
+            command_set.response(context_id, command, status, comment, self._agreement.max_length),
             self._limits.dimse_s,
         )

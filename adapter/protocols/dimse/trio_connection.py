@@ -5,6 +5,7 @@ and end at once when cancelled. Once both sides have agreed, the socket, the TLS
 upper layer move on to a thread (`into_blocking`).
 """
 
+import os
 import socket
 import ssl
 
@@ -154,6 +155,21 @@ class TrioConnection:
         """Take the socket back from a thread that is done, to `see_off` the peer without it."""
         raw = socket.socket(fileno=connection.detach())
         self._socket = trio.socket.from_stdlib_socket(raw)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for another process to serve the association on."""
+        return self._socket.fileno()
+
+    def interrupt(self) -> None:
+        """End a blocked receive of whoever serves the association."""
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # closed already
+
+    def resume(self) -> None:
+        """Use the connection again after another process, which has made it block, is done."""
+        os.set_blocking(self._socket.fileno(), False)
 
     def close(self) -> None:
         """Close without a word; harmless after `into_blocking`."""

@@ -54,11 +54,8 @@ class UpperLayer:
         self._context_id = self._control = 0
         self._command = bytearray()
         self._inside_command = False
-        if acceptor:
-            self._fire(Event.EVT5)
-        else:
-            self._fire(Event.EVT1)
-            self._fire(Event.EVT2)
+        for event in (Event.EVT5,) if acceptor else (Event.EVT1, Event.EVT2):
+            self._fire(event)
 
     # --- bytes in
 
@@ -99,9 +96,14 @@ class UpperLayer:
 
     def use(self, buffer: memoryview) -> None:
         """Receive into this buffer from here on, borrowed or own; what is unread moves there."""
-        rest = bytes(self._view[self._start : self._end])
+        rest = self.unread
         buffer[: len(rest)] = rest
         self._view, self._start, self._end = buffer, 0, len(rest)
+
+    @property
+    def unread(self) -> bytes:
+        """What was received and has not become an event yet."""
+        return bytes(self._view[self._start : self._end])
 
     @property
     def inside_part(self) -> bool:
@@ -226,9 +228,7 @@ class UpperLayer:
 
     def closed(self) -> LayerEvent:
         """Take note that the peer closed the transport connection."""
-        if self.state is State.STA1:
-            return Signal.CLOSED
-        return self._act(Event.EVT17, b"", 0)
+        return Signal.CLOSED if self.state is State.STA1 else self._act(Event.EVT17, b"", 0)
 
     def _act(self, event: Event, whole: bytes, reason: int) -> LayerEvent:
         action = self._fire(event)

@@ -51,7 +51,7 @@ async def gateway(
     with events, subscriptions_in:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
-            async with _receiving(edges, publish), trio.open_nursery() as nursery:
+            async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 await Wiring(settings, edges, publish, occupancy, stop, nursery).start_all()
                 if edges.web is not None:
                     views = Views(
@@ -62,6 +62,7 @@ async def gateway(
                         certificate_expiries=edges.certificate_expiries,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
+                await up.wait()
                 task_status.started()
                 await stop.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + settings.shutdown.deadline_s
@@ -72,10 +73,17 @@ async def gateway(
 
 
 @asynccontextmanager
-async def _receiving(edges: Edges, publish: Publisher) -> AsyncIterator[None]:
-    """Run the receiver processes for as long as anything can ask for them."""
+async def _receiving(edges: Edges, publish: Publisher) -> AsyncIterator[trio.Event]:
+    """Run the receiver processes as long as anything can ask for them; yield when they are up."""
+    up = trio.Event()
+
+    async def start(nursery: trio.Nursery) -> None:
+        async with trio.open_nursery() as boot:
+            for receiver in edges.receivers:
+                boot.start_soon(nursery.start, supervise, receiver, REPLICA, publish)
+        up.set()
+
     async with trio.open_nursery() as nursery:
-        for receiver in edges.receivers:
-            await nursery.start(supervise, receiver, REPLICA, publish)
-        yield
+        nursery.start_soon(start, nursery)
+        yield up
         nursery.cancel_scope.cancel()

@@ -37,12 +37,16 @@ class Receiver:
         """Serve the associations that come over this socket, until no more can come."""
         arrivals = socket.socket(fileno=descriptor)
         threads = ThreadPoolExecutor(THREADS_MAX, "association")
+        arrivals.sendall(TOKEN)  # here we are
         while True:
             token, descriptors, _, _ = socket.recv_fds(arrivals, len(TOKEN), 2)
             if not token:
                 return
-            connection, link = (socket.socket(fileno=fd) for fd in descriptors)
-            threads.submit(self._serve, connection, ReceiverLink(link))
+            sockets = [socket.socket(fileno=fd) for fd in descriptors]
+            if len(sockets) == 2:
+                connection, link = sockets
+                threads.submit(self._serve, connection, ReceiverLink(link))
+            # Else we have no descriptor left for it: the end of the link tells.
 
     def _serve(self, sock: socket.socket, link: ReceiverLink) -> None:
         with sock:

@@ -25,7 +25,7 @@ from adapter.domain.messages import (
 from adapter.protocols.dimse.scp import Agreement
 from adapter.protocols.dimse.service_link import LinkCutError
 
-LOST = "its receiver process ended"
+LOST = "lost with its receiver process"
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 64 << 10
 T = TypeVar("T")

@@ -30,6 +30,14 @@ class ReceiverEndedError(Exception):
     """A receiver process ended by itself, or was killed."""
 
 
+async def _word(arrivals: trio.socket.SocketType) -> bytes:
+    """Wait for what the process says: that it is there, later nothing but its end."""
+    try:
+        return await arrivals.recv(1)
+    except ConnectionError:  # it had not taken all it was given
+        return b""
+
+
 class ReceiverProcess:
     """One receiver process.
 
@@ -80,11 +88,12 @@ class ReceiverProcess:
                     pass_fds=(theirs.fileno(), *self._kept_open),
                     start_new_session=True,  # a signal of the terminal is for the main process
                 )
-            log.info("receiver.started", receiver=self.name, pid=process.pid)
-            self._arrivals = arrivals
-            task_status.started()
             try:
-                await arrivals.recv(1)  # it never says anything: this is its end
+                if await _word(arrivals):
+                    self._arrivals = arrivals
+                    log.info("receiver.started", receiver=self.name, pid=process.pid)
+                    task_status.started()
+                    await _word(arrivals)
             finally:
                 self._arrivals = None
                 arrivals.close()
@@ -100,13 +109,16 @@ class ReceiverProcess:
             await trio.to_thread.run_sync(self._clear_away, process.pid)
 
     async def take(self, connection: int) -> MainLink | None:
-        """Hand a connection over by its descriptor; None: the process is gone.
+        """Hand a connection over by its descriptor; None: it cannot be.
 
         The descriptor stays the caller's as well.
         """
         if self._arrivals is None:
-            return None
-        ours, theirs = socket.socketpair()
+            return None  # the process has just ended
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return None  # no descriptors left
         with theirs:
             descriptors = array("i", [connection, theirs.fileno()])
             try:

@@ -14,7 +14,7 @@ import trio
 
 from adapter.domain.ports import Platform
 from adapter.domain.views import Views
-from adapter.edges import make_requestor
+from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
@@ -29,6 +29,7 @@ from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
+from adapter.requestors import make_requestor
 from adapter.settings import Settings, listening_ports
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
@@ -40,7 +41,6 @@ from adapter.store.ledger import RowLedger
 from adapter.store.parts import PartFiles, clear_parts
 from adapter.store.payloads import FolderPayloadStore
 from adapter.store.space import DiskSpaceGauge
-from adapter.wiring import Edges
 
 DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
@@ -88,7 +88,8 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     receivers = _receivers(settings, layout, lock)
     return Edges(
         listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
-        receivers=receivers,
+        receivers=receivers.processes,
+        receiver_loads=receivers.loads,
         identify=UserCheck(scp.user_identity.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
         if scp.user_identity.mode == "verify"
         else accept_any,
@@ -114,9 +115,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     )
 
 
-def _acceptor(
-    settings: Settings, layout: Layout, receivers: list[ReceiverProcess]
-) -> AcceptorOptions:
+def _acceptor(settings: Settings, layout: Layout, receivers: Receivers) -> AcceptorOptions:
     scp = settings.dicom.scp
     parts = PartFiles(layout, settings.storage.durability)
     return AcceptorOptions(
@@ -128,20 +127,22 @@ def _acceptor(
         open_part=parts.open,
         threads=trio.CapacityLimiter(scp.max_associations),
         turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
-        receivers=Receivers(receivers),
+        receivers=receivers,
         preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
     )
 
 
-def _receivers(settings: Settings, layout: Layout, lock: int) -> list[ReceiverProcess]:
+def _receivers(settings: Settings, layout: Layout, lock: int) -> Receivers:
     root, durability = str(layout.root), settings.storage.durability
     command = [sys.executable, "-m", "adapter.receiver", durability, root]
-    return [
-        ReceiverProcess(
-            number, command, kept_open=[lock], clear_away=partial(clear_parts, layout.parts)
-        )
-        for number in range(1, receiver_count(settings.dicom.scp.receivers) + 1)
-    ]
+    count = receiver_count(settings.dicom.scp.receivers)
+    clear_away = partial(clear_parts, layout.parts)
+    return Receivers(
+        [
+            ReceiverProcess(number, command, kept_open=[lock], clear_away=clear_away)
+            for number in range(1, count + 1)
+        ]
+    )
 
 
 def tls_contexts(settings: Settings) -> TlsContexts:

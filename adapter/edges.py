@@ -1,21 +1,59 @@
-"""Edges that both the adapter and its command-line clients make from the settings."""
+"""What the program needs from outside: real in `serve`, fake in a simulation."""
 
-import trio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from adapter.protocols.dimse.requestor import DicomRequestor
-from adapter.protocols.dimse.scu import ScuOptions
-from adapter.protocols.dimse.tls_contexts import TlsContexts
-from adapter.settings import Settings
+from adapter.domain.dimse_ports import (
+    CertificateExpiries,
+    DimseListener,
+    IdentityCheck,
+    ReceiverLoads,
+    Requestor,
+)
+from adapter.domain.identifiers import NewId, NewUid
+from adapter.domain.ports import (
+    HeldInstances,
+    InstanceStore,
+    Ledger,
+    PayloadStore,
+    Platform,
+    Resolver,
+    ResultSource,
+    SpaceGauge,
+    WallClock,
+)
+from adapter.domain.views import Views
+from adapter.supervision import Actor
 
 
-def make_requestor(settings: Settings, tls: TlsContexts) -> DicomRequestor:
-    """Return a requestor with the configured AE Title, limits and deadlines."""
-    scp, scu = settings.dicom.scp, settings.dicom.scu
-    options = ScuOptions(
-        ae_title=scu.ae_title,
-        max_pdu=scp.max_pdu,
-        connect_s=scu.connect_s,
-        acse_s=scu.acse_s,
-        dimse_s=scu.dimse_s,
-    )
-    return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)
+class WebFactory(Protocol):
+    """Makes the web actor once the parts it shows exist."""
+
+    def __call__(self, views: Views, /) -> Actor: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """Everything outside: real in `serve`, fake in a simulation."""
+
+    listeners: Mapping[str, DimseListener]
+    """By the key of their `ListeningPort`."""
+    receivers: Sequence[Actor]
+    """Processes that serve associations."""
+    identify: IdentityCheck
+    requestor: Requestor
+    receiver_loads: ReceiverLoads
+    certificate_expiries: CertificateExpiries
+    resolver: Resolver
+    store: InstanceStore
+    payloads: PayloadStore
+    space: SpaceGauge
+    ledger: Ledger
+    platform: Platform
+    results: ResultSource
+    held: HeldInstances
+    web: WebFactory | None
+    new_id: NewId
+    new_uid: NewUid
+    now: WallClock

@@ -16,9 +16,10 @@ from adapter.domain.messages import Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.views import Views
+from adapter.edges import Edges
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, supervise
-from adapter.wiring import Edges, Wiring
+from adapter.wiring import Wiring
 
 FAREWELL_S = 5.0
 """For hub and web to end after everything else has."""
@@ -60,6 +61,7 @@ async def gateway(
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
+                        receiver_loads=edges.receiver_loads,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

@@ -11,13 +11,13 @@ import structlog
 import trio
 
 from adapter.composition import make_edges
+from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
 from adapter.logs import configure
 from adapter.settings import Settings
 from adapter.store.layout import Layout
 from adapter.store.lock import lock_root
-from adapter.wiring import Edges
 
 log = structlog.get_logger("adapter.main")
 

@@ -1,9 +1,8 @@
 """Who is connected to whom: makes every channel and every actor of the program, and starts them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
@@ -23,15 +22,8 @@ from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.dimse_ports import (
-    CertificateExpiries,
-    DimseListener,
-    IdentityCheck,
-    Requestor,
-)
 from adapter.domain.entities import ApplicationEntity, Source
 from adapter.domain.exporting import RetryRules
-from adapter.domain.identifiers import NewId, NewUid
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
@@ -40,56 +32,14 @@ from adapter.domain.messages import (
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
-from adapter.domain.ports import (
-    HeldInstances,
-    InstanceStore,
-    Ledger,
-    PayloadStore,
-    Platform,
-    Resolver,
-    ResultSource,
-    SpaceGauge,
-    WallClock,
-)
 from adapter.domain.processors import load_processor
 from adapter.domain.retention import Retention
-from adapter.domain.views import Views
+from adapter.edges import Edges
 from adapter.settings import ListeningPort, Settings, listening_ports
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
 NOTES_PER_ASSOCIATION = 4
 """Notes of an association that may wait for its entity; it tells at most one every 50 ms."""
-
-
-class WebFactory(Protocol):
-    """Makes the web actor once the parts it shows exist."""
-
-    def __call__(self, views: Views, /) -> Actor: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edges:
-    """Everything outside: real in `serve`, fake in a simulation."""
-
-    listeners: Mapping[str, DimseListener]
-    """By the key of their `ListeningPort`."""
-    receivers: Sequence[Actor]
-    """Processes that serve associations."""
-    identify: IdentityCheck
-    requestor: Requestor
-    certificate_expiries: CertificateExpiries
-    resolver: Resolver
-    store: InstanceStore
-    payloads: PayloadStore
-    space: SpaceGauge
-    ledger: Ledger
-    platform: Platform
-    results: ResultSource
-    held: HeldInstances
-    web: WebFactory | None
-    new_id: NewId
-    new_uid: NewUid
-    now: WallClock
 
 
 @dataclass(slots=True)

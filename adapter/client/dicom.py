@@ -12,10 +12,10 @@ from adapter.domain.dimse_ports import EchoResult
 from adapter.domain.entities import Destination, ListenerTls
 from adapter.domain.refusals import Cause, Parties, advice
 from adapter.domain.statuses import SUCCESS, status_words
-from adapter.edges import make_requestor
 from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.tls_contexts import TlsContexts
+from adapter.requestors import make_requestor
 from adapter.settings import Settings
 
 _ADDRESS = re.compile(r"(?P<aet>[^@]{1,16})@(?P<host>.+):(?P<port>[0-9]{1,5})")

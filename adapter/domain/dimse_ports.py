@@ -119,6 +119,13 @@ class CertificateExpiries(Protocol):
         """Return the wall time by the key of the configuration; looks at files that changed."""
 
 
+class ReceiverLoads(Protocol):
+    """What the receiver processes have in hand."""
+
+    def __call__(self) -> Mapping[str, int]:
+        """Return the number of associations by receiver; one that is down is missing."""
+
+
 class IdentityCheck(Protocol):
     """What is believed of user identities (PS3.7 D.3.3.7)."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
-from adapter.domain.dimse_ports import CertificateExpiries
+from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
 from adapter.domain.messages import Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, SpaceGauge, WallClock
@@ -27,3 +27,4 @@ class Views:
     now: WallClock
     events_lost: Callable[[], int]
     certificate_expiries: CertificateExpiries
+    receiver_loads: ReceiverLoads

@@ -27,10 +27,10 @@ from trio.testing import MockClock
 
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
+from adapter.edges import Edges
 from adapter.gateway import gateway
 from adapter.settings import Settings
 from adapter.store.ledger import RowLedger
-from adapter.wiring import Edges
 
 EPOCH = 1_800_000_000.0
 LIVENESS_S = 4000.0
@@ -107,6 +107,7 @@ class World:
         self.ledger.load()
         return Edges(
             receivers=[],
+            receiver_loads=dict,
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
             certificate_expiries=dict,

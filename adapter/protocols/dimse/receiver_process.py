@@ -138,12 +138,16 @@ class Receivers:
     """Who receives: the process with the fewest associations."""
 
     def __init__(self, processes: Sequence[ReceiverProcess]) -> None:
-        self._processes = processes
+        self.processes = processes
+
+    def loads(self) -> dict[str, int]:
+        """See `ReceiverLoads`."""
+        return {one.name: one.associations for one in self.processes if one.is_running}
 
     @contextmanager
     def place(self) -> Iterator[ReceiverProcess | None]:
         """Take a place in a process; None: none is running."""
-        running = (process for process in self._processes if process.is_running)
+        running = (process for process in self.processes if process.is_running)
         process = min(running, key=lambda process: process.associations, default=None)
         if process is None:
             yield None

@@ -112,6 +112,10 @@ class _Collector:
                 "dicom_adapter_associations_max", "Limit of open associations",
                 value=web.occupancy.associations_max,
             ),
+            _gauges_by_label(
+                "dicom_adapter_receiver_associations", "Associations of a receiver process",
+                "receiver", web.receiver_loads(),
+            ),
             GaugeMetricFamily(
                 "dicom_adapter_half_open", "Connections without an association",
                 value=web.occupancy.half_open,

@@ -6,7 +6,6 @@ fell back when it was loaded). Restart policy: essential.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -106,19 +105,16 @@ class Submitter:
             case JobState.CREATING:
                 return {"platform_job_id": await platform.create(job)}
             case JobState.METADATA_UPLOADING:
-                await self._limited(platform.upload_metadata, job)
+                await platform.upload_metadata(job, {})
             case JobState.PAYLOAD_UPLOADING:
-                await self._limited(platform.upload, job)
+                async with self.uploads:
+                    await platform.upload(job)
             case JobState.STARTING:
                 await platform.start(job)
                 await platform.wait(job)
             case _:
                 raise AssertionError(f"{job.state} is no working state")
         return {}
-
-    async def _limited(self, step: Callable[[Job], Awaitable[None]], job: Job) -> None:
-        async with self.uploads:
-            await step(job)
 
     async def _failed(self, job: Job, error: str) -> None:
         tries = job.try_count + 1

@@ -202,8 +202,8 @@ class Platform(Protocol):
     async def create(self, job: Job) -> str:
         """Announce the job and return the platform's own id for it."""
 
-    async def upload_metadata(self, job: Job) -> None:
-        """Hand over what is known about the payload."""
+    async def upload_metadata(self, job: Job, metadata: Mapping[str, str]) -> None:
+        """Hand over what was read from the payload; it may be patient data."""
 
     async def upload(self, job: Job) -> None:
         """Hand over the payload."""
@@ -215,6 +215,12 @@ class Platform(Protocol):
         """Wait until the pipeline has succeeded.
 
         Cancel: the pipeline is stopped where the engine owns it, else left running.
+        """
+
+    async def cancel(self, job: Job) -> None:
+        """Stop the pipeline for good; harmless if it has ended or never began.
+
+        Called when nobody waits for the job any more. Raises UnavailableError only.
         """
 
     def concurrency(self, pipeline_id: str) -> int:

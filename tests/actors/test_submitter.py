@@ -37,7 +37,7 @@ class Engine:
         await self._call("create", job)
         return f"platform-{job.id}"
 
-    async def upload_metadata(self, job):
+    async def upload_metadata(self, job, metadata):
         await self._call("upload_metadata", job)
 
     async def upload(self, job):

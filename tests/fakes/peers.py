@@ -1,6 +1,6 @@
 """Fakes of everybody outside: senders, destinations, the platform, the name server."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -141,7 +141,7 @@ class FakePlatform:
         await self._step()
         return job.id
 
-    async def upload_metadata(self, job: Job) -> None:
+    async def upload_metadata(self, job: Job, metadata: Mapping[str, str]) -> None:
         await self._step()
 
     async def upload(self, job: Job) -> None:
@@ -162,6 +162,9 @@ class FakePlatform:
             )
             for number in range(len(payload.files))
         }  # fmt: skip
+
+    async def cancel(self, job: Job) -> None:
+        await self._step()
 
     def concurrency(self, pipeline_id: str) -> int:
         return 2

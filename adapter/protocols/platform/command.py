@@ -91,6 +91,9 @@ class CommandPlatform(FolderPlatform):
                 await _end(process)
             raise
 
+    async def cancel(self, job: Job) -> None:
+        """See `Platform.cancel`; a program ends with the `wait` that started it."""
+
     def concurrency(self, pipeline_id: str) -> int:
         """See `Platform.concurrency`."""
         pipeline = self._pipelines.get(pipeline_id)

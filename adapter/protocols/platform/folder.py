@@ -5,6 +5,7 @@ empty output/. The pipeline writes its results into output/ and at last the empt
 output/job.done.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
@@ -32,7 +33,7 @@ class FolderPlatform:
         """See `Platform.create`; the folder's name is the id."""
         return job.id
 
-    async def upload_metadata(self, job: Job) -> None:
+    async def upload_metadata(self, job: Job, metadata: Mapping[str, str]) -> None:
         """See `Platform.upload_metadata`; job.meta is in the folder."""
 
     async def upload(self, job: Job) -> None:
@@ -46,6 +47,9 @@ class FolderPlatform:
         flag = self.done_flag(job)
         while not flag.exists():  # noqa: ASYNC110 - nobody tells us; see POLL_S
             await trio.sleep(POLL_S)
+
+    async def cancel(self, job: Job) -> None:
+        """See `Platform.cancel`; whoever runs the pipeline is not known to us."""
 
     def concurrency(self, pipeline_id: str) -> int:  # noqa: ARG002
         """See `Platform.concurrency`."""

@@ -1,6 +1,7 @@
 """The real edges of the program, made from its settings; `adapter.wiring` connects them."""
 
 import os
+import random
 import secrets
 import sys
 import time
@@ -20,6 +21,7 @@ from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.receiver_process import ReceiverProcess, Receivers, receiver_count
 from adapter.protocols.dimse.scp import ScpLimits
+from adapter.protocols.dimse.stored_attributes import StoredAttributes
 from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.identities import UserCheck, accept_any
@@ -97,7 +99,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),
-        payloads=FolderPayloadStore(layout, storage.durability, disk_threads),
+        payloads=_payloads(settings, layout, disk_threads),
         space=DiskSpaceGauge(
             layout,
             watermark_percent=storage.watermark_percent,
@@ -112,7 +114,14 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,
+        draw=random.random,
     )
+
+
+def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> FolderPayloadStore:
+    platform = settings.platform
+    read = StoredAttributes(platform.metadata_dicom_source) if platform.upload_metadata else None
+    return FolderPayloadStore(layout, settings.storage.durability, threads, read)
 
 
 def _acceptor(settings: Settings, layout: Layout, receivers: Receivers) -> AcceptorOptions:

@@ -23,6 +23,7 @@ from adapter.domain.ports import (
     SpaceGauge,
     WallClock,
 )
+from adapter.domain.queueing import Draw
 from adapter.domain.views import Views
 from adapter.supervision import Actor
 
@@ -57,3 +58,4 @@ class Edges:
     new_id: NewId
     new_uid: NewUid
     now: WallClock
+    draw: Draw

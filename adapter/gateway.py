@@ -12,8 +12,9 @@ import trio
 
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.domain.events import Event
-from adapter.domain.messages import Subscribe
+from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
+from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.views import Views
 from adapter.edges import Edges
@@ -40,24 +41,29 @@ async def gateway(
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
     publish = Publisher(events)
-    # The web side holds its end as long as the process lives; the hub ends with its events.
+    # The web side holds its ends as long as the process lives; the hub ends with its events, and
+    # the submitter with its work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
+    orders_in, orders = trio.open_memory_channel[JobOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
-    occupancy = Occupancy(scp.max_associations, scp.max_half_open)
+    occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
     hub = Hub(
         events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
         snapshot=snapshot, counts=counts,
     )  # fmt: skip
-    with events, subscriptions_in:
+    with events, subscriptions_in, orders_in:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
-                await Wiring(settings, edges, publish, occupancy, stop, nursery).start_all()
+                await Wiring(
+                    settings, edges, publish, occupancy, stop, nursery, orders, figures
+                ).start_all()
                 if edges.web is not None:
                     views = Views(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
+                        orders=orders_in, figures=figures,
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,

@@ -18,6 +18,7 @@ from adapter.domain.entities import (
     ListenPort,
     Pipeline,
     Source,
+    Tag,
     UIDText,
     network_of,
 )
@@ -28,6 +29,12 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to compare with
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+METADATA_TAGS = (
+    "0008,0020", "0008,0060", "0008,1030", "0008,103E",
+    "0010,0020", "0010,0030", "0010,1010", "0020,000D",
+)  # fmt: skip
+"""Clara's: Study Date, Modality, Study and Series Description, Patient ID, Birth Date and Age,
+Study Instance UID."""
 SECRET = {"writeOnly": True}
 """Marks a value that is never shown (JSON Schema's word for it)."""
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -112,6 +119,10 @@ class PlatformSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pipelines: list[Pipeline] = field(default_factory=list)
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
     retry_delay_s: Annotated[float, Meta(ge=0, le=86_400)] = 180.0
+    upload_metadata: bool = False
+    metadata_dicom_source: Annotated[list[Tag], Meta(max_length=64)] = field(
+        default_factory=lambda: list(METADATA_TAGS)
+    )
     parallel_uploads: Annotated[int, Meta(ge=1, le=64)] = 4
 
 

@@ -27,12 +27,14 @@ from adapter.domain.exporting import RetryRules
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
+    JobOrder,
     ReportEnded,
     StoreRequest,
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.processors import load_processor
+from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
 from adapter.edges import Edges
 from adapter.settings import ListeningPort, Settings, listening_ports
@@ -52,6 +54,8 @@ class Wiring:
     occupancy: Occupancy
     stop: trio.Event
     nursery: trio.Nursery
+    orders: trio.MemoryReceiveChannel[JobOrder]
+    figures: QueueFigures
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -76,9 +80,7 @@ class Wiring:
         reclaimer = Reclaimer(
             ledger=edges.ledger, store=edges.store, payloads=edges.payloads, space=edges.space,
             wake=woken, publish=self.publish, now=edges.now,
-            retention=Retention(
-                completed_s=retention.completed_s, faulted_s=retention.faulted_s
-            ),
+            retention=Retention(retention.completed_s, retention.faulted_s),
         )  # fmt: skip
         await self._start(reclaimer, ESSENTIAL)
         return wake
@@ -102,11 +104,8 @@ class Wiring:
             exporter = Exporter(
                 destination=destination, ledger=edges.ledger, source=edges.results,
                 requestor=edges.requestor, committer=committer, wake=woken,
-                reclaimer_wake=reclaimer_wake.clone(),
-                publish=self.publish, now=edges.now,
-                rules=RetryRules(
-                    max_retries=rules.max_retries, retry_delay_s=rules.retry_delay_s
-                ),
+                reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
+                rules=RetryRules(rules.max_retries, rules.retry_delay_s),
             )  # fmt: skip
             await self._start(exporter, REPLICA)
         return wakes
@@ -132,10 +131,10 @@ class Wiring:
         root.enter_context(wake)
         edges, platform = self.edges, self.settings.platform
         submitter = Submitter(
-            ledger=edges.ledger, platform=edges.platform, wake=woken, results_wake=results_wake,
-            publish=self.publish, now=edges.now, max_retries=platform.max_retries,
-            retry_delay_s=platform.retry_delay_s,
-            uploads=trio.CapacityLimiter(platform.parallel_uploads),
+            ledger=edges.ledger, platform=edges.platform, payloads=edges.payloads, wake=woken,
+            orders=self.orders, results_wake=results_wake, publish=self.publish, now=edges.now,
+            rules=RetryRules(platform.max_retries, platform.retry_delay_s), draw=edges.draw,
+            uploads=trio.CapacityLimiter(platform.parallel_uploads), figures=self.figures,
         )  # fmt: skip
         await self._start(submitter, ESSENTIAL)
         return wake

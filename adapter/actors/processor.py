@@ -19,7 +19,8 @@ from adapter.domain.identifiers import job_id, job_name
 from adapter.domain.messages import Wake
 from adapter.domain.ports import InstanceStore, Ledger, PayloadStore, WallClock
 from adapter.domain.processors import JobSpec, Processor
-from adapter.domain.records import Job, StoredGroup
+from adapter.domain.records import Job, JobChange, StoredGroup
+from adapter.domain.tables import JobState
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.processor")
@@ -75,7 +76,7 @@ class ProcessorActor:
         opened_at = self.now()
         specs = self.processor.jobs(group) if group.instances else []
         jobs = [self._job(group, spec, opened_at) for spec in specs]
-        known = {job.id for job in await self.ledger.jobs()}
+        known = await self.ledger.known_jobs({job.id for job in jobs})
         for job in jobs:
             if job.id not in known:
                 await self.payloads.create_payload(job)
@@ -96,7 +97,10 @@ class ProcessorActor:
             pipeline_id=spec.pipeline_id,
             priority=spec.priority,
             opened_at=opened_at,
+            queued_at=opened_at,
             changed_at=opened_at,
+            history=(JobChange(JobState.QUEUED, opened_at),),
+            retry_delay_s=spec.retry_delay_s,
             instances=group.instances,
             payload_bytes=group.payload_bytes,
             destinations=tuple(self.entity.destinations),

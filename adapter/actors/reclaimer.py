@@ -87,6 +87,8 @@ class Reclaimer:
                     log.error("payload.not_removed", job=job.id, why=str(error))
 
     async def _remove(self, job: Job) -> None:
+        if not await self.ledger.condemn_job(job):
+            return  # somebody has resubmitted it meanwhile
         # Files first: a row without a folder is harmless, a folder without a row is a riddle. And
         # its group before all: jobs of a group open in one transaction, so a closed group that is
         # still there only waits for its removal, and must not become jobs a second time.

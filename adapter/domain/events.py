@@ -12,7 +12,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "association": ("requested", "accepted", "rejected", "released", "aborted"),
     "instance": ("stored", "ignored", "duplicate", "refused"),
     "group": ("opened", "extended", "held", "closed"),
-    "job": ("opened", "state", "faulted", "completed"),
+    "job": ("opened", "state", "faulted", "cancelled", "completed"),
     "export": ("opened", "state", "sent", "failed", "completed"),
     "commitment": ("requested", "refused", "reported", "expired"),
     "destination": ("up", "down"),

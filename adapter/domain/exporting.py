@@ -31,8 +31,8 @@ def outage_pause_s(outages: int, retry_delay_s: float) -> float:
     return min(doubled, max(OUTAGE_PAUSE_S_MAX, retry_delay_s))
 
 
-class RetryRules(Struct, frozen=True, kw_only=True):
-    """`dicom.scu.export.*`."""
+class RetryRules(Struct, frozen=True):
+    """`dicom.scu.export.*`, and `platform.*` for the steps of a job."""
 
     max_retries: int
     retry_delay_s: float

@@ -7,11 +7,13 @@ answer or the end of the channel (the actor crashed), never silence.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Literal
 
 import trio
 from msgspec import Struct
 
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
+from adapter.domain.records import Job
 
 
 class Wake(Enum):
@@ -153,6 +155,36 @@ class ReportEnded(Struct, frozen=True, kw_only=True):
 
 
 CommitmentQuestion = CommitmentAsked | ReportReceived
+
+
+class OrderRefusal(Enum):
+    """Why a job is not retried or cancelled."""
+
+    UNKNOWN = auto()
+    """There is no such job."""
+    STATE = auto()
+    """Its state does not allow it."""
+    KEY = auto()
+    """The idempotency key belongs to another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefused:
+    """Submitter -> web: nothing was changed."""
+
+    refusal: OrderRefusal
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOrder:
+    """Web -> submitter: retry or cancel a job; the answer is the job as it is then."""
+
+    job_id: str
+    action: Literal["retry", "cancel"]
+    key: str
+    """Digest of the Idempotency-Key; empty: none."""
+    reply: trio.MemorySendChannel["Job | OrderRefused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from adapter.domain.records import (
     Export,
     GroupRecord,
     Job,
+    Order,
     Outcome,
     OutgoingInstance,
     Results,
@@ -57,6 +58,9 @@ class PayloadStore(Protocol):
 
     async def create_payload(self, job: Job) -> None:
         """Make the job's folder with the closed group as input, durably; again is harmless."""
+
+    async def metadata(self, job_id: str) -> Mapping[str, str]:
+        """Return what job.meta says of the job's payload; it may be patient data."""
 
     async def remove_payload(self, job_id: str) -> int:
         """Delete the job's folder and return its size in bytes; again is harmless."""
@@ -136,8 +140,33 @@ class Ledger(Protocol):
     async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Add the jobs that are not there yet, in one transaction; return those added."""
 
-    async def change_job(self, job_id: str, event: StepEvent, **changes: object) -> Job:
-        """Apply an event of the job table, and set fields."""
+    async def change_job(
+        self, job_id: str, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Job:
+        """Apply an event of the job table, and set fields.
+
+        With the order that wanted it, which is kept in the same transaction. Memory changes before
+        the first checkpoint.
+
+        Raises:
+            IllegalTransitionError: The table has no such row.
+            RowNotFoundError: There is no such job.
+        """
+
+    async def note_job(self, job_id: str, **changes: object) -> Job:
+        """Set fields that are not of the job table."""
+
+    async def condemn_job(self, job: Job) -> bool:
+        """Mark that the job is being removed; False: it has changed since, or is gone."""
+
+    async def order(self, key: str) -> Order | None:
+        """Return what was done under this idempotency key; only the latest ones are known."""
+
+    async def known_jobs(self, job_ids: Set[str]) -> Set[str]:
+        """Return which of these jobs there are."""
+
+    def job_counts(self) -> Mapping[JobState, int]:
+        """Return how many jobs there are in each state."""
 
     async def job(self, job_id: str) -> Job:
         """Return one job.
@@ -209,7 +238,7 @@ class Platform(Protocol):
         """Hand over the payload."""
 
     async def start(self, job: Job) -> None:
-        """Start the pipeline; one that runs already is left alone."""
+        """Start the pipeline; one that runs already is left alone, one that failed starts again."""
 
     async def wait(self, job: Job) -> None:
         """Wait until the pipeline has succeeded.
@@ -220,7 +249,9 @@ class Platform(Protocol):
     async def cancel(self, job: Job) -> None:
         """Stop the pipeline for good; harmless if it has ended or never began.
 
-        Called when nobody waits for the job any more. Raises UnavailableError only.
+        Called when nobody waits for the job any more. `job.platform_job_id` may be empty although
+        `create` went through. A resubmitted job is announced by `create` again, with one more in
+        `job.submissions`. Raises UnavailableError only.
         """
 
     def concurrency(self, pipeline_id: str) -> int:

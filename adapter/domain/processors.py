@@ -18,6 +18,8 @@ from adapter.domain.messages import ReceivedInstance
 from adapter.domain.records import StoredGroup
 
 ENTRY_POINT_GROUP = "dicom_adapter.processors"
+WHOLE_NUMBER_MAX = 86_400_000
+"""Of `timeout` in s and `jobRetryDelay` in ms."""
 TIMEOUT_S_MIN_CLARA = 5
 """Clara raised every `timeout` below 5 s to 5 s; kept when its setting name is used."""
 
@@ -28,6 +30,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     pipeline: str
     pipeline_id: str
     priority: Priority
+    retry_delay_s: float | None = None
+    """Before a failed step of it is tried again; None: `platform.retry_delay_s`."""
 
 
 class Processor(Protocol):
@@ -70,6 +74,9 @@ class AETitleProcessor:
         for key, value in settings.items():
             if key.lower().startswith("pipeline-"):
                 self._pipelines[key[len("pipeline-") :]] = value
+        self._retry_delay_s: float | None = None
+        if "jobRetryDelay" in settings:
+            self._retry_delay_s = int(settings["jobRetryDelay"]) / 1000
         self.attributes = frozenset({self._tag})
         self.timeout_s = entity.timeout_s
         if "timeout" in settings:
@@ -81,7 +88,12 @@ class AETitleProcessor:
 
     def jobs(self, group: StoredGroup) -> list[JobSpec]:  # noqa: ARG002 - every group alike
         return [
-            JobSpec(pipeline=name, pipeline_id=pipeline_id, priority=self._priority)
+            JobSpec(
+                pipeline=name,
+                pipeline_id=pipeline_id,
+                priority=self._priority,
+                retry_delay_s=self._retry_delay_s,
+            )
             for name, pipeline_id in self._pipelines.items()
         ]
 
@@ -94,6 +106,8 @@ def _settings_problems(entity: ApplicationEntity) -> list[str]:
             case "timeout" | "jobRetryDelay":
                 if not str(value).isdecimal():
                     problems.append(f"settings.{key}: {value!r} is not a whole number >= 0")
+                elif int(value) > WHOLE_NUMBER_MAX:
+                    problems.append(f"settings.{key}: {value!r} is more than {WHOLE_NUMBER_MAX}")
             case "priority":
                 if str(value).lower() not in PRIORITY_ORDER:
                     problems.append(

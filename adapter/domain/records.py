@@ -30,6 +30,13 @@ class StoredGroup(Struct, frozen=True, kw_only=True):
     last_arrival_at: float
 
 
+class JobChange(Struct, frozen=True, array_like=True):
+    """A state a job came into, and when."""
+
+    state: JobState
+    at: float
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A group for one pipeline."""
 
@@ -47,9 +54,23 @@ class Job(Struct, frozen=True, kw_only=True):
     due_at: float = 0.0
     """Not to be taken up before."""
     opened_at: float
+    queued_at: float = 0.0
+    """Since when it waits for its turn: opened, or resubmitted."""
     changed_at: float
     instances: int
     payload_bytes: int
+    retry_delay_s: float | None = None
+    """Before a failed step is tried again; None: as the platform's settings say."""
+    submissions: int = 1
+    """One more each time an operator resubmits it."""
+    left: JobState = JobState.QUEUED
+    """Where it goes on if it has faulted."""
+    stopping: bool = False
+    """It was cancelled, and the platform has not been told yet."""
+    condemned: bool = False
+    """Its files are being removed: nothing changes it any more."""
+    history: tuple[JobChange, ...] = ()
+    """The latest changes of state, oldest first."""
     destinations: tuple[str, ...] = ()
     platform_job_id: str = ""
     error: str = ""
@@ -61,6 +82,16 @@ class Job(Struct, frozen=True, kw_only=True):
     def source(self) -> str:
         """Clara's source text, `<AE Title> (<processor>)`."""
         return f"{self.ae_title} ({self.processor})"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What an operator wanted of a job under an idempotency key, and got."""
+
+    key: str
+    """Digest of the Idempotency-Key."""
+    job_id: str
+    action: str
+    at: float
 
 
 class Export(Struct, frozen=True, kw_only=True):

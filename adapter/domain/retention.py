@@ -8,7 +8,7 @@ from adapter.domain.records import Export, Job
 from adapter.domain.tables import ExportState, JobState
 
 
-class Retention(Struct, frozen=True, kw_only=True):
+class Retention(Struct, frozen=True):
     """`storage.retention.*`, in seconds after the last change."""
 
     completed_s: float
@@ -21,10 +21,13 @@ def is_reclaimable(
     """Return whether nothing holds the job any more.
 
     A completed job is held by every export that is not completed, however old it is: what could
-    not be delivered waits for an operator. A faulted job is held for its retention, always.
+    not be delivered waits for an operator. A job that faulted or was cancelled is held for its
+    retention, always, and until the platform has stopped it.
     """
-    if job.state is JobState.FAULTED:
-        return now - job.changed_at >= retention.faulted_s
+    if job.condemned:
+        return True  # its removal has begun
+    if job.state in (JobState.FAULTED, JobState.CANCELLED):
+        return not job.stopping and now - job.changed_at >= retention.faulted_s
     if job.state is not JobState.COMPLETED or not job.collected:
         return False
     if any(export.state is not ExportState.COMPLETED for export in exports):

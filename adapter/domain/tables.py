@@ -2,7 +2,7 @@
 
 Rules: a pair that is not listed is a bug of the caller. Working states (something is being done
 now) have a waiting state they fall back to when the process dies or the step fails; that is the
-whole of crash recovery for rows. The names of the job states are Clara's.
+whole of crash recovery for rows. The names of the job states are Clara's, but for `Cancelled`.
 """
 
 from enum import StrEnum
@@ -24,6 +24,9 @@ class JobState(StrEnum):
     STARTING = "Starting"
     COMPLETED = "Completed"
     FAULTED = "Faulted"
+    """A step failed for the last time; files are kept, and an operator may resubmit it."""
+    CANCELLED = "Cancelled"
+    """An operator ended it; the same holds for its files."""
 
 
 class StepEvent(StrEnum):
@@ -43,7 +46,9 @@ class StepEvent(StrEnum):
     REPEAT = "repeat"
     """The step found that what an earlier one did has to be done again."""
     RESUBMIT = "resubmit"
-    """An operator wants what was given up to run again."""
+    """An operator wants what was given up, or cancelled, to run again."""
+    CANCEL = "cancel"
+    """An operator wants it to end."""
 
 
 class ExportState(StrEnum):
@@ -89,7 +94,15 @@ def _transitions(
     return table
 
 
-JOB_TRANSITIONS = _transitions(JOB_STEPS, JobState.FAULTED)
+JOB_TRANSITIONS = _transitions(JOB_STEPS, JobState.FAULTED) | {
+    (JobState.CANCELLED, StepEvent.RESUBMIT): JobState.QUEUED,
+    **{
+        (state, StepEvent.CANCEL): JobState.CANCELLED
+        for waiting, working, _ in JOB_STEPS
+        for state in (waiting, working)
+    },
+}
+"""A resubmitted job that had faulted goes on where it left: see `next_job_state`."""
 EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED) | {
     (ExportState.SENDING, StepEvent.COMPLETE): ExportState.COMPLETED,
     (ExportState.COMMITTING, StepEvent.REPEAT): ExportState.QUEUED,
@@ -98,7 +111,8 @@ EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED) | {
 JOB_WORKING = frozenset(working for _, working, _ in JOB_STEPS)
 EXPORT_WORKING = frozenset(working for _, working, _ in EXPORT_STEPS)
 EXPORT_WAITING = frozenset(waiting for waiting, _, _ in EXPORT_STEPS)
-JOB_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAULTED})
+JOB_WAITING = frozenset(waiting for waiting, _, _ in JOB_STEPS)
+JOB_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAULTED, JobState.CANCELLED})
 EXPORT_TERMINAL = frozenset({ExportState.COMPLETED, ExportState.FAILED})
 
 
@@ -116,3 +130,14 @@ def next_state(
         return table[state, event]
     except KeyError:
         raise IllegalTransitionError(f"{event!r} in state {state!r}") from None
+
+
+def next_job_state(state: JobState, event: StepEvent, left: JobState) -> JobState:
+    """Return what follows for a job whose last given up step began in the waiting state `left`.
+
+    Raises:
+        IllegalTransitionError: As `next_state`.
+    """
+    following = next_state(JOB_TRANSITIONS, state, event)
+    resumed = state is JobState.FAULTED and event is StepEvent.RESUBMIT
+    return left if resumed else following

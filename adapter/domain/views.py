@@ -1,4 +1,4 @@
-"""What the web side is given: read-only views of the process, and one channel to the hub."""
+"""What the web side is given: read-only views of the process, and channels to hub and submitter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import trio
 
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
-from adapter.domain.messages import Subscribe
+from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, SpaceGauge, WallClock
+from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
 
 
@@ -22,6 +23,8 @@ class Views:
     space: SpaceGauge
     occupancy: Occupancy
     subscriptions: trio.MemorySendChannel[Subscribe]
+    orders: trio.MemorySendChannel[JobOrder]
+    figures: QueueFigures
     stop: trio.Event
     web_stop: trio.Event
     now: WallClock

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence, Set
 import msgspec
 
 from adapter.domain.ports import WallClock
-from adapter.domain.records import Export, Job, Outcome, OutgoingInstance, Transaction
+from adapter.domain.records import Export, Job, Order, Outcome, OutgoingInstance, Transaction
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     EXPORT_WORKING,
-    JOB_TRANSITIONS,
     JOB_WORKING,
     ExportState,
     JobState,
@@ -24,6 +23,8 @@ from adapter.domain.tables import (
 from adapter.errors import LedgerError, RowNotFoundError
 from adapter.store.commitments import PREFIXES, CommitmentRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
+from adapter.store.job_rows import JobRows
+from adapter.store.orders import OrderRows
 
 FORMAT_KEY, FORMAT = "format", b"1"
 
@@ -36,7 +37,8 @@ class RowLedger:
         self._now = now
         self._commit = GroupCommit(engine, thread).commit
         self.commitments = CommitmentRows(self._commit)
-        self._jobs: dict[str, Job] = {}
+        self._jobs = JobRows()
+        self._orders = OrderRows()
         self._exports: dict[str, Export] = {}
         self._outcomes: dict[str, dict[int, Outcome]] = {}
         self._transactions: dict[str, dict[str, Transaction]] = {}
@@ -62,8 +64,8 @@ class RowLedger:
             raise LedgerError(f"a row of the ledger cannot be read: {error}") from error
         changes: list[Change] = [] if rows else [(FORMAT_KEY, FORMAT)]
         interrupt = StepEvent.INTERRUPT
-        jobs = [job for job in self._jobs.values() if job.state in JOB_WORKING]
-        changes += [self._put_job(job, interrupt, {}) for job in jobs]
+        jobs = self._jobs.select(JOB_WORKING)
+        changes += [self._jobs.process(job, interrupt, self._now()) for job in jobs]
         exports = [e for e in self._exports.values() if e.state in EXPORT_WORKING]
         changes += [self._put_export(export, interrupt, {}) for export in exports]
         if changes:
@@ -72,8 +74,9 @@ class RowLedger:
     def _adopt(self, key: str, row: bytes) -> None:
         match key.partition("/")[0]:
             case "job":
-                job = msgspec.msgpack.decode(row, type=Job)
-                self._jobs[job.id] = job
+                self._jobs.adopt(row)
+            case "order":
+                self._orders.adopt(row)
             case "export":
                 export = msgspec.msgpack.decode(row, type=Export)
                 self._exports[export.id] = export
@@ -87,12 +90,6 @@ class RowLedger:
                 assert key == FORMAT_KEY, key
 
     # --- writing
-
-    def _put_job(self, job: Job, event: StepEvent, changes: dict[str, object]) -> tuple[str, bytes]:
-        state = next_state(JOB_TRANSITIONS, job.state, event)
-        changed = msgspec.structs.replace(job, state=state, changed_at=self._now(), **changes)
-        self._jobs[job.id] = changed
-        return _row(changed)
 
     def _put_export(
         self, export: Export, event: StepEvent, changes: dict[str, object]
@@ -114,38 +111,59 @@ class RowLedger:
 
     async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """See `Ledger.open_jobs`."""
-        added = [job for job in jobs if job.id not in self._jobs]
-        for job in added:
-            self._jobs[job.id] = job
-        await self._commit([_row(job) for job in added])
+        known = self._jobs.known({job.id for job in jobs})
+        added = [job for job in jobs if job.id not in known]
+        await self._commit([self._jobs.put(job) for job in added])
         return added
 
-    async def change_job(self, job_id: str, event: StepEvent, **changes: object) -> Job:
+    async def change_job(
+        self, job_id: str, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Job:
         """See `Ledger.change_job`."""
-        row = self._put_job(self._find_job(job_id), event, changes)
-        changed = self._jobs[job_id]
-        await self._commit([row])
+        rows = [self._jobs.process(self._jobs.find(job_id), event, self._now(), **changes)]
+        changed = self._jobs.find(job_id)
+        if order is not None:
+            rows += self._orders.put(order)
+        await self._commit(rows)
         return changed
 
-    def _find_job(self, job_id: str) -> Job:
-        try:
-            return self._jobs[job_id]
-        except KeyError:
-            raise RowNotFoundError(f"no job {job_id}") from None
+    async def note_job(self, job_id: str, **changes: object) -> Job:
+        """See `Ledger.note_job`."""
+        noted = msgspec.structs.replace(self._jobs.find(job_id), **changes)
+        await self._commit([self._jobs.put(noted)])
+        return noted
+
+    async def condemn_job(self, job: Job) -> bool:
+        """See `Ledger.condemn_job`."""
+        if not self._jobs.known({job.id}) or self._jobs.find(job.id) != job:
+            return False
+        await self.note_job(job.id, condemned=True)
+        return True
 
     async def job(self, job_id: str) -> Job:
         """See `Ledger.job`."""
-        return self._find_job(job_id)
+        return self._jobs.find(job_id)
 
     async def jobs(self, states: frozenset[JobState] | None = None) -> list[Job]:
         """See `Ledger.jobs`."""
-        return [job for job in self._jobs.values() if states is None or job.state in states]
+        return self._jobs.select(states)
+
+    async def known_jobs(self, job_ids: Set[str]) -> set[str]:
+        """See `Ledger.known_jobs`."""
+        return self._jobs.known(job_ids)
+
+    def job_counts(self) -> Mapping[JobState, int]:
+        """See `Ledger.job_counts`."""
+        return self._jobs.counts()
+
+    async def order(self, key: str) -> Order | None:
+        """See `Ledger.order`."""
+        return self._orders.find(key)
 
     async def remove_job(self, job_id: str) -> None:
         """See `Ledger.remove_job`."""
         exports = [e.id for e in self._exports.values() if e.job_id == job_id]
-        changes: list[Change] = [(f"job/{job_id}", None)]
-        self._jobs.pop(job_id, None)
+        changes: list[Change] = [self._jobs.remove(job_id)]
         for export_id in exports:
             del self._exports[export_id]
             outcomes = self._outcomes.pop(export_id, {})
@@ -171,9 +189,8 @@ class RowLedger:
     ) -> list[Export]:
         """See `Ledger.open_exports`."""
         added = [(export, files) for export, files in exports if export.id not in self._exports]
-        job = msgspec.structs.replace(self._find_job(job_id), collected=True)
-        self._jobs[job_id] = job
-        rows = [_row(job)]
+        job = msgspec.structs.replace(self._jobs.find(job_id), collected=True)
+        rows: list[Change] = [self._jobs.put(job)]
         for export, files in added:
             self._exports[export.id] = export
             rows.append(_row(export))
@@ -248,10 +265,8 @@ class RowLedger:
         return {uid: set(self._committed[uid].values()) for uid in found}
 
 
-def _row(value: Job | Export | Outcome | Transaction) -> tuple[str, bytes]:
+def _row(value: Export | Outcome | Transaction) -> tuple[str, bytes]:
     match value:
-        case Job():
-            key = f"job/{value.id}"
         case Export():
             key = f"export/{value.id}"
         case Outcome():

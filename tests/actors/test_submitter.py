@@ -5,10 +5,12 @@ import itertools
 import pytest
 import trio
 import trio.testing
-from actor_ports import a_job, new_ledger, running, wall
+from actor_ports import Disk, a_job, new_ledger, running, wall
 
 from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S, Submitter
 from adapter.channels import notify
+from adapter.domain.exporting import RetryRules
+from adapter.domain.queueing import QueueFigures
 from adapter.domain.tables import JobState
 from adapter.errors import PipelineError, UnavailableError
 from adapter.supervision import ESSENTIAL, supervise
@@ -75,12 +77,16 @@ class Stage:
 
     def __init__(self, max_retries=3, uploads=4):
         self.ledger, self.engine, self.events = new_ledger(), Engine(), []
+        self.disk, self.figures, self.drawn = Disk(), QueueFigures(), 0.0
         self.wake, woken = trio.open_memory_channel(1)
+        self.orders, orders = trio.open_memory_channel(0)
         results_wake, self.results = trio.open_memory_channel(1)
         self.actor = Submitter(
-            ledger=self.ledger, platform=self.engine, wake=woken, results_wake=results_wake,
-            publish=self.events.append, now=wall, max_retries=max_retries, retry_delay_s=60.0,
-            uploads=trio.CapacityLimiter(uploads),
+            ledger=self.ledger, platform=self.engine, payloads=self.disk, wake=woken,
+            orders=orders, results_wake=results_wake,
+            publish=self.events.append, now=wall, draw=lambda: self.drawn,
+            rules=RetryRules(max_retries, 60.0), uploads=trio.CapacityLimiter(uploads),
+            figures=self.figures,
         )  # fmt: skip
 
     async def open(self, *jobs):
@@ -130,7 +136,8 @@ async def test_failing_step_is_tried_again_and_then_the_job_is_faulted(autojump_
         tries = stage.engine.times("create")
         pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
         assert len(tries) == 4
-        assert all(60 <= pause <= 60 + POLL_S for pause in pauses)
+        for pause, least in zip(pauses, (60, 120, 240), strict=True):  # ever longer
+            assert least <= pause <= least + POLL_S
         assert stage.events[-1].type == "job.faulted"
 
 

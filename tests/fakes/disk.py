@@ -157,6 +157,11 @@ class FakeStore:
             assert job.id not in self.disk.removed, "a job came back from the dead"
             self.disk.payloads[job.id] = self.disk.history[job.id] = payload
 
+    async def metadata(self, job_id: str) -> dict[str, str]:
+        await self.life.io()
+        self.life.maybe_full()
+        return {"Instances": str(len(self.disk.payloads[job_id].files))}
+
     async def remove_payload(self, job_id: str) -> int:
         await self.life.io()
         self.life.maybe_full()

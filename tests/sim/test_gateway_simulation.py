@@ -82,6 +82,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = Random(seed)
         self.rates = Rates.drawn(self.rng)
+        self.draws = Random(seed)
         self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
         self.archive = Archive(self.rng, self.promises)
         self.settings = SETTINGS
@@ -114,7 +115,7 @@ class World:
             resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             platform=FakePlatform(self.disk, life), results=self.store, web=None,
-            new_id=self.new_id, now=self.now,
+            new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip
 
     async def live(self, rates: Rates, seconds: float, *, kill: bool) -> None:

@@ -10,7 +10,15 @@ import trio
 import trio.testing
 
 from adapter.domain.commitment import Reference
-from adapter.domain.records import Commitment, Export, Job, OutgoingInstance, Transaction
+from adapter.domain.records import (
+    Commitment,
+    Export,
+    Job,
+    JobChange,
+    Order,
+    OutgoingInstance,
+    Transaction,
+)
 from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -22,7 +30,9 @@ from adapter.domain.tables import (
 from adapter.errors import LedgerError, RowNotFoundError
 from adapter.store.diskcache_engine import ROW_BYTES_MAX, DiskcacheEngine
 from adapter.store.group_commit import WriterThread
+from adapter.store.job_rows import HISTORY_MAX
 from adapter.store.ledger import RowLedger
+from adapter.store.orders import ORDERS_MAX
 
 
 class MemoryEngine:
@@ -155,7 +165,8 @@ async def test_change_walks_the_table_and_sets_fields(ledgers):
     await ledger.change_job("job-1", StepEvent.BEGIN)
     ledgers.time = 2000.0
     changed = await ledger.change_job("job-1", StepEvent.FAIL, try_count=1, error="no", due_at=9.0)
-    assert changed == job(try_count=1, error="no", due_at=9.0, changed_at=2000.0)
+    history = (JobChange(JobState.CREATING, 1000.0), JobChange(JobState.QUEUED, 2000.0))
+    assert changed == job(try_count=1, error="no", due_at=9.0, changed_at=2000.0, history=history)
     assert await ledgers.open().job("job-1") == changed
 
 
@@ -556,3 +567,100 @@ async def test_requests_of_others_survive_with_all_their_instances(ledgers):
     await again.commitments.change(later)
     assert await again.commitments.pending() == []
     assert await ledgers.open().commitments.references("commitment-1") == ()
+
+
+# --- orders, notes, removal
+
+
+def an_order(number=1, **changes):
+    fields = {"key": f"key-{number}", "job_id": "job-1", "action": "retry", "at": float(number)}
+    return Order(**fields | changes)
+
+
+async def test_order_is_kept_with_the_change_it_made(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    await ledger.change_job("job-1", StepEvent.CANCEL, an_order(action="cancel"))
+    again = ledgers.open()
+    assert await again.order("key-1") == an_order(action="cancel")
+    assert (await again.job("job-1")).state is JobState.CANCELLED
+    assert await again.order("key-2") is None
+
+
+async def test_only_the_latest_orders_are_kept(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    for number in range(ORDERS_MAX + 1):
+        await ledger.change_job("job-1", StepEvent.CANCEL, an_order(number))
+        await ledger.change_job("job-1", StepEvent.RESUBMIT)
+    again = ledgers.open()
+    for rows in (ledger, again):
+        assert await rows.order("key-0") is None
+        assert await rows.order("key-1") == an_order(1)
+        assert await rows.order(f"key-{ORDERS_MAX}") == an_order(ORDERS_MAX)
+
+
+async def test_illegal_change_keeps_no_order(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    with pytest.raises(IllegalTransitionError):
+        await ledger.change_job("job-1", StepEvent.RESUBMIT, an_order())
+    assert await ledger.order("key-1") is None
+
+
+async def test_history_keeps_the_latest_states(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    for _ in range(HISTORY_MAX):
+        await ledger.change_job("job-1", StepEvent.BEGIN)
+        await ledger.change_job("job-1", StepEvent.FAIL)
+    history = (await ledgers.open().job("job-1")).history
+    assert len(history) == HISTORY_MAX
+    assert [change.state for change in history[-2:]] == [JobState.CREATING, JobState.QUEUED]
+
+
+async def test_faulted_job_goes_on_at_the_step_that_was_given_up(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    for event in (StepEvent.BEGIN, StepEvent.SUCCEED, StepEvent.BEGIN, StepEvent.GIVE_UP):
+        await ledger.change_job("job-1", event)
+    resumed = await ledgers.open().change_job("job-1", StepEvent.RESUBMIT)
+    assert resumed.state is JobState.CREATED
+
+
+async def test_notes_survive_and_leave_the_state_alone(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    noted = await ledger.note_job("job-1", error="no", try_count=2)
+    assert noted == job(error="no", try_count=2)
+    assert await ledgers.open().job("job-1") == noted
+
+
+async def test_job_that_has_changed_since_is_not_condemned(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    seen = await ledger.job("job-1")
+    await ledger.change_job("job-1", StepEvent.BEGIN)
+    assert not await ledger.condemn_job(seen)
+    assert not (await ledger.job("job-1")).condemned
+    assert await ledger.condemn_job(await ledger.job("job-1"))
+    assert (await ledgers.open().job("job-1")).condemned
+    await ledger.remove_job("job-1")
+    assert not await ledger.condemn_job(seen)
+
+
+async def test_jobs_are_found_by_state_in_the_order_in_which_they_opened(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job(f"job-{n}", opened_at=float(n)) for n in (1, 2, 3, 4)])
+    for name in ("job-3", "job-1"):
+        await ledger.change_job(name, StepEvent.CANCEL)
+    await ledger.remove_job("job-4")
+    for rows in (ledger, ledgers.open()):
+        cancelled = await rows.jobs(frozenset({JobState.CANCELLED}))
+        assert [row.id for row in cancelled] == ["job-1", "job-3"]
+        either = await rows.jobs(frozenset({JobState.CANCELLED, JobState.QUEUED}))
+        assert [row.id for row in either] == ["job-1", "job-2", "job-3"]
+        assert {state: n for state, n in rows.job_counts().items() if n} == {
+            JobState.QUEUED: 1, JobState.CANCELLED: 2,
+        }  # fmt: skip
+        assert await rows.known_jobs({"job-1", "job-4", "job-9"}) == {"job-1"}

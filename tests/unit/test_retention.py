@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from adapter.domain.records import Export, Job
 from adapter.domain.retention import Retention, is_reclaimable
-from adapter.domain.tables import ExportState, JobState
+from adapter.domain.tables import JOB_WAITING, JOB_WORKING, ExportState, JobState
 
 RETENTION = Retention(completed_s=100.0, faulted_s=1000.0)
 
@@ -53,19 +54,28 @@ def test_export_that_is_not_completed_holds_its_job(state):
     assert not goes(job(), [export(), export(state)], now=1e9, hurry=True)
 
 
-@pytest.mark.parametrize("state", set(JobState) - {JobState.COMPLETED, JobState.FAULTED})
+@pytest.mark.parametrize("state", sorted(JOB_WAITING | JOB_WORKING))
 def test_job_that_has_not_ended_is_held(state):
     assert not goes(job(state), now=1e9, hurry=True)
 
 
-def test_faulted_job_is_held_for_its_retention_even_in_a_hurry():
-    assert not goes(job(JobState.FAULTED), now=999.0, hurry=True)
-    assert goes(job(JobState.FAULTED), now=1000.0)
+@pytest.mark.parametrize("state", [JobState.FAULTED, JobState.CANCELLED])
+def test_job_without_a_result_is_held_for_its_retention_even_in_a_hurry(state):
+    assert not goes(job(state), now=999.0, hurry=True)
+    assert goes(job(state), now=1000.0)
+
+
+def test_cancelled_job_is_held_until_the_platform_has_stopped_it():
+    assert not goes(replace(job(JobState.CANCELLED), stopping=True), now=1e9)
+
+
+def test_job_whose_removal_has_begun_goes_at_once():
+    assert goes(replace(job(), condemned=True), now=0.0)
 
 
 @given(st.sampled_from(JobState), st.lists(st.sampled_from(ExportState), max_size=3), st.booleans())
 def test_nothing_goes_before_everything_has_ended(state, states, collected):
-    held = state is not JobState.FAULTED and (
+    held = state not in (JobState.FAULTED, JobState.CANCELLED) and (
         state is not JobState.COMPLETED
         or not collected
         or any(each is not ExportState.COMPLETED for each in states)

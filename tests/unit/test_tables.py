@@ -12,11 +12,13 @@ from adapter.domain.tables import (
     JOB_STEPS,
     JOB_TERMINAL,
     JOB_TRANSITIONS,
+    JOB_WAITING,
     JOB_WORKING,
     ExportState,
     IllegalTransitionError,
     JobState,
     StepEvent,
+    next_job_state,
     next_state,
 )
 
@@ -42,6 +44,15 @@ Starting          fail      PayloadUploaded
 Starting          interrupt PayloadUploaded
 Starting          give-up   Faulted
 Faulted           resubmit  Queued
+Cancelled         resubmit  Queued
+Queued            cancel    Cancelled
+Creating          cancel    Cancelled
+Created           cancel    Cancelled
+MetadataUploading cancel    Cancelled
+MetadataUploaded  cancel    Cancelled
+PayloadUploading  cancel    Cancelled
+PayloadUploaded   cancel    Cancelled
+Starting          cancel    Cancelled
 """
 EXPORT_ROWS = """
 Queued     begin     Sending
@@ -116,6 +127,18 @@ def test_every_working_state_falls_back_to_its_waiting_state(steps, table, worki
 def test_only_an_operator_leaves_a_terminal_state(states, table, terminal):
     leaving = {state for state, event in table if event is not StepEvent.RESUBMIT}
     assert set(states) - leaving == terminal
+
+
+@pytest.mark.parametrize("left", sorted(JOB_WAITING))
+def test_resubmitted_job_goes_on_where_it_was_given_up_and_a_cancelled_one_begins_anew(left):
+    assert next_job_state(JobState.FAULTED, StepEvent.RESUBMIT, left) is left
+    assert next_job_state(JobState.CANCELLED, StepEvent.RESUBMIT, left) is JobState.QUEUED
+
+
+@pytest.mark.parametrize("state", sorted(JOB_TERMINAL))
+def test_job_that_has_ended_cannot_be_cancelled(state):
+    with pytest.raises(IllegalTransitionError):
+        next_job_state(state, StepEvent.CANCEL, JobState.QUEUED)
 
 
 @pytest.mark.parametrize(("states", "table"), TABLES)

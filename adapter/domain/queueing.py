@@ -1,0 +1,50 @@
+"""The order in which jobs are taken up, and when a failed step is tried again: pure rules.
+
+Theory: a job's rank is the time since when it waits, put back by `AGEING_S` for each class of
+priority below the highest. So a job goes before every job that came more than that later, however
+urgent: a steady stream of urgent jobs delays others, and starves none.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapter.domain.entities import PRIORITY_ORDER
+from adapter.domain.exporting import outage_pause_s
+from adapter.domain.records import Job
+
+AGEING_S = 600.0
+"""Waiting so long makes up for one class of priority."""
+JITTER = 0.1
+"""Share of a pause that is drawn: what failed together does not come back together."""
+WAIT_BUCKETS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
+
+Draw = Callable[[], float]
+"""A random number, 0 <= x < 1."""
+
+
+def rank(job: Job) -> float:
+    """Return the job's rank; the lowest is taken up first."""
+    return (job.queued_at or job.opened_at) + AGEING_S * PRIORITY_ORDER[job.priority]
+
+
+def retry_pause_s(tries: int, retry_delay_s: float, draw: Draw) -> float:
+    """Return the pause after so many failures of a step: doubled each time, up to a limit."""
+    return outage_pause_s(tries, retry_delay_s) * (1 + JITTER * draw())
+
+
+@dataclass(slots=True)
+class QueueFigures:
+    """What the submitter counts since the process began, for /metrics."""
+
+    retries: Counter[str] = field(default_factory=Counter)
+    """Failures that are tried again, by the state in which they happened."""
+    waits: Counter[float] = field(default_factory=Counter)
+    """Jobs taken up, by the bucket of `WAIT_BUCKETS_S` their wait falls into."""
+    waited_s: float = 0.0
+
+    def taken_up(self, waited_s: float) -> None:
+        """Count a job that waited so long for its turn."""
+        bucket = next((le for le in WAIT_BUCKETS_S if waited_s <= le), float("inf"))
+        self.waits[bucket] += 1
+        self.waited_s += waited_s

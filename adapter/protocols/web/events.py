@@ -5,8 +5,6 @@ state; a reader runs beside it and ends both when the peer leaves, because sendi
 WebSocket is a silent no-op. Events that come close together share a frame.
 """
 
-from urllib.parse import urlsplit
-
 import trio
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -15,6 +13,7 @@ from adapter.channels import ask
 from adapter.domain.events import TOPICS
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.protocols.web.health import State
+from adapter.protocols.web.origin import origin_is_ours
 
 COALESCE_S = 0.05
 FRAME_EVENTS_MAX = 1000
@@ -26,7 +25,7 @@ POLICY_VIOLATION = 1008
 @websocket("/api/events")
 async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
     """Stream events to one subscriber until it leaves or the adapter stops."""
-    if not _origin_is_ours(socket):
+    if not origin_is_ours(socket):
         await socket.close(POLICY_VIOLATION, "origin is not allowed")
         return
     try:
@@ -55,14 +54,6 @@ async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-ar
             nursery.start_soon(_read_until_gone, socket, nursery.cancel_scope)
             await _send(socket, subscription)
             nursery.cancel_scope.cancel()
-
-
-def _origin_is_ours(socket: WebSocket) -> bool:  # type: ignore[type-arg]
-    """Return whether a browser may connect from the page it shows (cross-site WebSocket)."""
-    origin = socket.headers.get("origin")
-    if origin is None:
-        return True  # no browser
-    return urlsplit(origin).netloc == socket.headers.get("host")
 
 
 def _parameters(socket: WebSocket) -> tuple[frozenset[str], int | None]:  # type: ignore[type-arg]

@@ -11,9 +11,15 @@ from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from adapter.domain.queueing import WAIT_BUCKETS_S, QueueFigures
 from adapter.domain.views import Views
 
 State = NamedDependency[SkipValidation[Views]]
@@ -82,6 +88,32 @@ def _gauges_by_label(name: str, text: str, label: str, values: Mapping[str, floa
     return family
 
 
+def _queue_wait(figures: QueueFigures) -> Metric:
+    family = HistogramMetricFamily(
+        "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn"
+    )
+    count, buckets = 0, []
+    for bound in (*WAIT_BUCKETS_S, float("inf")):
+        count += figures.waits[bound]
+        buckets.append((str(bound).replace("inf", "+Inf"), float(count)))
+    family.add_metric([], buckets, figures.waited_s)
+    return family
+
+
+def _job_metrics(web: Views) -> list[Metric]:
+    return [
+        _gauges_by_label(
+            "dicom_adapter_jobs", "Jobs in the ledger by state", "state",
+            {str(state): count for state, count in web.ledger.job_counts().items()},
+        ),
+        _by_label(
+            "dicom_adapter_job_retries", "Failed steps that are tried again, by step", "step",
+            web.figures.retries,
+        ),
+        _queue_wait(web.figures),
+    ]  # fmt: skip
+
+
 class _Collector:
     """Reads the metrics off the process's own state when it is asked."""
 
@@ -137,6 +169,7 @@ class _Collector:
                 "dicom_adapter_storage_low", "1 if admission is closed for want of space",
                 value=float(web.space.low),
             ),
+            *_job_metrics(web),
             _gauges_by_label(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",

@@ -1,4 +1,4 @@
-"""Read-only views: associations, groups, jobs, exports."""
+"""Read-only views: associations, groups, exports, commitments. Rows of the ledger as JSON."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,13 +8,14 @@ from litestar import get
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.params import FromPath, QueryParameter
 
-from adapter.domain.records import Export, Job
 from adapter.domain.tables import ExportState, JobState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 
 PAGE_MAX = 1000
-_TIMES = ("opened_at", "changed_at", "due_at", "at", "requested_at", "deadline_at")
+_TIMES = (
+    "opened_at", "changed_at", "queued_at", "due_at", "at", "requested_at", "deadline_at",
+)  # fmt: skip
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, QueryParameter(ge=0)]
 InState = Annotated[str | None, QueryParameter(name="state")]
@@ -24,8 +25,9 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def _camel(row: Job | Export | msgspec.Struct, **changes: Any) -> dict[str, Any]:
-    values = {**msgspec.to_builtins(row), **changes}
+def camel(row: msgspec.Struct, **changes: Any) -> dict[str, Any]:
+    """Return a row as JSON: camelCase, times in RFC 3339 (none: null), fields replaced."""
+    values = {**msgspec.structs.asdict(row), **changes}
     for key in _TIMES:
         if key in values:
             values[key] = _time(values[key]) if values[key] else None
@@ -64,32 +66,15 @@ async def groups(web: State) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> str | None:
+def checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> str | None:
+    """Return the state if it is one.
+
+    Raises:
+        ValidationException: It is not.
+    """
     if state is not None and state not in {member.value for member in allowed}:
         raise ValidationException(f"state: {state!r} is none of {', '.join(allowed)}")
     return state
-
-
-@get("/api/jobs", summary="Jobs, oldest first")
-async def jobs(
-    web: State,
-    in_state: InState = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> list[dict[str, Any]]:
-    """Return a page of the jobs the ledger holds."""
-    wanted = _checked(in_state, JobState)
-    rows = await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
-    return [_camel(job) for job in rows[offset : offset + limit]]
-
-
-@get("/api/jobs/{job_id:str}", summary="One job")
-async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
-    """Return one job."""
-    try:
-        return _camel(await web.ledger.job(job_id))
-    except RowNotFoundError as error:
-        raise NotFoundException(str(error)) from None
 
 
 @get("/api/exports", summary="Exports, oldest first")
@@ -100,9 +85,9 @@ async def exports(
     offset: Offset = 0,
 ) -> list[dict[str, Any]]:
     """Return a page of the exports the ledger holds."""
-    wanted = _checked(in_state, ExportState)
+    wanted = checked(in_state, ExportState)
     rows = await web.ledger.exports(frozenset({ExportState(wanted)}) if wanted else None)
-    return [_camel(export) for export in rows[offset : offset + limit]]
+    return [camel(export) for export in rows[offset : offset + limit]]
 
 
 @get("/api/exports/{export_id:str}", summary="One export with the outcome of every instance")
@@ -114,17 +99,17 @@ async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
         raise NotFoundException(str(error)) from None
     row = next(e for e in await web.ledger.exports() if e.id == export_id)
     transactions = await web.ledger.transactions(export_id)
-    return _camel(
+    return camel(
         row,
-        outcomes=[_camel(outcome) for outcome in outcomes],
-        transactions=[_camel(transaction) for transaction in transactions],
+        outcomes=[camel(outcome) for outcome in outcomes],
+        transactions=[camel(transaction) for transaction in transactions],
     )
 
 
 @get("/api/commitments", summary="Storage commitment requests that are not reported yet")
 async def commitments(web: State) -> list[dict[str, Any]]:
     """Return what others asked us to keep (PS3.4 J), oldest first."""
-    return [_camel(commitment) for commitment in await web.ledger.commitments.pending()]
+    return [camel(commitment) for commitment in await web.ledger.commitments.pending()]
 
 
-VIEWS = [associations, association, groups, jobs, job, exports, export, commitments]
+VIEWS = [associations, association, groups, exports, export, commitments]

@@ -22,6 +22,8 @@ app = App(
 )
 config_app = App(name="config", help="Check and show the configuration.")
 app.command(config_app)
+jobs_app = App(name="jobs", help="List jobs of a running adapter; show, retry or cancel one.")
+app.command(jobs_app)
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl+C, as shells have it
@@ -157,6 +159,43 @@ def _destination(
         return parse_destination(text, settings), settings
     except UnknownDestinationError as error:
         _fail([str(error)])
+
+
+@jobs_app.default
+def jobs(
+    *,
+    state: Annotated[str, Parameter(help="Only these, such as Faulted.")] = "",
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> int:
+    """List the jobs, oldest first."""
+    from adapter.client.jobs import list_jobs
+
+    return list_jobs(url, state, as_json=json)
+
+
+@jobs_app.command(name="show")
+def show_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Show one job with its latest states."""
+    from adapter.client.jobs import show_job as run
+
+    return run(url, job_id, as_json=json)
+
+
+@jobs_app.command(name="retry")
+def retry_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Resubmit a job that is Faulted or Cancelled."""
+    from adapter.client.jobs import order_job
+
+    return order_job(url, job_id, "retry", as_json=json)
+
+
+@jobs_app.command(name="cancel")
+def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """End a job that has not ended; its files are kept."""
+    from adapter.client.jobs import order_job
+
+    return order_job(url, job_id, "cancel", as_json=json)
 
 
 @config_app.command

@@ -3,10 +3,11 @@
 Consumes: a hint that a group has closed. Produces: job folders, job rows, a hint to the submitter.
 Owns: nothing but the group in hand. Rebuilds from: the closed groups of its AE Title on disk.
 Restart policy: replica. The plug-in decides which jobs a group becomes; a crash of it is a crash of
-this actor, and the group stays where it is.
+this actor, and the group stays where it is. A group in hand at a crash comes last from then on, so
+one that cannot be processed does not hold up the others before the actor is parked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -43,14 +44,20 @@ class ProcessorActor:
     publish: Publish
     now: WallClock
     name: str = ""
+    _in_hand: str = ""
+    _suspects: set[str] = field(default_factory=set)
+    """Groups that were in hand at a crash."""
 
     def __post_init__(self) -> None:
         self.name = f"processor:{self.entity.name}"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
+        if self._in_hand:
+            self._suspects.add(self._in_hand)
+            self._in_hand = ""
+        task_status.started()  # a group that crashes us must not keep the process from starting
         await self._process_closed()
-        task_status.started()
         while True:
             try:
                 await wait_woken(self.wake, trio.current_time() + POLL_S)
@@ -66,10 +73,19 @@ class ProcessorActor:
 
     async def _process_closed(self) -> None:
         try:
-            for group in await self.store.closed_groups(self.entity.ae_title):
-                await self._process(group)
+            groups = await self.store.closed_groups(self.entity.ae_title)
         except UnavailableError as error:
             log.warning("group.waiting", entity=self.entity.name, why=str(error))
+            return
+        self._suspects &= {group.record.id for group in groups}
+        for group in sorted(groups, key=lambda group: group.record.id in self._suspects):
+            self._in_hand = group.record.id
+            try:
+                await self._process(group)
+            except UnavailableError as error:  # the others may have more luck
+                log.warning("group.waiting", entity=self.entity.name, group=group.record.id,
+                            why=str(error))  # fmt: skip
+            self._in_hand = ""
 
     async def _process(self, group: StoredGroup) -> None:
         """Open the group's jobs; doing it again after a crash changes nothing."""

@@ -114,6 +114,7 @@ class Disk:
 
     async def metadata(self, job_id):
         await trio.lowlevel.checkpoint()
+        self._may_fail("metadata", job_id)
         return {"Instances": "1"}
 
     async def remove_payload(self, job_id):

@@ -5,96 +5,14 @@ import itertools
 import pytest
 import trio
 import trio.testing
-from actor_ports import Disk, a_job, new_ledger, running, wall
+from actor_ports import a_job, running, wall
+from submitting import Stage
 
-from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S, Submitter
-from adapter.channels import notify
-from adapter.domain.exporting import RetryRules
-from adapter.domain.queueing import QueueFigures
-from adapter.domain.tables import JobState
+from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S
+from adapter.domain.queueing import AGEING_S
+from adapter.domain.tables import JOB_TERMINAL, JobState
 from adapter.errors import PipelineError, UnavailableError
 from adapter.supervision import ESSENTIAL, supervise
-
-
-class Engine:
-    """A platform (port `Platform`) that records its calls and fails where it is told to."""
-
-    def __init__(self):
-        self.calls = []
-        self.errors = {}
-        self.run_s = {}
-        self.upload_s = 0.0
-        self.limits = {}
-        self.uploading = self.uploading_most = 0
-        self.at_once = {}
-        self.most = {}
-
-    async def _call(self, step, job):
-        await trio.lowlevel.checkpoint()
-        self.calls.append((step, job.id, trio.current_time()))
-        if errors := self.errors.get((step, job.id)):
-            raise errors.pop(0)
-
-    async def create(self, job):
-        await self._call("create", job)
-        return f"platform-{job.id}"
-
-    async def upload_metadata(self, job, metadata):
-        await self._call("upload_metadata", job)
-
-    async def upload(self, job):
-        self.uploading += 1
-        self.uploading_most = max(self.uploading_most, self.uploading)
-        await trio.sleep(self.upload_s)
-        self.uploading -= 1
-        await self._call("upload", job)
-
-    async def start(self, job):
-        await self._call("start", job)
-
-    async def wait(self, job):
-        name = job.pipeline_id
-        self.at_once[name] = self.at_once.get(name, 0) + 1
-        self.most[name] = max(self.most.get(name, 0), self.at_once[name])
-        try:
-            await trio.sleep(self.run_s.get(name, 0))
-        finally:
-            self.at_once[name] -= 1
-        await self._call("wait", job)
-
-    def concurrency(self, pipeline_id):
-        return self.limits.get(pipeline_id, 100)
-
-    def times(self, step, job_id="job-1"):
-        return [at for name, identifier, at in self.calls if (name, identifier) == (step, job_id)]
-
-    def order(self, step):
-        return [identifier for name, identifier, _ in self.calls if name == step]
-
-
-class Stage:
-    """A submitter, its ledger and its platform."""
-
-    def __init__(self, max_retries=3, uploads=4):
-        self.ledger, self.engine, self.events = new_ledger(), Engine(), []
-        self.disk, self.figures, self.drawn = Disk(), QueueFigures(), 0.0
-        self.wake, woken = trio.open_memory_channel(1)
-        self.orders, orders = trio.open_memory_channel(0)
-        results_wake, self.results = trio.open_memory_channel(1)
-        self.actor = Submitter(
-            ledger=self.ledger, platform=self.engine, payloads=self.disk, wake=woken,
-            orders=orders, results_wake=results_wake,
-            publish=self.events.append, now=wall, draw=lambda: self.drawn,
-            rules=RetryRules(max_retries, 60.0), uploads=trio.CapacityLimiter(uploads),
-            figures=self.figures,
-        )  # fmt: skip
-
-    async def open(self, *jobs):
-        await self.ledger.open_jobs(jobs)
-        notify(self.wake)
-
-    async def state(self, job_id="job-1"):
-        return (await self.ledger.job(job_id)).state
 
 
 async def test_job_walks_through_every_step(autojump_clock):
@@ -284,10 +202,96 @@ async def test_jobs_in_hand_survive_a_crash(autojump_clock):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAULTED])
+@pytest.mark.parametrize("state", sorted(JOB_TERMINAL))
 async def test_job_that_has_ended_is_left_alone(autojump_clock, state):
     stage = Stage()
     async with running(stage.actor):
         await stage.open(a_job(state=state))
         await trio.sleep(100)
         assert stage.engine.calls == []
+
+
+async def test_pauses_grow_and_differ_by_what_is_drawn(autojump_clock):
+    """What failed together does not come back together."""
+    stage = Stage(max_retries=2)
+    stage.drawn = 0.5
+    stage.engine.errors["create", "job-1"] = [UnavailableError("away")] * 9
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1)
+        job = await stage.ledger.job("job-1")
+        assert job.due_at - wall() == pytest.approx(60 * 1.05 - 1)
+        assert stage.events[-1].data["dueAt"] == "2023-11-14T22:14:23.000Z"
+        assert stage.figures.retries == {JobState.CREATING: 1}
+
+
+async def test_retry_delay_of_the_job_goes_before_the_platforms(autojump_clock):
+    stage = Stage()
+    stage.engine.errors["create", "job-1"] = [UnavailableError("away")]
+    async with running(stage.actor):
+        await stage.open(a_job(retry_delay_s=7.0))
+        await trio.sleep(60)
+        first, second = stage.engine.times("create")
+        assert 7 <= second - first <= 7 + POLL_S
+
+
+async def test_job_that_waited_long_goes_before_a_more_urgent_one(autojump_clock):
+    stage = Stage()
+    stage.engine.limits["p1"] = 1
+    async with running(stage.actor):
+        await stage.open(
+            a_job("old", priority="normal", opened_at=wall() - AGEING_S - 1),
+            a_job("young", priority="higher", opened_at=wall()),
+        )
+        await trio.sleep(1)
+        assert stage.engine.order("create") == ["old", "young"]
+
+
+async def test_metadata_of_the_payload_is_handed_over(autojump_clock):
+    """T-127, T-153: once, as job.meta has it."""
+    stage = Stage()
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1)
+        assert stage.engine.metadata == [{"Instances": "1"}]
+
+
+async def test_metadata_that_cannot_be_read_is_a_failure_of_its_step(autojump_clock):
+    stage = Stage(max_retries=0)
+    stage.disk.faults = ["metadata"]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.left) == (JobState.FAULTED, JobState.CREATED)
+
+
+async def test_wait_for_a_turn_is_counted(autojump_clock):
+    stage = Stage()
+    stage.engine.limits["p1"] = 1
+    stage.engine.run_s["p1"] = 30.0
+    async with running(stage.actor):
+        await stage.open(a_job("job-1", opened_at=wall()), a_job("job-2", opened_at=wall()))
+        await trio.sleep(40)
+        assert stage.figures.waits == {1.0: 1, 60.0: 1}
+        assert stage.figures.waited_s == pytest.approx(30.0, abs=0.1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_crash_at_any_call_of_the_platform_loses_and_doubles_nothing(autojump_clock, after):
+    """Every step is done again from where the ledger says; T-125, T-128, T-140."""
+    for step in ("create", "upload_metadata", "upload", "start", "wait"):
+        stage = Stage()
+        stage.engine.crash = (step, after)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervise, stage.actor, ESSENTIAL, lambda event: None)
+            await stage.open(a_job())
+            await trio.sleep(60)
+            assert await stage.state() is JobState.COMPLETED
+            steps = [name for name, _, _ in stage.engine.calls]
+            before = ["create", "upload_metadata", "upload", "start", "wait"]
+            assert {name: steps.count(name) for name in before} == {
+                name: 2 if name == step or (name, step) == ("start", "wait") else 1
+                for name in before
+            }
+            nursery.cancel_scope.cancel()

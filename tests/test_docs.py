@@ -76,6 +76,7 @@ def test_job_meta_schema_is_documented() -> None:
     text = (ROOT / "docs" / "pipelines.md").read_text()
     for name in msgspec.json.schema(JobMeta)["$defs"]["JobMeta"]["properties"]:
         assert f"`{name}`" in text, name
+    assert "](job.meta.schema.json)" in text
 
 
 def test_links_between_documents_lead_somewhere() -> None:

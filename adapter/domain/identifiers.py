@@ -20,7 +20,7 @@ NewUid = Callable[[], str]
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]*", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
-_NOT_IN_JOB_NAME = re.compile(r"[^a-z0-9]+", re.ASCII)
+_NOT_IN_JOB_NAME = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 
 JOB_NAME_LENGTH_MAX = 63
 
@@ -77,5 +77,6 @@ def job_name(ae_title: str, pipeline: str, opened_at: str) -> str:
 
     Lower case letters, digits and single hyphens; at most 63 characters; free of patient data.
     """
-    raw = f"{ae_title}-{pipeline}-{opened_at}".lower()
-    return _NOT_IN_JOB_NAME.sub("-", raw).strip("-")[:JOB_NAME_LENGTH_MAX].rstrip("-")
+    raw = f"{ae_title}-{pipeline}-{opened_at}"
+    words = _NOT_IN_JOB_NAME.sub("-", raw).strip("-")  # before lower(): it makes ASCII of others
+    return words[:JOB_NAME_LENGTH_MAX].rstrip("-").lower()

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from adapter.domain.entities import Priority
 from adapter.domain.metadata import MetadataValues, ReadAttributes
 from adapter.domain.records import Job
 from adapter.errors import StorageFaultError
@@ -31,17 +33,17 @@ READ_TURN = 200
 
 
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The file job.meta (docs/pipelines.md, docs/job.meta.schema.json)."""
+    """The file job.meta of a job's folder."""
 
     job_id: str
     name: str
     pipeline: str
     pipeline_id: str
-    priority: str
+    priority: Priority
     source: str
     ae_title: str
     group_id: str
-    opened_at: str
+    opened_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
     metadata: dict[str, str]
 
 

@@ -98,8 +98,21 @@ def test_export_id_differs_by_destination():
     assert export_id("job-1", "pacs") != export_id("job-1", "archive")
 
 
-def test_job_name_is_claras():
-    assert job_name("BRAIN", "seg_v2", "20260102030405") == "brain-seg-v2-20260102030405"
+@pytest.mark.parametrize(
+    ("title", "pipeline", "name"),
+    [
+        ("BRAIN", "seg_v2", "brain-seg-v2-20260102030405"),
+        ("-A-", "--x--", "a-x-20260102030405"),
+        ("A B", "x", "a-b-x-20260102030405"),
+        ("A", "Stra\u00dfe \u212a", "a-stra-e-20260102030405"),  # a Kelvin sign is no k
+        ("A", "x" * 80, f"a-{'x' * 61}"),
+        ("A", f"{'x' * 60}__", f"a-{'x' * 60}"),  # cut behind the hyphen, which goes as well
+        ("A", "\u808c", "a-20260102030405"),
+    ],
+)
+def test_job_name_is_claras(title, pipeline, name):
+    """What Clara's rule makes of it; the length is cut at the end, time stamp first."""
+    assert job_name(title, pipeline, "20260102030405") == name
 
 
 @given(st.text(max_size=30), st.text(max_size=60))

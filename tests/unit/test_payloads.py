@@ -1,6 +1,7 @@
 """Job folders on a real file system."""
 
 import json
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +14,8 @@ from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
 from adapter.store.parts import PartFiles
 from adapter.store.payloads import FolderPayloadStore
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "job.meta.schema.json"
 
 
 @pytest.fixture
@@ -116,3 +119,56 @@ async def test_shared_bytes_come_back_with_the_last_payload(disk):
     assert await payloads.remove_payload("job-2") >= 600
     assert await payloads.remove_payload("job-2") == 0
     assert payload_ids(layout) == set()
+
+
+class Reader:
+    """Reads attributes of instances, and counts."""
+
+    def __init__(self):
+        self.paths = []
+
+    def __call__(self, path):
+        self.paths.append(path)
+        return {"00080060": "CT", "0008103E": path[-7:]}
+
+
+async def test_attributes_go_into_the_meta_once_for_all_jobs_of_a_group(disk):
+    layout, store, _ = disk
+    read = Reader()
+    payloads = FolderPayloadStore(layout, "fsync", DiskThreads(trio.CapacityLimiter(2)), read)
+    await store.close_group("group-1")
+    for name in ("job-1", "job-2"):
+        await payloads.create_payload(job(name))
+        assert await payloads.metadata(name) == {
+            "Source": "BRAIN (AE Title Job Processor)", "Instances": "2",
+            "00080060": "CT", "0008103E-0": "1.1.dcm", "0008103E-1": "1.2.dcm",
+        }  # fmt: skip
+    assert len(read.paths) == 2
+
+
+async def test_meta_that_is_gone_or_damaged_is_a_storage_fault(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    meta = layout.payload("job-1") / "job.meta"
+    meta.unlink()
+    with pytest.raises(StorageFaultError):
+        await payloads.metadata("job-1")
+    meta.write_bytes(b"{")
+    with pytest.raises(StorageFaultError):
+        await payloads.metadata("job-1")
+
+
+async def test_meta_has_the_fields_of_its_schema(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    schema = json.loads(SCHEMA.read_bytes())["$defs"]["JobMeta"]
+    meta = json.loads((layout.payload("job-1") / "job.meta").read_bytes())
+    assert set(meta) == set(schema["required"]) == set(schema["properties"])
+    for name, value in meta.items():
+        rule = schema["properties"][name]
+        assert rule.get("type", "string") == ("object" if isinstance(value, dict) else "string"), (
+            name
+        )
+        assert value in rule.get("enum", [value])

@@ -78,6 +78,18 @@ def test_every_problem_of_the_settings_is_told():
     assert [line.partition(":")[0].removeprefix("settings.") for line in lines] == list(settings)
 
 
+@pytest.mark.parametrize(("delay", "seconds"), [(0, 0.0), ("250", 0.25), (86_400_000, 86_400.0)])
+def test_job_retry_delay_is_in_milliseconds(delay, seconds):
+    processor = AETitleProcessor(entity(settings={"jobRetryDelay": delay}))
+    assert [spec.retry_delay_s for spec in processor.jobs(None)] == [seconds]
+
+
+@pytest.mark.parametrize("key", ["timeout", "jobRetryDelay"])
+def test_number_that_is_too_large_is_refused(key):
+    with pytest.raises(ValueError, match="is more than 86400000"):
+        AETitleProcessor(entity(settings={key: 86_400_001}))
+
+
 def test_entity_needs_a_pipeline():
     with pytest.raises(ValueError, match="pipelines: at least one is needed"):
         AETitleProcessor(entity(pipelines={}))

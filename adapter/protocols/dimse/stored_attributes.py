@@ -1,11 +1,10 @@
 """Reads some attributes of a stored instance as text (PS3.5 6), as bounded as on its way in.
 
 Rules: only the head of a file is looked at (`head.HEAD_BYTES_MAX`), by the scanner that reads
-untrusted data sets; what it cannot understand counts as absent.
+untrusted data sets; what it cannot understand counts as absent, and so does what is no text.
 """
 
 from collections.abc import Iterable, Mapping
-from struct import Struct
 
 from pydicom.charset import decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR
@@ -13,14 +12,15 @@ from pydicom.datadict import dictionary_VR
 from adapter.protocols.dimse.elements import Layout, MalformedDataSetError
 from adapter.protocols.dimse.file_meta import NotPart10Error, read_file_meta
 from adapter.protocols.dimse.head import HEAD_BYTES_MAX, SOP_CLASS_UID, Head
-from adapter.protocols.dimse.negotiation import EXPLICIT_VR_BIG_ENDIAN
 
 PIECE_BYTES = 64 << 10
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _DEFAULT_ENCODING = "iso8859"
-_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}  # PS3.5 6.2
 _TEXT = frozenset(("SH", "LO", "ST", "PN", "LT", "UC", "UT"))  # PS3.5 6.1.2.3
-_UNREADABLE = frozenset(("SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN", "AT"))
+_NO_TEXT = frozenset(
+    ("SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN", "AT",
+     "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD")
+)  # fmt: skip
 
 
 class StoredAttributes:
@@ -59,30 +59,24 @@ class StoredAttributes:
                         break
             except MalformedDataSetError:
                 pass  # what came before counts
-        big = meta.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
         character_set = head.values.get(_SPECIFIC_CHARACTER_SET, "")
         return {
-            f"{tag:08X}": _text(head.values[tag].encode("latin-1"), vr, character_set, big=big)
+            f"{tag:08X}": _text(head.values[tag].encode("latin-1"), vr, character_set)
             for tag, vr in self._readable.items()
             if tag in head.values
         }
 
 
 def _vr(tag: int) -> str | None:
-    """Return the VR of a tag; LO for private ones, None for what is no text or number."""
+    """Return the VR of a tag; LO for private ones, None for what is no text."""
     try:
         vr = dictionary_VR(tag)[:2]
     except KeyError:
         return "LO"
-    return None if vr in _UNREADABLE else vr
+    return None if vr in _NO_TEXT else vr
 
 
-def _text(raw: bytes, vr: str, character_set: str, *, big: bool) -> str:
-    if vr in _NUMBERS:
-        number = Struct((">" if big else "<") + _NUMBERS[vr])
-        whole = len(raw) - len(raw) % number.size
-        return "\\".join(f"{value:g}" for (value,) in number.iter_unpack(raw[:whole]))
-    raw = raw.strip(b"\0 ")
+def _text(raw: bytes, vr: str, character_set: str) -> str:
     if vr not in _TEXT:
         return raw.decode("ascii", "replace")
     names = [name.strip() for name in character_set.split("\\")]

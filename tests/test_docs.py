@@ -95,3 +95,17 @@ def test_generated_documents_are_fresh() -> None:
 
     for path, text in documents().items():
         assert path.read_text() == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_scenarios_name_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named
+    assert not [name for name in sorted(named) if f"def {name}(" not in source]
+
+
+def test_every_scenario_about_jobs_is_spoken_of() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    wanted = {"T-028", *(f"T-{number}" for number in range(121, 154))}
+    assert wanted <= set(re.findall(r"T-\d{3}", text))

@@ -109,6 +109,7 @@ class Stage:
 
 
 async def test_group_becomes_one_job_for_each_pipeline(autojump_clock):
+    """T-134."""
     stage = Stage()
     async with running(stage.actor):
         stage.close_group(1)

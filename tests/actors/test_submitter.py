@@ -16,6 +16,7 @@ from adapter.supervision import ESSENTIAL, supervise
 
 
 async def test_job_walks_through_every_step(autojump_clock):
+    """T-126, T-129, T-130, T-144, T-147: each call of the platform once, its id kept."""
     stage = Stage()
     async with running(stage.actor):
         await stage.open(a_job())
@@ -44,6 +45,7 @@ async def test_job_that_was_there_before_is_taken_up(autojump_clock):
 
 
 async def test_failing_step_is_tried_again_and_then_the_job_is_faulted(autojump_clock):
+    """T-125, T-140, T-141."""
     stage = Stage(max_retries=3)
     stage.engine.errors["create", "job-1"] = [UnavailableError(f"try {n}") for n in range(9)]
     async with running(stage.actor):
@@ -69,6 +71,7 @@ async def test_no_retries_means_one_try(autojump_clock):
 
 
 async def test_retry_begins_with_the_step_that_failed(autojump_clock):
+    """T-128."""
     stage = Stage()
     stage.engine.errors["upload", "job-1"] = [UnavailableError("full")]
     async with running(stage.actor):
@@ -80,6 +83,7 @@ async def test_retry_begins_with_the_step_that_failed(autojump_clock):
 
 
 async def test_every_step_has_its_own_retries(autojump_clock):
+    """T-143, T-146, T-152."""
     stage = Stage(max_retries=1)
     for step in ("create", "upload_metadata", "upload", "start"):
         stage.engine.errors[step, "job-1"] = [UnavailableError("once")]
@@ -91,6 +95,7 @@ async def test_every_step_has_its_own_retries(autojump_clock):
 
 
 async def test_pipeline_that_ends_without_a_result_is_run_again(autojump_clock):
+    """T-149, T-150."""
     stage = Stage(max_retries=1)
     stage.engine.errors["wait", "job-1"] = [PipelineError("x" * 2000), PipelineError("y" * 2000)]
     async with running(stage.actor):
@@ -172,6 +177,7 @@ async def test_uploads_are_limited_over_all_pipelines(autojump_clock):
 
 
 async def test_stop_interrupts_and_the_next_start_goes_on(autojump_clock):
+    """T-122."""
     stage = Stage()
     stage.engine.run_s["p1"] = 100.0
     async with running(stage.actor) as nursery:

@@ -84,6 +84,7 @@ def rows(text, states):
 
 
 def test_job_table_is_the_documented_one():
+    """T-137, T-139 to T-141."""
     assert rows(JOB_ROWS, JobState) == JOB_TRANSITIONS
 
 
@@ -93,6 +94,7 @@ def test_export_table_is_the_documented_one():
 
 @pytest.mark.parametrize(("states", "table"), TABLES)
 def test_pair_that_is_not_listed_is_illegal(states, table):
+    """T-131."""
     illegal = set(itertools.product(states, StepEvent)) - set(table)
     assert len(illegal) == len(states) * len(StepEvent) - len(table)
     for state, event in illegal:

@@ -164,7 +164,9 @@ class FakePlatform:
         }  # fmt: skip
 
     async def cancel(self, job: Job) -> None:
-        await self._step()
+        await self._life.io(0.5)
+        if self._life.rng.random() < self._life.rates.platform:
+            raise UnavailableError("the platform is away")
 
     def concurrency(self, pipeline_id: str) -> int:
         return 2

@@ -14,6 +14,7 @@ import trio
 import trio._core._run as trio_run
 from fakes.committers import Archive, AskVisit, Promises, ReportVisit
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.operators import FakeOperator, Orders
 from fakes.peers import (
     FakeAssociation,
     FakeListener,
@@ -27,6 +28,7 @@ from trio.testing import MockClock
 
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
+from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.gateway import gateway
 from adapter.settings import Settings
@@ -82,7 +84,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = Random(seed)
         self.rates = Rates.drawn(self.rng)
-        self.draws = Random(seed)
+        self.draws, self.orders = Random(seed), Orders()
+        self.meddling = self.draws.random() < 0.5
         self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
         self.archive = Archive(self.rng, self.promises)
         self.settings = SETTINGS
@@ -114,9 +117,13 @@ class World:
             certificate_expiries=dict,
             resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
-            platform=FakePlatform(self.disk, life), results=self.store, web=None,
+            platform=FakePlatform(self.disk, life), results=self.store,
+            web=self._operator,
             new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip
+
+    def _operator(self, views: Views, /) -> FakeOperator:
+        return FakeOperator(views, self.orders, self.draws, self.meddling)
 
     async def live(self, rates: Rates, seconds: float, *, kill: bool) -> None:
         """Run the program for a while, then kill or stop it."""
@@ -220,7 +227,7 @@ async def simulate(seed: int) -> World:
     world.new_work()
     calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,
                    lost=0, abort=0, silent=0, unkept=0)  # fmt: skip
-    world.rates = calm
+    world.rates, world.meddling = calm, False
     await world.live(calm, LIVENESS_S, kill=False)
     check_safety(world)
     await check_liveness(world)
@@ -250,6 +257,7 @@ def check_safety(world: World) -> None:
             assert uid in world.promises.committed, "deleted before it was committed"
     assert not world.promises.wrongly_kept
     assert not world.promises.lies_believed
+    assert not world.orders.broken
     assert world.oracle.slowest_answer_s <= world.settings.dicom.scp.answer_s + 0.1
 
 

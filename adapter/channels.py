@@ -30,6 +30,15 @@ def notify(wake: trio.MemorySendChannel[Wake]) -> None:
         pass  # it is awake already, or gone: a hint may be lost
 
 
+UNANSWERED = (
+    trio.TooSlowError,
+    trio.EndOfChannel,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+)
+"""What `ask` may raise."""
+
+
 async def ask(
     channel: trio.MemorySendChannel[Message],
     message: Callable[[trio.MemorySendChannel[Answer]], Message],

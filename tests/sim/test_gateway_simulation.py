@@ -14,7 +14,7 @@ import trio
 import trio._core._run as trio_run
 from fakes.committers import Archive, AskVisit, Promises, ReportVisit
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
-from fakes.operators import FakeOperator, Orders
+from fakes.job_operator import FakeOperator, Orders
 from fakes.peers import (
     FakeAssociation,
     FakeListener,

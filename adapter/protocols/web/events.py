@@ -9,11 +9,11 @@ import trio
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 
-from adapter.channels import ask
+from adapter.channels import UNANSWERED, ask
 from adapter.domain.events import TOPICS
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import origin_is_ours
+from adapter.protocols.web.origin import is_ours
 
 COALESCE_S = 0.05
 FRAME_EVENTS_MAX = 1000
@@ -25,7 +25,7 @@ POLICY_VIOLATION = 1008
 @websocket("/api/events")
 async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
     """Stream events to one subscriber until it leaves or the adapter stops."""
-    if not origin_is_ours(socket):
+    if not is_ours(socket):
         await socket.close(POLICY_VIOLATION, "origin is not allowed")
         return
     try:
@@ -41,12 +41,7 @@ async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-ar
             lambda reply: Subscribe(topics=topics, since=since, reply=reply),
             ANSWER_S,
         )
-    except (
-        trio.TooSlowError,
-        trio.BrokenResourceError,
-        trio.ClosedResourceError,
-        trio.EndOfChannel,
-    ):
+    except UNANSWERED:
         await socket.close(SERVICE_RESTART)
         return
     with subscription.feed:

@@ -8,18 +8,17 @@ import hashlib
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-import trio
 from litestar import get, post
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath, HeaderParameter
 
-from adapter.channels import ask
+from adapter.channels import UNANSWERED, ask
 from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused
 from adapter.domain.records import Job
 from adapter.domain.tables import JobState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import only_our_pages
+from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.views import InState, Limit, Offset, camel, checked
 
 ANSWER_S = 10.0
@@ -70,7 +69,7 @@ async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
 @post(
     "/api/jobs/{job_id:str}/retry",
     status_code=HTTPStatus.OK,
-    guards=[only_our_pages],
+    guards=[ours_only],
     summary="Resubmit a job that is Faulted or Cancelled",
 )
 async def retry(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -> dict[str, Any]:
@@ -84,7 +83,7 @@ async def retry(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -
 @post(
     "/api/jobs/{job_id:str}/cancel",
     status_code=HTTPStatus.OK,
-    guards=[only_our_pages],
+    guards=[ours_only],
     summary="End a job that has not ended",
 )
 async def cancel(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -> dict[str, Any]:
@@ -105,12 +104,7 @@ async def _order(
             lambda reply: JobOrder(job_id=job_id, action=action, key=digest, reply=reply),
             ANSWER_S,
         )
-    except (
-        trio.TooSlowError,
-        trio.BrokenResourceError,
-        trio.ClosedResourceError,
-        trio.EndOfChannel,
-    ):
+    except UNANSWERED:
         raise HTTPException("nobody answers now; ask again", status_code=503) from None
     if isinstance(done, OrderRefused):
         raise HTTPException(done.why, status_code=_STATUS[done.refusal])

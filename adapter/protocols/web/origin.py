@@ -1,4 +1,4 @@
-"""Keeps web pages of others out: a browser says from which page a request comes (RFC 6454)."""
+"""Which web pages may use this API: those that this adapter has served."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,18 +7,20 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 
+Connection = ASGIConnection[Any, Any, Any, Any]
 
-def origin_is_ours(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    """Return whether a browser may connect from the page it shows; other programs always may."""
+
+def is_ours(connection: Connection) -> bool:
+    """Return whether no foreign page made this request; programs send no Origin."""
     origin = connection.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == connection.headers.get("host")
 
 
-def only_our_pages(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard of every route that changes something.
+def ours_only(connection: Connection, _: BaseRouteHandler) -> None:
+    """Refuse what changes something and comes from a foreign page.
 
     Raises:
-        PermissionDeniedException: The request comes from a page of somebody else.
+        PermissionDeniedException: It does.
     """
-    if not origin_is_ours(connection):
+    if not is_ours(connection):
         raise PermissionDeniedException("origin is not allowed")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import trio
 
-from adapter.channels import ask
+from adapter.channels import UNANSWERED, ask
 from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused
 from adapter.domain.records import Job
 from adapter.domain.tables import JOB_TERMINAL, JobState
@@ -85,10 +85,5 @@ class FakeOperator:
                 lambda reply: JobOrder(job_id=job_id, action=action, key=key, reply=reply),
                 ANSWER_S,
             )
-        except (
-            trio.TooSlowError,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-            trio.EndOfChannel,
-        ):
+        except UNANSWERED:
             return None

@@ -273,3 +273,29 @@ def an_export(number=1, **changes) -> Export:
         "instances": 1,
     }
     return Export(**fields | changes)
+
+
+class BugError(Exception):
+    """Nobody expects it."""
+
+
+class Crashing:
+    """A port whose n-th call crashes, before it does its work or after it."""
+
+    def __init__(self, port, calls, at, *, after):
+        self._port, self._calls, self._at, self._after = port, calls, at, after
+
+    def __getattr__(self, name):
+        method = getattr(self._port, name)
+
+        async def call(*args, **changes):
+            self._calls.append(name)
+            crash = len(self._calls) == self._at
+            if crash and not self._after:
+                raise BugError(name)
+            result = await method(*args, **changes)
+            if crash:
+                raise BugError(name)
+            return result
+
+        return call

@@ -4,7 +4,7 @@ Clara's scenarios T-028 (a job add that fails), T-133 to T-136 (adding a job).
 """
 
 import trio
-from actor_ports import Disk, Rows, new_ledger, running, wall
+from actor_ports import BugError, Crashing, Disk, Rows, new_ledger, running, wall
 
 from adapter.actors.processor import POLL_S, ProcessorActor
 from adapter.channels import notify
@@ -19,10 +19,6 @@ OFTEN = RestartPolicy(essential=False, restarts_max=10_000)
 ENTITY = ApplicationEntity(name="brain", ae_title="BRAIN", pipelines=PIPELINES)
 
 
-class BugError(Exception):
-    """Nobody expects it."""
-
-
 class Platter:
     """A ledger engine that outlives the ledgers on it."""
 
@@ -34,28 +30,6 @@ class Platter:
 
     def write(self, changes):
         self.rows.update(changes)
-
-
-class Crashing:
-    """A port whose n-th call crashes, before it does its work or after it."""
-
-    def __init__(self, port, calls, at, *, after):
-        self._port, self._calls, self._at, self._after = port, calls, at, after
-
-    def __getattr__(self, name):
-        method = getattr(self._port, name)
-
-        async def call(*args):
-            self._calls.append(name)
-            crash = len(self._calls) == self._at
-            if crash and not self._after:
-                raise BugError(name)
-            result = await method(*args)
-            if crash:
-                raise BugError(name)
-            return result
-
-        return call
 
 
 class Poisoned(AETitleProcessor):

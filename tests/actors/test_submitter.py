@@ -5,7 +5,7 @@ import itertools
 import pytest
 import trio
 import trio.testing
-from actor_ports import a_job, running, wall
+from actor_ports import Crashing, a_job, running, wall
 from submitting import Stage
 
 from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S
@@ -301,3 +301,25 @@ async def test_crash_at_any_call_of_the_platform_loses_and_doubles_nothing(autoj
                 for name in before
             }
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_crash_at_any_call_of_the_ledger_loses_nothing(autojump_clock, after):
+    """A step is done at most twice: before it was recorded, and again."""
+    at, crashed = 0, True
+    while crashed:
+        at += 1
+        stage, calls, events = Stage(), [], []
+        stage.actor.ledger = Crashing(stage.ledger, calls, at, after=after)
+        await stage.ledger.open_jobs([a_job()])
+        async with trio.open_nursery() as nursery:
+            if at > 1:  # the first is a failed boot
+                await nursery.start(supervise, stage.actor, ESSENTIAL, events.append)
+                await trio.sleep(30)
+                assert await stage.state() is JobState.COMPLETED, (at, calls)
+                steps = [name for name, _, _ in stage.engine.calls]
+                assert all(1 <= steps.count(name) <= 2 for name in set(steps))
+                assert len(set(steps)) == 5
+                crashed = any(event.type == "actor.crashed" for event in events)
+            nursery.cancel_scope.cancel()
+    assert at > 12

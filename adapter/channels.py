@@ -1,6 +1,6 @@
 """The two ways of speaking between actors: ask and wait, or hint and go on."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -20,6 +20,8 @@ PAUSE_S_MIN = 0.001
 
 Message = TypeVar("Message")
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+Failure = TypeVar("Failure", bound=Exception)
 
 
 def notify(wake: trio.MemorySendChannel[Wake]) -> None:
@@ -82,6 +84,26 @@ async def wait_woken(wake: trio.MemoryReceiveChannel[Wake], deadline: float) -> 
     """
     with trio.CancelScope(deadline=max(deadline, trio.current_time() + PAUSE_S_MIN)):
         await wake.receive()
+
+
+async def first_failure(
+    items: Iterable[Item], at_once: int, call: Callable[[Item], Awaitable[Failure | None]]
+) -> Failure | None:
+    """Call call(item) for each item, so many at once; the first failure returned ends the rest."""
+    pending = iter(items)
+    failures: list[Failure] = []
+
+    async def work() -> None:
+        for item in pending:
+            if failure := await call(item):
+                failures.append(failure)
+                nursery.cancel_scope.cancel()
+                return
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(at_once):
+            nursery.start_soon(work)
+    return failures[0] if failures else None
 
 
 class Conversation(Protocol):

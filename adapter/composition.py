@@ -17,6 +17,7 @@ from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
+from adapter.platforms import make_http_platform
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.receiver_process import ReceiverProcess, Receivers, receiver_count
@@ -38,6 +39,7 @@ from adapter.store.files import DiskThreads
 from adapter.store.group_commit import WriterThread
 from adapter.store.held import FolderHeldInstances
 from adapter.store.instances import FolderInstanceStore
+from adapter.store.job_files import FolderJobFiles
 from adapter.store.layout import Layout
 from adapter.store.ledger import RowLedger
 from adapter.store.parts import PartFiles, clear_parts
@@ -87,6 +89,14 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     ledger.load()
     disk = trio.CapacityLimiter(DISK_THREADS)
     disk_threads = DiskThreads(disk)
+    space = DiskSpaceGauge(
+        layout,
+        watermark_percent=storage.watermark_percent,
+        reserve_bytes=int(storage.reserve_space_gb * GB),
+        threads=disk_threads,
+    )
+    payloads = _payloads(settings, layout, disk_threads)
+    job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     receivers = _receivers(settings, layout, lock)
     return Edges(
         listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
@@ -99,15 +109,10 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),
-        payloads=_payloads(settings, layout, disk_threads),
-        space=DiskSpaceGauge(
-            layout,
-            watermark_percent=storage.watermark_percent,
-            reserve_bytes=int(storage.reserve_space_gb * GB),
-            threads=disk_threads,
-        ),
+        payloads=payloads,
+        space=space,
         ledger=ledger,
-        platform=_platform(settings, layout, disk),
+        platform=_platform(settings, layout, disk, job_files, payloads),
         results=FolderResults(layout.payloads, disk),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
@@ -186,12 +191,20 @@ def named(key: str) -> Iterator[None]:
         raise PortUnavailableError(f"{key}: {error}") from error
 
 
-def _platform(settings: Settings, layout: Layout, disk: trio.CapacityLimiter) -> Platform:
+def _platform(
+    settings: Settings,
+    layout: Layout,
+    disk: trio.CapacityLimiter,
+    files: FolderJobFiles,
+    payloads: FolderPayloadStore,
+) -> Platform:
     match settings.platform.engine:
         case "folder":
             return FolderPlatform(layout.payloads)
         case "command":
             return CommandPlatform(layout.payloads, settings.platform.pipelines, disk)
+        case "http":
+            return make_http_platform(settings.platform, files, payloads)
 
 
 class _Web:

@@ -16,8 +16,9 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from adapter.domain.entities import SECRET
 from adapter.errors import ConfigurationError
-from adapter.settings import SECRET, Settings, relations
+from adapter.settings import Settings, relations
 
 ENVIRONMENT_PREFIX = "DICOM_ADAPTER__"
 HIDDEN = "(hidden)"

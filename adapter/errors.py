@@ -25,6 +25,18 @@ class UnavailableError(GatewayError):
     """A peer or a resource cannot serve now; the same call may succeed later."""
 
 
+class PostponedError(UnavailableError):
+    """It asks to be called again later: no failure, so no try is counted.
+
+    Attributes:
+        retry_after_s: Not before so many seconds have passed; 0: it did not say when.
+    """
+
+    def __init__(self, words: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
 class PeerRefusalError(UnavailableError):
     """A DICOM peer did not take an association; the text says so in words.
 

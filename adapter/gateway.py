@@ -68,6 +68,7 @@ async def gateway(
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
                         receiver_loads=edges.receiver_loads,
+                        platform=edges.platform,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Struct, field
 
 from adapter.domain.entities import (
+    SECRET,
     AETitle,
     ApplicationEntity,
     Destination,
@@ -22,6 +23,7 @@ from adapter.domain.entities import (
     UIDText,
     network_of,
 )
+from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.processors import load_processor
 
@@ -35,8 +37,6 @@ METADATA_TAGS = (
 )  # fmt: skip
 """Clara's: Study Date, Modality, Study and Series Description, Patient ID, Birth Date and Age,
 Study Instance UID."""
-SECRET = {"writeOnly": True}
-"""Marks a value that is never shown (JSON Schema's word for it)."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -115,7 +115,9 @@ class Dicom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PlatformSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    engine: Literal["folder", "command"] = "folder"
+    engine: Literal["folder", "command", "http"] = "folder"
+    endpoint: Annotated[str, Meta(max_length=2048)] = ""
+    http: HttpSettings = field(default_factory=HttpSettings)
     pipelines: list[Pipeline] = field(default_factory=list)
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
     retry_delay_s: Annotated[float, Meta(ge=0, le=86_400)] = 180.0
@@ -235,7 +237,12 @@ def relations(settings: Settings) -> list[str]:
             load_processor(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
-    return [*problems, *_tls(settings), *_addresses(settings)]
+    return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
+
+
+def _http(platform: PlatformSettings) -> Iterator[str]:
+    if platform.engine == "http":
+        yield from endpoint_problems(platform.endpoint, platform.http)
 
 
 def _tls(settings: Settings) -> Iterator[str]:

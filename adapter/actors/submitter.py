@@ -26,7 +26,7 @@ from adapter.domain.queueing import Draw, QueueFigures, rank, retry_pause_s
 from adapter.domain.records import Job, Order
 from adapter.domain.snapshot import rfc3339
 from adapter.domain.tables import JOB_TERMINAL, JOB_WAITING, JOB_WORKING, JobState, StepEvent
-from adapter.errors import PipelineError, RowNotFoundError, UnavailableError
+from adapter.errors import PipelineError, PostponedError, RowNotFoundError, UnavailableError
 
 log = structlog.get_logger("adapter.submitter")
 
@@ -125,7 +125,7 @@ class Submitter:
                 changes = await self._step(job)
             except (UnavailableError, PipelineError) as error:
                 if not scope.cancel_called:
-                    await self._failed(job, str(error))
+                    await self._failed(job, error)
                 return
             if not scope.cancel_called:
                 job = await self._change(job, StepEvent.SUCCEED, try_count=0, error="", **changes)
@@ -150,15 +150,15 @@ class Submitter:
                 raise AssertionError(f"{job.state} is no working state")
         return {}
 
-    async def _failed(self, job: Job, error: str) -> None:
-        tries, error = job.try_count + 1, error[:ERROR_LENGTH_MAX]
+    async def _failed(self, job: Job, trouble: UnavailableError | PipelineError) -> None:
+        postponed_s = trouble.retry_after_s if isinstance(trouble, PostponedError) else None
+        tries, error = job.try_count + (postponed_s is None), str(trouble)[:ERROR_LENGTH_MAX]
         if tries > self.rules.max_retries:
             await self._change(job, StepEvent.GIVE_UP, try_count=tries, error=error)
             return
         self.figures.retries[job.state] += 1
-        await self._change(
-            job, StepEvent.FAIL, try_count=tries, error=error, due_at=self._next_try_at(job, tries)
-        )
+        due_at = max(self._next_try_at(job, max(tries, 1)), self.now() + (postponed_s or 0.0))
+        await self._change(job, StepEvent.FAIL, try_count=tries, error=error, due_at=due_at)
 
     def _next_try_at(self, job: Job, tries: int) -> float:
         delay_s = self.rules.retry_delay_s if job.retry_delay_s is None else job.retry_delay_s

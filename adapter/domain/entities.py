@@ -60,6 +60,8 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 TlsVersion = Literal["1.2", "1.3"]
+SECRET = {"writeOnly": True}
+"""Marks a value that is never shown (JSON Schema's word for it)."""
 FilePath = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 

@@ -2,7 +2,8 @@
 
 Rules: a path part is either an id this program made or a UID of the form of PS3.5 9.1. Everything
 else (malformed UIDs, AE Titles, Patient IDs) is replaced by a digest, so it can name a file but not
-choose where the file lies.
+choose where the file lies. The names of results that a platform offers stay what they are, if they
+lead nowhere but down (`is_relative_path`).
 """
 
 import hashlib
@@ -20,9 +21,14 @@ NewUid = Callable[[], str]
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]*", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_IN_JOB_NAME = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 
 JOB_NAME_LENGTH_MAX = 63
+NAME_BYTES_MAX = 255
+"""Of a file or folder, in every file system we know."""
+PATH_BYTES_MAX = 1024
+PATH_PARTS_MAX = 16
 
 
 def is_uid(text: str) -> bool:
@@ -55,6 +61,23 @@ def path_part(uid: str) -> str:
     if is_uid(uid):
         return uid
     return "x" + hashlib.blake2b(uid.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+
+def is_relative_path(text: str) -> bool:
+    """Return whether text names a file below a folder, and nothing else, wherever it is read.
+
+    Parts are parted by `/`; none is empty, `.` or `..`, holds a control character or a backslash.
+    """
+    parts = text.split("/")
+    return (
+        len(text.encode("utf-8", "surrogatepass")) <= PATH_BYTES_MAX
+        and len(parts) <= PATH_PARTS_MAX
+        and not _CONTROL.search(text)
+        and "\\" not in text
+        and all(
+            part not in ("", ".", "..") and len(part.encode()) <= NAME_BYTES_MAX for part in parts
+        )
+    )
 
 
 def job_id(group_id: str, pipeline: str) -> str:

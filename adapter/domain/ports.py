@@ -224,6 +224,7 @@ class Platform(Protocol):
     """An engine that runs a pipeline on a payload. Steps are idempotent by job id.
 
     Raises (all but cancel):
+        PostponedError: It is away, or has no room: it is asked again for as long as it takes.
         UnavailableError: It cannot do this now.
         PipelineError: The pipeline ended without a result.
     """
@@ -256,6 +257,10 @@ class Platform(Protocol):
 
     def concurrency(self, pipeline_id: str) -> int:
         """Return how many jobs of this pipeline may run at once."""
+
+    @property
+    def outage(self) -> str:
+        """Why it could not be used when it was asked last; empty: it could."""
 
 
 # --- names

@@ -9,6 +9,9 @@ from msgspec import Struct, field
 from adapter.domain.entities import Priority
 from adapter.domain.tables import ExportState, JobState
 
+DONE_FLAG = "job.done"
+"""The empty file in a job's output folder that says that its results are complete."""
+
 
 class GroupRecord(Struct, frozen=True, kw_only=True):
     """The file group.json of a group folder, written once when the group opens."""

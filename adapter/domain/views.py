@@ -8,7 +8,7 @@ import trio
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
 from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
-from adapter.domain.ports import Ledger, SpaceGauge, WallClock
+from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
 
@@ -31,3 +31,4 @@ class Views:
     events_lost: Callable[[], int]
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads
+    platform: Platform

@@ -24,8 +24,14 @@ class DiskSpaceGauge:
 
     async def measure(self) -> SpaceReading:
         """See `SpaceGauge.measure`."""
+        reading = await self.read()
+        edge = reading.reserved_bytes * (1 + HYSTERESIS if self.low else 1)
+        self.low = reading.free_bytes < edge
+        return reading
+
+    async def read(self) -> SpaceReading:
+        """Return what is free, and decide nothing."""
         status = await self._threads.run(os.statvfs, self._root)
         total, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
         reserved = max(int(total * self._free_fraction), self._reserve_bytes)
-        self.low = free < reserved * (1 + HYSTERESIS if self.low else 1)
         return SpaceReading(total_bytes=total, free_bytes=free, reserved_bytes=reserved)

@@ -14,6 +14,8 @@ from adapter.domain.queueing import QueueFigures
 class Engine:
     """A platform (port `Platform`) that records its calls and fails where it is told to."""
 
+    outage = ""
+
     def __init__(self):
         self.calls = []
         self.errors = {}

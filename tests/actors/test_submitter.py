@@ -11,7 +11,7 @@ from submitting import Stage
 from adapter.actors.submitter import ERROR_LENGTH_MAX, POLL_S
 from adapter.domain.queueing import AGEING_S
 from adapter.domain.tables import JOB_TERMINAL, JobState
-from adapter.errors import PipelineError, UnavailableError
+from adapter.errors import PipelineError, PostponedError, UnavailableError
 from adapter.supervision import ESSENTIAL, supervise
 
 
@@ -104,6 +104,31 @@ async def test_pipeline_that_ends_without_a_result_is_run_again(autojump_clock):
         job = await stage.ledger.job("job-1")
         assert (job.state, job.error) == (JobState.FAULTED, "y" * ERROR_LENGTH_MAX)
         assert len(stage.engine.times("start")) == 2
+
+
+async def test_outage_of_hours_counts_as_no_try(autojump_clock):
+    stage = Stage(max_retries=0)
+    for step in ("create", "upload", "wait"):
+        stage.engine.errors[step, "job-1"] = [PostponedError("away")] * 400
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(3600)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.try_count, job.error) == (JobState.QUEUED, 0, "away")
+        assert stage.events[-1].data["error"] == "away"
+        await trio.sleep(80_000)
+        assert await stage.state() is JobState.COMPLETED
+        assert len(stage.engine.times("create")) == 401
+
+
+async def test_platform_that_says_when_is_not_asked_before(autojump_clock):
+    stage = Stage(max_retries=0)
+    stage.engine.errors["create", "job-1"] = [PostponedError("later", 600.0)]
+    async with running(stage.actor):
+        await stage.open(a_job())
+        await trio.sleep(1000)
+        first, second = stage.engine.times("create")
+        assert 600 <= second - first <= 600 + POLL_S
 
 
 async def test_job_is_not_taken_up_before_it_is_due(autojump_clock):

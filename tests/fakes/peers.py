@@ -125,6 +125,8 @@ class FakeAssociation(Visit):
 class FakePlatform:
     """Port Platform: slow, forgetful, and in the end obliging."""
 
+    outage = ""
+
     def __init__(self, disk: FakeDisk, life: Life) -> None:
         self._disk = disk
         self._life = life

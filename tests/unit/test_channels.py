@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from adapter.channels import answer, ask, notify, wait_woken
+from adapter.channels import answer, ask, first_failure, notify, wait_woken
 from adapter.domain.messages import Wake
 
 
@@ -102,3 +102,33 @@ async def test_asked_that_has_gone_is_told_at_once(autojump_clock):
     with pytest.raises(trio.BrokenResourceError):
         await ask(questions_in, lambda reply: reply, 5.0)
     assert trio.current_time() == 0
+
+
+async def test_calls_are_made_so_many_at_once_until_all_are_done(autojump_clock):
+    running = most = 0
+    done = []
+
+    async def call(item):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(1)
+        running -= 1
+        done.append(item)
+
+    assert await first_failure(range(7), 3, call) is None
+    assert (sorted(done), most, trio.current_time()) == ([*range(7)], 3, 3.0)
+    assert await first_failure([], 3, call) is None
+
+
+async def test_first_failure_ends_the_other_calls(autojump_clock):
+    trouble, begun = ValueError("two"), []
+
+    async def call(item):
+        begun.append(item)
+        await trio.sleep(item)
+        return trouble if item == 2 else None
+
+    assert await first_failure([1, 2, 9, 9, 9], 3, call) is trouble
+    assert trio.current_time() == 2.0
+    assert begun == [1, 2, 9, 9]

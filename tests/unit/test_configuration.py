@@ -413,3 +413,36 @@ def test_text_that_spells_a_number_is_text_where_text_is_due():
     assert layered.settings.dicom.scp.port == 104
     quoted = load(None, {}, ['dicom.scu.ae_title="NO"'])
     assert quoted.settings.dicom.scu.ae_title == "NO"
+
+
+# --- engine http
+
+
+HTTP = ("platform.engine=http", "platform.endpoint=https://platform.example.org:8443/api")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "", "platform.example.org", "ftp://a/", "https://", "http://a:port/", "http://a:0/",
+        "http://a:99999/", "https://me:secret@a/", "https://a/?x=1", "https://a/#x", "http://a/ b",
+    ],
+)  # fmt: skip
+def test_engine_http_needs_an_endpoint_and_nothing_else_in_it(endpoint):
+    (problem,) = problems(flags=(HTTP[0], f'platform.endpoint="{endpoint}"'))
+    assert "platform.endpoint" in problem
+
+
+def test_engine_http_takes_one_key():
+    assert load(None, {}, HTTP).settings.platform.engine == "http"
+    both = ("platform.http.api_key=a-key", "platform.http.api_key_file=/run/key")
+    (problem,) = problems(flags=(*HTTP, *both))
+    assert problem == "platform.http.api_key_file: there is platform.http.api_key as well"
+
+
+def test_api_key_is_never_shown():
+    layered = load(None, {"DICOM_ADAPTER__PLATFORM__HTTP__API_KEY": "s3cret-key"}, HTTP)
+    assert layered.settings.platform.http.api_key == "s3cret-key"
+    assert not [row for row in effective_values(layered) if "s3cret-key" in row[1]]
+    (problem,) = problems(flags=(*HTTP, 'platform.http.api_key="s3cret key"'))
+    assert "s3cret" not in problem

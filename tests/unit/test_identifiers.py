@@ -1,6 +1,7 @@
 """Identifiers: what may become part of a path, and ids that are derived."""
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from adapter.domain.identifiers import (
     export_id,
     is_ae_title,
     is_id,
+    is_relative_path,
     is_uid,
     job_id,
     job_name,
@@ -120,3 +122,31 @@ def test_job_name_is_lower_case_words_joined_by_hyphens(title, pipeline):
     name = job_name(title, pipeline, "20260102030405")
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert len(name) <= JOB_NAME_LENGTH_MAX
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "a/b.dcm", "größe & maß.dcm", "%2e%2e", "...", ".hidden", "-rf", "a b/ c"]
+)
+def test_name_that_leads_down_is_a_relative_path(text):
+    assert is_relative_path(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\\b", "a\0", "a\nb",
+        "\x85", "\u2028", "\ud800", "x" * 256, "é" * 128, "/".join("a" * 17),
+        "/".join(["a" * 200] * 6),
+    ],
+)  # fmt: skip
+def test_name_that_leads_elsewhere_or_nowhere_is_none(text):
+    assert not is_relative_path(text)
+
+
+@given(st.text())
+def test_relative_path_stays_below_its_folder(text):
+    if is_relative_path(text):
+        joined = PurePosixPath("/folder", text)
+        assert joined.is_relative_to("/folder")
+        assert ".." not in joined.parts
+        assert str(joined) == f"/folder/{text}"

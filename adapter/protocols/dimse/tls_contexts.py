@@ -138,8 +138,8 @@ def listener_context(tls: ListenerTls) -> TlsContext:
     return TlsContext(LISTENER_KEY, tls, build)
 
 
-def destination_context(name: str, tls: DestinationTls) -> TlsContext:
-    """Return the context for associations to a destination.
+def destination_context(key: str, tls: DestinationTls) -> TlsContext:
+    """Return the context for what is connected to; key: of the configuration.
 
     Raises:
         ConfigurationError: The files cannot be used.
@@ -156,7 +156,7 @@ def destination_context(name: str, tls: DestinationTls) -> TlsContext:
             load_identity(context, tls.certificate, tls.key)
         return context
 
-    return TlsContext(f"destinations.{name}.tls", tls, build)
+    return TlsContext(key, tls, build)
 
 
 def _context(protocol: int, minimum_version: str) -> ssl.SSLContext:
@@ -202,7 +202,7 @@ class TlsContexts:
             return None
         tls, context = self._destinations.get(destination.name, (None, None))
         if context is None or tls != destination.tls:
-            context = destination_context(destination.name, destination.tls)
+            context = destination_context(f"destinations.{destination.name}.tls", destination.tls)
             self._destinations[destination.name] = (destination.tls, context)
         return context
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import trio
 
-from adapter.domain.records import Job
-from adapter.protocols.results.folder import DONE_FLAG
+from adapter.domain.records import DONE_FLAG, Job
 
 POLL_S = 0.5
 """How often a waiting job looks for its flag; one stat each, also right on network file systems."""
@@ -21,6 +20,8 @@ CONCURRENT_MAX = 100_000
 
 class FolderPlatform:
     """Waits for `output/job.done`."""
+
+    outage = ""
 
     def __init__(self, payloads: Path) -> None:
         self._payloads = payloads

@@ -10,12 +10,10 @@ from pathlib import Path
 import trio
 
 from adapter.domain.identifiers import is_id
-from adapter.domain.records import Results
+from adapter.domain.records import DONE_FLAG, Results
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.part10 import describe
-
-DONE_FLAG = "job.done"
 
 
 class FolderResults:

@@ -71,6 +71,7 @@ async def status(web: State) -> dict[str, Any]:
         "activeDimseConnections": web.occupancy.associations,
         "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
         "unreadyBecause": why_unready(web),
+        "platformOutage": web.platform.outage,
     }
 
 
@@ -114,6 +115,20 @@ def _job_metrics(web: Views) -> list[Metric]:
     ]  # fmt: skip
 
 
+def _in_hand(web: Views) -> Metric:
+    sections = GaugeMetricFamily(
+        "dicom_adapter_open", "What is in hand, by kind and state",
+        labels=["kind", "state"],
+    )  # fmt: skip
+    for kind in ("groups", "jobs", "exports", "commitments"):
+        states: dict[str, int] = {}
+        for row in web.snapshot.sections[kind].values():
+            states[str(row.get("state"))] = states.get(str(row.get("state")), 0) + 1
+        for state, count in sorted(states.items()):
+            sections.add_metric([kind, state], count)
+    return sections
+
+
 class _Collector:
     """Reads the metrics off the process's own state when it is asked."""
 
@@ -123,19 +138,13 @@ class _Collector:
     def collect(self) -> list[Metric]:
         """Return all metrics."""
         web = self._web
-        sections = GaugeMetricFamily(
-            "dicom_adapter_open", "What is in hand, by kind and state",
-            labels=["kind", "state"],
-        )  # fmt: skip
-        for kind in ("groups", "jobs", "exports", "commitments"):
-            states: dict[str, int] = {}
-            for row in web.snapshot.sections[kind].values():
-                states[str(row.get("state"))] = states.get(str(row.get("state")), 0) + 1
-            for state, count in sorted(states.items()):
-                sections.add_metric([kind, state], count)
         return [
             _by_label("dicom_adapter_events", "Live events by type", "type", web.event_counts),
-            sections,
+            _in_hand(web),
+            GaugeMetricFamily(
+                "dicom_adapter_platform_up", "0 while the platform cannot be used",
+                value=float(not web.platform.outage),
+            ),
             GaugeMetricFamily(
                 "dicom_adapter_associations", "Open associations as acceptor",
                 value=web.occupancy.associations,

@@ -97,16 +97,16 @@ class ReceiverProcess:
             finally:
                 self._arrivals = None
                 arrivals.close()
-                await self._see_end(process)
+                with trio.move_on_after(2 * END_S, shield=True):
+                    await self._see_end(process)
         raise ReceiverEndedError(f"exit status {process.returncode}")
 
     async def _see_end(self, process: trio.Process) -> None:
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(END_S):
-                await process.wait()
-            process.kill()
+        with trio.move_on_after(END_S):
             await process.wait()
-            await trio.to_thread.run_sync(self._clear_away, process.pid)
+        process.kill()
+        await process.wait()
+        await trio.to_thread.run_sync(self._clear_away, process.pid)
 
     async def take(self, connection: int) -> MainLink | None:
         """Hand a connection over by its descriptor; None: it cannot be.

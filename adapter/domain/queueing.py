@@ -44,7 +44,8 @@ class QueueFigures:
     waited_s: float = 0.0
 
     def taken_up(self, waited_s: float) -> None:
-        """Count a job that waited so long for its turn."""
+        """Count a job that waited so long for its turn; less than nothing if the clock was set."""
+        waited_s = max(waited_s, 0.0)
         bucket = next((le for le in WAIT_BUCKETS_S if waited_s <= le), float("inf"))
         self.waits[bucket] += 1
         self.waited_s += waited_s

@@ -61,7 +61,7 @@ def test_pause_doubles():
 
 def test_waits_fall_into_buckets():
     figures = QueueFigures()
-    for waited_s in (0.0, 1.0, 1.1, 1e9):
+    for waited_s in (-5.0, 1.0, 1.1, 1e9):
         figures.taken_up(waited_s)
     assert figures.waits == {1.0: 2, 10.0: 1, float("inf"): 1}
     assert figures.waited_s == pytest.approx(1e9 + 2.1)

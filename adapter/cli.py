@@ -202,9 +202,11 @@ def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) 
 def check(config: Path, /, *, overrides: Overrides = None) -> int:
     """Validate a configuration file; exit 2 and say what is wrong if it is."""
     layered = _load(config, overrides)
-    from adapter.composition import tls_contexts
+    from adapter.composition import tls_contexts, warnings
 
     tls_contexts(layered.settings)
+    for line in warnings(layered.settings):
+        print(f"warning: {line}", file=sys.stderr)
     count = len(layered.settings.application_entities)
     print(f"{config}: valid; {count} AE Title{'s' * (count != 1)}")
     return 0

@@ -26,7 +26,7 @@ from adapter.protocols.dimse.stored_attributes import StoredAttributes
 from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.identities import UserCheck, accept_any
-from adapter.protocols.platform.command import CommandPlatform
+from adapter.protocols.platform.command import CommandPlatform, missing_programs
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
@@ -112,7 +112,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         payloads=payloads,
         space=space,
         ledger=ledger,
-        platform=_platform(settings, layout, disk, job_files, payloads),
+        platform=_platform(settings, layout, job_files, payloads),
         results=FolderResults(layout.payloads, disk),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
@@ -191,18 +191,20 @@ def named(key: str) -> Iterator[None]:
         raise PortUnavailableError(f"{key}: {error}") from error
 
 
+def warnings(settings: Settings) -> list[str]:
+    """Return what is no reason to refuse to start, and does not work here and now."""
+    platform = settings.platform
+    return list(missing_programs(platform.pipelines)) if platform.engine == "command" else []
+
+
 def _platform(
-    settings: Settings,
-    layout: Layout,
-    disk: trio.CapacityLimiter,
-    files: FolderJobFiles,
-    payloads: FolderPayloadStore,
+    settings: Settings, layout: Layout, files: FolderJobFiles, payloads: FolderPayloadStore
 ) -> Platform:
     match settings.platform.engine:
         case "folder":
             return FolderPlatform(layout.payloads)
         case "command":
-            return CommandPlatform(layout.payloads, settings.platform.pipelines, disk)
+            return CommandPlatform(layout.payloads, settings.platform.pipelines)
         case "http":
             return make_http_platform(settings.platform, files, payloads)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from adapter.composition import make_edges
+from adapter.composition import make_edges, warnings
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
@@ -33,6 +33,8 @@ def serve(settings: Settings) -> int:
     configure(settings.logging)
     try:
         raise_descriptor_limit(settings)
+        for why in warnings(settings):
+            log.warning("pipeline.unusable", why=why)
         return trio.run(_serve, settings)
     except ConfigurationError as error:
         for problem in error.problems:

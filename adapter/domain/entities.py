@@ -113,6 +113,8 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 3600.0
     max_concurrent: Annotated[int, Meta(ge=1, le=64)] = 1
     environment: dict[str, str] = field(default_factory=dict)
+    log_bytes_max: Annotated[int, Meta(ge=131_072, le=1_000_000_000)] = 10_000_000
+    """Of what its programs print for one job; the oldest half goes first."""
 
 
 def address_matches(host: str, peer: str, resolved: frozenset[str]) -> bool:

@@ -1,5 +1,6 @@
 """Fixtures of the integration tests: the real program, real peers, and their logs on failure."""
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from harness import RUNNING, Adapter
 from health import MakeAdapter, crashes, missing
 
 LOG_LINES = 25
+DISK_BYTES = 24 << 20
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,3 +63,18 @@ def make_shared_adapter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     """Start adapters that all tests of a module share; see `unharmed`."""
     with _factory(tmp_path_factory.mktemp("shared")) as (make, _):
         yield make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own for the storage root."""
+    where = tmp_path / "small"
+    where.mkdir()
+    mounted = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(where)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        missing(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
+    yield where
+    subprocess.run(["/bin/umount", "-l", str(where)], check=True)

@@ -38,6 +38,15 @@ def pass_time(seconds: float) -> None:
     eventually(lambda: time.monotonic() >= end, seconds + 1)
 
 
+def fill(disk: Path, *, leave: int) -> Path:
+    """Fill the disk but for so many bytes; return the file that does it."""
+    status = os.statvfs(disk)
+    filler = disk / "filler"
+    with open(filler, "wb") as file:
+        file.write(bytes(status.f_bavail * status.f_frsize - leave))
+    return filler
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return base with changes laid over it, tables merged, everything else replaced."""
     result = dict(copy.deepcopy(base))

@@ -1,34 +1,16 @@
 """A full disk: 0xA700, nothing partial, works again when space is there (F59, F60)."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Adapter, eventually
-from health import MakeAdapter, missing
+from harness import Adapter, eventually, fill
+from health import MakeAdapter
 from wire import EXPLICIT, Wire, data_set, echo_works, explicit, split_part10
 
 MB = 1 << 20
-DISK_BYTES = 24 * MB
 INSTANCE_BYTES = 3 * MB
 OUT_OF_RESOURCES = ("response", 0xA700)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own for the storage root."""
-    where = tmp_path / "small"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(where)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        missing(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
-    yield where
-    subprocess.run(["/bin/umount", "-l", str(where)], check=True)
 
 
 @pytest.fixture
@@ -47,15 +29,6 @@ def adapter(small_disk: Path, make_adapter: MakeAdapter) -> Iterator[Adapter]:
 
 def large(uid: str) -> bytes:
     return data_set(uid, tail=explicit(0x7FE00010, b"OW", bytes(INSTANCE_BYTES)))
-
-
-def fill(disk: Path, *, leave: int) -> Path:
-    """Fill the disk but for so many bytes; return the file that does it."""
-    status = os.statvfs(disk)
-    filler = disk / "filler"
-    with open(filler, "wb") as file:
-        file.write(bytes(status.f_bavail * status.f_frsize - leave))
-    return filler
 
 
 def whole(adapter: Adapter) -> list[str]:

@@ -1,38 +1,53 @@
 """Engine `command`: runs a program of this machine for each job (port `Platform`).
 
-The program is started without a shell, as its own process group, with the job's folder as working
-directory and in DICOM_ADAPTER_JOB, DICOM_ADAPTER_INPUT and DICOM_ADAPTER_OUTPUT. Exit status 0 is
-success and sets output/job.done; anything else is a failure. What it prints goes to job.log.
-A run that was interrupted is started again with an empty output folder.
+Each run has a warden of its own (`warden`), a small process that starts the program without a
+shell, keeps what it prints, and ends it with everything it started: when the program ends, when the
+run is not wanted any more, and when the adapter dies. Exit status 0 is success and sets
+output/job.done, EX_TEMPFAIL asks for a later try, anything else is a failure. A run that was
+interrupted is started again with an empty output folder. docs/pipelines.md says what programs see.
 """
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import trio
 
 from adapter.domain.entities import Pipeline
 from adapter.domain.records import Job
-from adapter.errors import PipelineError, UnavailableError
+from adapter.errors import PipelineError, PostponedError, UnavailableError
+from adapter.protocols.platform import warden
 from adapter.protocols.platform.folder import FolderPlatform
 
-TERM_GRACE_S = 5.0
-"""Between SIGTERM and SIGKILL to a program that is not wanted any more."""
+WARDEN = (sys.executable, "-I", "-S", warden.__file__)
+END_S = warden.TERM_GRACE_S + warden.KILL_S
+"""So long a warden may take to end its program."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a warden says of a run."""
+
+    exit: int | None = None
+    signal: int | None = None
+    problem: str = ""
+    """Why it was no run."""
+    errno: int = 0
 
 
 class CommandPlatform(FolderPlatform):
-    """Supervised subprocesses."""
+    """Programs, each under a warden."""
 
-    def __init__(
-        self, payloads: Path, pipelines: Sequence[Pipeline], threads: trio.CapacityLimiter
-    ) -> None:
+    def __init__(self, payloads: Path, pipelines: Sequence[Pipeline]) -> None:
         super().__init__(payloads)
         self._pipelines = {pipeline.id: pipeline for pipeline in pipelines}
-        self._threads = threads
 
     def _pipeline(self, job: Job) -> Pipeline:
         try:
@@ -48,48 +63,56 @@ class CommandPlatform(FolderPlatform):
         return job.id
 
     async def wait(self, job: Job) -> None:
-        """Run the program, and see `Platform.wait`."""
+        """Run the program, and see `Platform.wait`.
+
+        Raises:
+            PostponedError: It asks for a later try, or there is no room for its output.
+            UnavailableError: It cannot be started.
+            PipelineError: It failed.
+        """
         if self.done_flag(job).exists():  # it had finished before we were interrupted
             return
         pipeline = self._pipeline(job)
-        folder = self._payloads / job.id
-        await trio.to_thread.run_sync(_empty_output, folder, limiter=self._threads)
         with trio.move_on_after(pipeline.timeout_s) as timeout:
-            status = await self._run(pipeline, job, folder)
+            report = await self._run(pipeline, job)
         if timeout.cancelled_caught:
             raise PipelineError(f"stopped after timeout_s = {pipeline.timeout_s:g}")
-        if status:
-            raise PipelineError(_reason(status))
-        self.done_flag(job).touch()
+        _judge(report)
 
-    async def _run(self, pipeline: Pipeline, job: Job, folder: Path) -> int:
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "LANG": "C.UTF-8",
-            **pipeline.environment,
-            "DICOM_ADAPTER_JOB": job.id,
-            "DICOM_ADAPTER_INPUT": str(folder / "input"),
-            "DICOM_ADAPTER_OUTPUT": str(folder / "output"),
+    async def _run(self, pipeline: Pipeline, job: Job) -> Report:
+        """Run the program to its end.
+
+        Cancel: the program and everything it started have ended, unless they hang in the kernel.
+        """
+        folder = self._payloads / job.id
+        order = {
+            "folder": str(folder),
+            "command": pipeline.command,
+            "log_bytes_max": pipeline.log_bytes_max,
+            "environment": {
+                "PATH": os.environ.get("PATH", os.defpath),
+                "LANG": "C.UTF-8",
+                **pipeline.environment,
+                "DICOM_ADAPTER_JOB": job.id,
+                "DICOM_ADAPTER_INPUT": str(folder / "input"),
+                warden.OUTPUT_VARIABLE: str(folder / "output"),
+            },
         }
         try:
-            with open(folder / "job.log", "ab") as log:  # noqa: ASYNC230 - local, one per job
-                process = await trio.lowlevel.open_process(
-                    pipeline.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=folder,
-                    env=environment,
-                    start_new_session=True,
-                )
+            process = await trio.lowlevel.open_process(
+                WARDEN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
         except OSError as error:
-            raise UnavailableError(f"cannot start the program: {error.strerror}") from error
+            raise UnavailableError(f"no process for the program: {error.strerror}") from error
         try:
-            return await process.wait()
-        except trio.Cancelled:
-            with trio.move_on_after(2 * TERM_GRACE_S, shield=True):
-                await _end(process)
-            raise
+            return await _converse(process, msgspec.json.encode(order) + b"\n")
+        finally:
+            with trio.move_on_after(END_S, shield=True):
+                process.terminate()
+                await process.wait()
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                await trio.aclose_forcefully(stream)
 
     async def cancel(self, job: Job) -> None:
         """See `Platform.cancel`; a program ends with the `wait` that started it."""
@@ -100,29 +123,49 @@ class CommandPlatform(FolderPlatform):
         return pipeline.max_concurrent if pipeline else 1
 
 
-def _empty_output(folder: Path) -> None:
-    output = folder / "output"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(exist_ok=True)
+async def _converse(process: trio.Process, order: bytes) -> Report:
+    """Give a warden its order and wait for its report; stdin stays open as long as we live."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(trio.BrokenResourceError):  # it has ended: its silence says so
+        await process.stdin.send_all(order)
+    said = bytearray()
+    async for chunk in process.stdout:
+        said += chunk
+    status = await process.wait()
+    if not said:
+        raise UnavailableError(f"the program's warden ended without a report ({_how(status)})")
+    return msgspec.json.decode(bytes(said), type=Report)
 
 
-async def _end(process: trio.Process) -> None:
-    """End the whole process group, politely first."""
-    _signal(process, signal.SIGTERM)
-    with trio.move_on_after(TERM_GRACE_S):
-        await process.wait()
-    _signal(process, signal.SIGKILL)
-    await process.wait()
+def _judge(report: Report) -> None:
+    """Raise what the report means; nothing: success."""
+    if report.problem and report.errno in NO_ROOM:
+        raise PostponedError(report.problem)
+    if report.problem:
+        raise UnavailableError(f"cannot run the program: {report.problem}")
+    if report.exit == os.EX_TEMPFAIL:
+        raise PostponedError(f"exit status {os.EX_TEMPFAIL}: it asks to be run later")
+    if report.exit != 0:
+        raise PipelineError(_how(report.exit if report.signal is None else -report.signal))
 
 
-def _signal(process: trio.Process, number: int) -> None:
+def _how(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exit status {status}"
     try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # it ended by itself
-
-
-def _reason(status: int) -> str:
-    if status < 0:
         return f"ended by signal {signal.Signals(-status).name}"
-    return f"exit status {status}"
+    except ValueError:
+        return f"ended by signal {-status}"  # a real-time signal
+
+
+def missing_programs(pipelines: Sequence[Pipeline]) -> Iterator[str]:
+    """Yield a line for each pipeline whose program is not there, or not to be executed."""
+    for index, pipeline in enumerate(pipelines):
+        program = pipeline.command[0]
+        path = pipeline.environment.get("PATH", os.environ.get("PATH", os.defpath))
+        if shutil.which(program, path=path) is None:
+            yield (
+                f"platform.pipelines[{index}].command: {program!r} is not a program that can be "
+                "executed here"
+            )

@@ -143,22 +143,32 @@ class EntityDoor:
     """What to read of each instance."""
     grouping: frozenset[str]
     """What of it the processor reads."""
+    processor_wake: trio.MemorySendChannel[Wake] | None = None
+    """Tells whether somebody makes jobs of its groups; never sent on."""
     commits: bool = False
     """Whether the entity is SCP of storage commitment."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the entity runs, or is being restarted."""
-        return self.requests.statistics().open_receive_channels > 0
+        """Whether the entity and its processor run, or are being restarted."""
+        ends = [self.requests.statistics()]
+        if self.processor_wake is not None:
+            ends.append(self.processor_wake.statistics())
+        return all(end.open_receive_channels for end in ends)
 
     def clone(self) -> "EntityDoor":
         """Return a door for another listener; the entity ends with the last one."""
-        return replace(self, requests=self.requests.clone(), notes=self.notes.clone())
+        wake = self.processor_wake and self.processor_wake.clone()
+        return replace(
+            self, requests=self.requests.clone(), notes=self.notes.clone(), processor_wake=wake
+        )
 
     def close(self) -> None:
         """Close it; again is harmless."""
         self.requests.close()
         self.notes.close()
+        if self.processor_wake is not None:
+            self.processor_wake.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

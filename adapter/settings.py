@@ -25,7 +25,7 @@ from adapter.domain.entities import (
 )
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
-from adapter.domain.processors import load_processor
+from adapter.domain.plugins import load_processor
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -33,7 +33,7 @@ from adapter.domain.messages import (
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
-from adapter.domain.processors import load_processor
+from adapter.domain.plugins import load_processor
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
 from adapter.edges import Edges
@@ -165,12 +165,10 @@ class Wiring:
             REPLICA,
         )  # fmt: skip
         return EntityDoor(
-            requests=requests_in,
-            notes=notes_in,
-            attributes=ATTRIBUTES | processor.attributes,
-            grouping=processor.attributes,
+            requests=requests_in, notes=notes_in, processor_wake=wake.clone(),
+            attributes=ATTRIBUTES | processor.attributes, grouping=processor.attributes,
             commits=entity.storage_commitment == "held",
-        )
+        )  # fmt: skip
 
     def _recorder(self) -> ReportRecorder:
         edges = self.edges

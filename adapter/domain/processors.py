@@ -1,14 +1,10 @@
 """Processor plug-ins: which group an instance joins, and which jobs a closed group becomes.
 
 A processor is pure: it gets values and returns values. It never handles files, threads or timers.
-Third-party processors register under the entry-point group `dicom_adapter.processors`; the value
-is a callable `(ApplicationEntity) -> Processor` that raises ValueError, with one line a problem,
-when the entity's settings cannot be used.
+Those of other packages are found and checked by `adapter.domain.plugins`.
 """
 
 import re
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,9 +13,10 @@ from adapter.domain.entities import PRIORITY_ORDER, ApplicationEntity, Priority
 from adapter.domain.messages import ReceivedInstance
 from adapter.domain.records import StoredGroup
 
-ENTRY_POINT_GROUP = "dicom_adapter.processors"
-WHOLE_NUMBER_MAX = 86_400_000
-"""Of `timeout` in s and `jobRetryDelay` in ms."""
+PIPELINE = "pipeline-"
+PIPELINE_NAME_LENGTH_MAX, PIPELINE_ID_LENGTH_MAX = 64, 128
+TIMEOUT_S_MAX, RETRY_DELAY_MS_MAX = 86_400, 86_400_000
+_TAG = re.compile(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}", re.ASCII)
 TIMEOUT_S_MIN_CLARA = 5
 """Clara raised every `timeout` below 5 s to 5 s; kept when its setting name is used."""
 
@@ -72,8 +69,8 @@ class AETitleProcessor:
         self._priority: Priority = str(settings.get("priority", entity.priority)).lower()  # type: ignore[assignment]
         self._pipelines = dict(entity.pipelines)
         for key, value in settings.items():
-            if key.lower().startswith("pipeline-"):
-                self._pipelines[key[len("pipeline-") :]] = value
+            if key.lower().startswith(PIPELINE):
+                self._pipelines[key[len(PIPELINE) :]] = value
         self._retry_delay_s: float | None = None
         if "jobRetryDelay" in settings:
             self._retry_delay_s = int(settings["jobRetryDelay"]) / 1000
@@ -100,46 +97,56 @@ class AETitleProcessor:
 
 def _settings_problems(entity: ApplicationEntity) -> list[str]:
     problems = []
-    pipelines = len(entity.pipelines)
+    pipelines = list(entity.pipelines)
+    for name, pipeline_id in entity.pipelines.items():
+        problems += pipeline_problems(f"pipelines.{name!r}", name, pipeline_id)
     for key, value in entity.settings.items():
+        here = f"settings.{key}" if key.isprintable() else f"settings.{key!r}"
         match key:
-            case "timeout" | "jobRetryDelay":
-                if not str(value).isdecimal():
-                    problems.append(f"settings.{key}: {value!r} is not a whole number >= 0")
-                elif int(value) > WHOLE_NUMBER_MAX:
-                    problems.append(f"settings.{key}: {value!r} is more than {WHOLE_NUMBER_MAX}")
+            case "timeout":
+                problems += _whole_number_problems(here, value, TIMEOUT_S_MAX)
+            case "jobRetryDelay":
+                problems += _whole_number_problems(here, value, RETRY_DELAY_MS_MAX)
             case "priority":
-                if str(value).lower() not in PRIORITY_ORDER:
-                    problems.append(
-                        f"settings.priority: {value!r} is none of {', '.join(PRIORITY_ORDER)}"
-                    )
+                if not isinstance(value, str) or value.lower() not in PRIORITY_ORDER:
+                    problems.append(f"{here}: {value!r} is none of {', '.join(PRIORITY_ORDER)}")
             case "groupBy":
-                if not re.fullmatch(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}", str(value)):
-                    problems.append(f"settings.groupBy: {value!r} is not a tag such as 0020,000D")
-            case _ if key.lower().startswith("pipeline-"):
-                pipelines += 1
-                if not isinstance(value, str) or not value or len(key) == len("pipeline-"):
-                    problems.append(f"settings.{key}: needs a name and a pipeline id")
+                if not isinstance(value, str) or not _TAG.fullmatch(value):
+                    problems.append(f"{here}: {value!r} is not a tag such as 0020,000D")
+            case _ if key.lower().startswith(PIPELINE):
+                name = key[len(PIPELINE) :]
+                problems += pipeline_problems(here, name, value)
+                if name in pipelines:
+                    problems.append(f"{here}: there is a pipeline {name!r} already")
+                pipelines.append(name)
             case _:
                 problems.append(
-                    f"settings.{key}: unknown; allowed are timeout, jobRetryDelay, priority, "
-                    "groupBy, pipeline-<name>"
+                    f"{here}: unknown; allowed are timeout, jobRetryDelay, priority, groupBy, "
+                    "pipeline-<name>"
                 )
     if not pipelines:
         problems.append("pipelines: at least one is needed, as name = id")
     return problems
 
 
-def load_processor(entity: ApplicationEntity) -> Processor:
-    """Return the entity's processor.
+def pipeline_problems(here: str, name: object, pipeline_id: object) -> list[str]:
+    """Return what is wrong with the name and the id of a pipeline, one line a problem."""
+    return [
+        f"{here}: the {what} {text!r} is not 1-{longest} characters without space around"
+        for what, text, longest in (
+            ("name", name, PIPELINE_NAME_LENGTH_MAX),
+            ("pipeline id", pipeline_id, PIPELINE_ID_LENGTH_MAX),
+        )
+        if not isinstance(text, str)
+        or not text.isprintable()
+        or text != text.strip()
+        or not 0 < len(text) <= longest
+    ]
 
-    Raises:
-        ValueError: No such processor, or its settings are wrong; one line a problem.
-    """
-    if entity.processor == "aetitle":
-        return AETitleProcessor(entity)
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name == entity.processor:
-            factory: Callable[[ApplicationEntity], Processor] = entry.load()
-            return factory(entity)
-    raise ValueError(f"processor: no plug-in named {entity.processor!r} is installed")
+
+def _whole_number_problems(here: str, value: object, largest: int) -> list[str]:
+    """Return what is wrong with Clara's numbers, which may be written as text."""
+    is_number = isinstance(value, int | str) and not isinstance(value, bool)
+    if is_number and re.fullmatch(r"[0-9]{1,9}", str(value)) and int(str(value)) <= largest:
+        return []
+    return [f"{here}: {value!r} is not a whole number from 0 to {largest}"]

@@ -73,18 +73,25 @@ def configuration(root: Path, changes: Mapping[str, Any] | None = None) -> dict[
     return merged(base, changes or {})
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of the program: this repository's code, nobody's configuration."""
+def environment(packages: Path | None = None) -> dict[str, str]:
+    """Return the environment of the program: this repository's code, nobody's configuration.
+
+    Args:
+        packages: A folder of further packages.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DICOM_ADAPTER")}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
+    path = os.pathsep.join(map(str, filter(None, (REPOSITORY, packages))))
+    return {**kept, "PYTHONPATH": path, "NO_COLOR": "1"}
 
 
-def run_cli(*arguments: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+def run_cli(
+    *arguments: str, timeout_s: float = 60.0, packages: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
     """Run a command of the program to its end."""
     return subprocess.run(
         [sys.executable, "-m", "adapter", *arguments],
-        env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s,
-        check=False,
+        env=environment(packages), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+        timeout=timeout_s,
     )  # fmt: skip
 
 
@@ -97,6 +104,8 @@ class Adapter:
         self.file = folder / "adapter.json"
         self.settings = configuration(self.root, changes)
         self.root = Path(self.settings["storage"]["root"])
+        self.packages: Path | None = None
+        """A folder of packages that are installed beside the program."""
         self.log: list[str] = []
         self.dicom_port = self.api_port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -114,7 +123,7 @@ class Adapter:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "adapter", "serve", "-c", str(self.file),
              "--set", "logging.format=json"],
-            env=environment(), cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+            env=environment(self.packages), cwd=REPOSITORY, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         RUNNING.append(self)

@@ -4,7 +4,7 @@ import pytest
 
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import ReceivedInstance
-from adapter.domain.processors import AETitleProcessor, load_processor
+from adapter.domain.processors import AETitleProcessor
 from adapter.domain.records import GroupRecord, StoredGroup
 
 
@@ -43,6 +43,7 @@ def test_fields_of_the_entity_are_the_defaults():
 
 
 def test_claras_settings_win():
+    """T-026, T-041."""
     settings = {
         "timeout": "60", "jobRetryDelay": 5000, "priority": "Lower", "groupBy": "0010,0020",
         "pipeline-lung": "p2",
@@ -64,13 +65,15 @@ def test_instances_are_grouped_by_the_attribute():
 
 
 def test_instance_without_the_attribute_joins_a_group_of_its_kind():
+    """T-029: Clara only logged it, and never cleaned up."""
     assert AETitleProcessor(entity()).group_key(instance()) == ""
 
 
 def test_every_problem_of_the_settings_is_told():
+    """T-035 to T-038, T-040; W-55: also what Clara let pass."""
     settings = {
-        "timeout": "soon", "jobRetryDelay": -1, "priority": "urgent", "groupBy": "StudyInstanceUID",
-        "pipeline-": "x", "pipeline-lung": 7, "colour": "red",
+        "timeout": "soon", "jobRetryDelay": -1, "priority": 2, "groupBy": "StudyInstanceUID",
+        "pipeline-": "x", "pipeline-lung": 7, "PIPELINE-liver": " ", "colour": "red",
     }  # fmt: skip
     with pytest.raises(ValueError, match="timeout") as raised:
         AETitleProcessor(entity(settings=settings))
@@ -85,12 +88,38 @@ def test_job_retry_delay_is_in_milliseconds(delay, seconds):
 
 
 @pytest.mark.parametrize("key", ["timeout", "jobRetryDelay"])
-def test_number_that_is_too_large_is_refused(key):
-    with pytest.raises(ValueError, match="is more than 86400000"):
-        AETitleProcessor(entity(settings={key: 86_400_001}))
+@pytest.mark.parametrize("value", [-1, "-1", 1.5, "1.5", True, None, "", " 5", "\u0665", 10**9])
+def test_only_whole_numbers_in_range_are_numbers(key, value):
+    with pytest.raises(ValueError, match=f"settings.{key}: .* is not a whole number from 0 to"):
+        AETitleProcessor(entity(settings={key: value}))
+
+
+@pytest.mark.parametrize("value", ["urgent", "2", 2, "", None, ["normal"]])
+def test_only_names_are_priorities(value):
+    with pytest.raises(ValueError, match="is none of immediate, higher, normal, lower"):
+        AETitleProcessor(entity(settings={"priority": value}))
+
+
+@pytest.mark.parametrize(
+    "pipelines", [{"": "p1"}, {" a": "p1"}, {"a": ""}, {"a": "  "}, {"a\n": "p"}, {"a" * 65: "p"}]
+)
+def test_pipelines_need_a_name_and_an_id(pipelines):
+    with pytest.raises(ValueError, match=r"^pipelines\..*is not 1-(64|128) characters"):
+        AETitleProcessor(entity(pipelines=pipelines))
+
+
+def test_pipeline_is_named_once():
+    settings = {"pipeline-seg": "p2", "pipeline-a": "p3", "PIPELINE-a": "p4"}
+    with pytest.raises(ValueError, match="already") as raised:
+        AETitleProcessor(entity(settings=settings))
+    assert str(raised.value).splitlines() == [
+        "settings.pipeline-seg: there is a pipeline 'seg' already",
+        "settings.PIPELINE-a: there is a pipeline 'a' already",
+    ]
 
 
 def test_entity_needs_a_pipeline():
+    """T-027, T-039."""
     with pytest.raises(ValueError, match="pipelines: at least one is needed"):
         AETitleProcessor(entity(pipelines={}))
 
@@ -98,26 +127,3 @@ def test_entity_needs_a_pipeline():
 def test_clara_pipeline_alone_is_enough():
     processor = AETitleProcessor(entity(pipelines={}, settings={"pipeline-lung": "p2"}))
     assert specs(processor) == [("lung", "p2", "normal")]
-
-
-def test_default_processor_is_claras():
-    assert isinstance(load_processor(entity()), AETitleProcessor)
-
-
-def test_unknown_processor_is_named():
-    with pytest.raises(ValueError, match="no plug-in named 'nobody'"):
-        load_processor(entity(processor="nobody"))
-
-
-def test_processor_of_an_installed_package_is_found(tmp_path, monkeypatch):
-    package = tmp_path / "third_party-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text(
-        "[dicom_adapter.processors]\ncustom = third_party_processor:make\n"
-    )
-    (tmp_path / "third_party_processor.py").write_text(
-        "def make(entity):\n    return entity.name\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert load_processor(entity(processor="custom")) == "brain"

@@ -33,7 +33,7 @@ from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
 from adapter.requestors import make_requestor
-from adapter.settings import Settings, listening_ports
+from adapter.settings import Settings, listening_ports, pipelines_without_program
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
 from adapter.store.group_commit import WriterThread
@@ -193,8 +193,10 @@ def named(key: str) -> Iterator[None]:
 
 def warnings(settings: Settings) -> list[str]:
     """Return what is no reason to refuse to start, and does not work here and now."""
-    platform = settings.platform
-    return list(missing_programs(platform.pipelines)) if platform.engine == "command" else []
+    if settings.platform.engine != "command":
+        return []
+    missing = missing_programs(settings.platform.pipelines)
+    return [*missing, *pipelines_without_program(settings)]
 
 
 def _platform(
@@ -204,7 +206,8 @@ def _platform(
         case "folder":
             return FolderPlatform(layout.payloads)
         case "command":
-            return CommandPlatform(layout.payloads, settings.platform.pipelines)
+            durable = settings.storage.durability == "fsync"
+            return CommandPlatform(layout.payloads, settings.platform.pipelines, durable=durable)
         case "http":
             return make_http_platform(settings.platform, files, payloads)
 

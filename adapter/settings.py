@@ -26,6 +26,7 @@ from adapter.domain.entities import (
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.plugins import load_processor
+from adapter.domain.processors import pipelines_of
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -243,6 +244,17 @@ def relations(settings: Settings) -> list[str]:
 def _http(platform: PlatformSettings) -> Iterator[str]:
     if platform.engine == "http":
         yield from endpoint_problems(platform.endpoint, platform.http)
+
+
+def pipelines_without_program(settings: Settings) -> Iterator[str]:
+    """Yield a line for each pipeline id that the `command` engine does not know."""
+    known = {pipeline.id for pipeline in settings.platform.pipelines}
+    for index, entity in enumerate(settings.application_entities):
+        named = pipelines_of(entity).items() if entity.processor == "aetitle" else ()
+        for name, pipeline_id in named:
+            if pipeline_id not in known:
+                here = f"application_entities[{index}]: pipeline {name!r}"
+                yield f"{here}: platform.pipelines has no entry with id {pipeline_id!r}"
 
 
 def _tls(settings: Settings) -> Iterator[str]:

@@ -67,10 +67,7 @@ class AETitleProcessor:
         settings = entity.settings
         self._tag = str(settings.get("groupBy", entity.grouping)).upper()
         self._priority: Priority = str(settings.get("priority", entity.priority)).lower()  # type: ignore[assignment]
-        self._pipelines = dict(entity.pipelines)
-        for key, value in settings.items():
-            if key.lower().startswith(PIPELINE):
-                self._pipelines[key[len(PIPELINE) :]] = value
+        self._pipelines = pipelines_of(entity)
         self._retry_delay_s: float | None = None
         if "jobRetryDelay" in settings:
             self._retry_delay_s = int(settings["jobRetryDelay"]) / 1000
@@ -93,6 +90,14 @@ class AETitleProcessor:
             )
             for name, pipeline_id in self._pipelines.items()
         ]
+
+
+def pipelines_of(entity: ApplicationEntity) -> dict[str, str]:
+    """Return the pipeline ids by name that an entity of the default processor names."""
+    named = entity.settings.items()
+    of_settings = {key[len(PIPELINE) :]: value for key, value in named
+                   if key.lower().startswith(PIPELINE)}  # fmt: skip
+    return {**entity.pipelines, **of_settings}
 
 
 def _settings_problems(entity: ApplicationEntity) -> list[str]:

@@ -121,6 +121,10 @@ def test_stop_ends_programs_that_ignore_sigterm(make_adapter: MakeAdapter, tmp_p
 def test_missing_program_is_told_at_start_and_by_config_check(make_adapter: MakeAdapter) -> None:
     """It is no reason to refuse what senders bring: their jobs wait, and are kept when faulted."""
     adapter = make_adapter({
+        "application_entities": [{
+            "name": "main", "ae_title": "MAIN", "timeout_s": 1,
+            "pipelines": {"one": "pipe-one", "two": "2"},
+        }],
         "platform": {
             "engine": "command", "max_retries": 0,
             "pipelines": [{"id": "pipe-one", "command": ["/no/such/program"]}],
@@ -130,14 +134,18 @@ def test_missing_program_is_told_at_start_and_by_config_check(make_adapter: Make
         "platform.pipelines[0].command: '/no/such/program' is not a program that can be executed"
         " here"
     )
-    assert [event["why"] for event in adapter.events("pipeline.unusable")] == [line]
+    other = "application_entities[0]: pipeline 'two': platform.pipelines has no entry with id '2'"
+    assert [event["why"] for event in adapter.events("pipeline.unusable")] == [line, other]
     checked = run_cli("config", "check", str(adapter.file))
     assert checked.returncode == 0
-    assert f"warning: {line}" in checked.stderr
+    assert checked.stderr.splitlines() == [f"warning: {line}", f"warning: {other}"]
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
         assert wire.store("1.2.3.1") == ("response", 0)
         wire.release()
-    (job,) = eventually(lambda: adapter.get("/api/jobs?state=Faulted"), 15)
-    assert job["error"] == "cannot run the program: /no/such/program: No such file or directory"
+    jobs = eventually(lambda: len(j := adapter.get("/api/jobs?state=Faulted")) == 2 and j, 15)
+    assert {job["error"] for job in jobs} == {
+        "cannot run the program: /no/such/program: No such file or directory",
+        "platform.pipelines has no entry with id '2'",
+    }
     assert list(adapter.instances("payloads"))

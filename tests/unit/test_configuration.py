@@ -6,7 +6,7 @@ import pytest
 
 from adapter.configuration import effective_values, json_schema, load
 from adapter.errors import ConfigurationError
-from adapter.settings import Settings, listening_ports
+from adapter.settings import Settings, listening_ports, pipelines_without_program
 
 ENTITY = """
 [[application_entities]]
@@ -385,6 +385,24 @@ def test_passcode_in_place_of_its_hash_is_not_repeated():
         "--set dicom.scp.user_identity.users: dicom.scp.user_identity.users: "
         "is not of the form it must have"
     )
+
+
+def test_pipelines_without_a_program_are_found(tmp_path):
+    text = """
+[platform]
+engine = "command"
+pipelines = [{ id = "p1", command = ["/bin/true"] }]
+[[application_entities]]
+name = "brain"
+ae_title = "BRAIN"
+pipelines = { a = "p1", b = "p3" }
+settings = { pipeline-lung = "p2" }
+"""
+    settings = load(file(tmp_path, text), {}).settings
+    assert list(pipelines_without_program(settings)) == [
+        "application_entities[0]: pipeline 'b': platform.pipelines has no entry with id 'p3'",
+        "application_entities[0]: pipeline 'lung': platform.pipelines has no entry with id 'p2'",
+    ]
 
 
 # --- showing it

@@ -1,5 +1,6 @@
 """Processors: Clara's settings, group keys, jobs, plug-ins."""
 
+import msgspec
 import pytest
 
 from adapter.domain.entities import ApplicationEntity
@@ -40,6 +41,22 @@ def test_fields_of_the_entity_are_the_defaults():
     assert processor.attributes == {"0020,000E"}
     assert processor.timeout_s == 2.5
     assert specs(processor) == [("a", "1", "higher"), ("b", "2", "higher")]
+
+
+def test_defaults_are_claras():
+    """T-026: five seconds, by study, normal; the pipeline's name is in the key."""
+    processor = AETitleProcessor(entity(pipelines={}, settings={"pipeline-lung": "p2"}))
+    assert processor.timeout_s == 5.0
+    assert processor.attributes == {"0020,000D"}
+    assert specs(processor) == [("lung", "p2", "normal")]
+
+
+@pytest.mark.parametrize("wrong", [{"ae_title": " "}, {"ae_title": ""}, {"settings": None}])
+def test_blank_ae_title_and_null_settings_are_refused(wrong):
+    """T-033, T-034: by their types, before the processor is asked."""
+    fields = {"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | wrong
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(fields, ApplicationEntity)
 
 
 def test_claras_settings_win():
@@ -122,8 +139,3 @@ def test_entity_needs_a_pipeline():
     """T-027, T-039."""
     with pytest.raises(ValueError, match="pipelines: at least one is needed"):
         AETitleProcessor(entity(pipelines={}))
-
-
-def test_clara_pipeline_alone_is_enough():
-    processor = AETitleProcessor(entity(pipelines={}, settings={"pipeline-lung": "p2"}))
-    assert specs(processor) == [("lung", "p2", "normal")]

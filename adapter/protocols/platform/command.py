@@ -45,8 +45,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class CommandPlatform(FolderPlatform):
     """Programs, each under a warden."""
 
-    def __init__(self, payloads: Path, pipelines: Sequence[Pipeline]) -> None:
+    def __init__(
+        self, payloads: Path, pipelines: Sequence[Pipeline], *, durable: bool = False
+    ) -> None:
         super().__init__(payloads)
+        self._durable = durable
         self._pipelines = {pipeline.id: pipeline for pipeline in pipelines}
 
     def _pipeline(self, job: Job) -> Pipeline:
@@ -89,6 +92,7 @@ class CommandPlatform(FolderPlatform):
             "folder": str(folder),
             "command": pipeline.command,
             "log_bytes_max": pipeline.log_bytes_max,
+            "durable": self._durable,
             "environment": {
                 "PATH": os.environ.get("PATH", os.defpath),
                 "LANG": "C.UTF-8",

@@ -53,15 +53,11 @@ DESCRIPTORS = 1024
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 OUTPUT_VARIABLE = "DICOM_ADAPTER_OUTPUT"
 
-prctl = ctypes.CDLL(None).prctl
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 class UnwantedError(Exception):
     """Nobody wants the run any more, and it has not begun."""
-
-
-class RemainsError(OSError):
-    """Processes that cannot be ended."""
 
 
 class JobLog:
@@ -91,6 +87,7 @@ class Run:
         self._order = order
         self._folder = Path(order["folder"])
         self._output = self._folder / "output"
+        self._here = -1  # a descriptor of the folder's file system
         self._stopping = self._alone = False
         self._program: subprocess.Popen[bytes] | None = None  # kept: one let go is waited for
         self._status: int | None = None
@@ -114,7 +111,9 @@ class Run:
             log = JobLog(self._folder / "job.log", self._order["log_bytes_max"])
             self._watch(log, self._start())
             if self._status == 0:
+                self._sync()
                 (self._output / "job.done").touch()
+                self._sync()
             else:
                 (self._output / "job.done").unlink(missing_ok=True)
         except UnwantedError:
@@ -126,11 +125,16 @@ class Run:
         code = os.waitstatus_to_exitcode(self._status)
         return {"signal": -code} if code < 0 else {"exit": code}
 
+    def _sync(self) -> None:
+        """Have what was written outlive a power loss, where instances do."""
+        if self._order["durable"] and libc.syncfs(self._here):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
     # --- before
 
     def _lock(self) -> None:
         """Wait until no other warden is at work in this folder; held until we end."""
-        lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
+        lock = self._here = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
         while True:
             try:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +149,7 @@ class Run:
         deadline = time.monotonic() + KILL_S
         while left := list(_marked(mark)):
             if time.monotonic() > deadline:
-                raise RemainsError(0, f"processes of an earlier run do not end: {left}")
+                raise OSError(0, f"processes of an earlier run do not end: {left}")
             self._look([], POLL_S)
 
     def _start(self) -> int:
@@ -156,7 +160,7 @@ class Run:
         soft = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
 
         def in_child() -> None:  # between fork and exec
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != warden:
                 os._exit(1)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -224,9 +228,7 @@ class Run:
         deadline = time.monotonic() + KILL_S
         while self._reap():
             if time.monotonic() > deadline:
-                raise RemainsError(
-                    0, f"processes of the program do not end: {list(_descendants())}"
-                )
+                raise OSError(0, f"processes of the program do not end: {list(_descendants())}")
             _signal_all(signal.SIGKILL)
             self._look([], POLL_S)
 
@@ -284,7 +286,7 @@ def main() -> None:
         if not chunk:
             return
         text += chunk
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     report = Run(json.loads(text)).report()
     try:
         os.write(sys.stdout.fileno(), json.dumps(report).encode())

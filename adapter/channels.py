@@ -10,8 +10,8 @@ import trio
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
+    EntityQuestion,
     ReportEnded,
-    StoreRequest,
     Wake,
 )
 
@@ -135,7 +135,7 @@ async def aborted_on_cancel(conversation: Conversation) -> AsyncIterator[None]:
 class EntityDoor:
     """What the listener needs to reach one application entity."""
 
-    requests: trio.MemorySendChannel[StoreRequest]
+    requests: trio.MemorySendChannel[EntityQuestion]
     """Capacity 0: whoever asks waits."""
     notes: trio.MemorySendChannel[EntityNote]
     """Roomy: whoever tells does not wait."""

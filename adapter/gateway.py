@@ -56,14 +56,13 @@ async def gateway(
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
-                await Wiring(
-                    settings, edges, publish, occupancy, stop, nursery, orders, figures
-                ).start_all()
+                wiring = Wiring(settings, edges, publish, occupancy, stop, nursery, orders, figures)
+                await wiring.start_all()
                 if edges.web is not None:
                     views = Views(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
-                        orders=orders_in, figures=figures,
+                        orders=orders_in, entities=wiring.entities, figures=figures,
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
@@ -74,6 +73,8 @@ async def gateway(
                 await up.wait()
                 task_status.started()
                 await stop.wait()
+                for entity in wiring.entities.values():
+                    entity.close()
                 nursery.cancel_scope.deadline = trio.current_time() + settings.shutdown.deadline_s
             events.close()
             web_stop.set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -24,12 +24,13 @@ from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.entities import ApplicationEntity, Source
 from adapter.domain.exporting import RetryRules
+from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
+    EntityQuestion,
     JobOrder,
     ReportEnded,
-    StoreRequest,
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
@@ -56,6 +57,8 @@ class Wiring:
     nursery: trio.Nursery
     orders: trio.MemoryReceiveChannel[JobOrder]
     figures: QueueFigures
+    entities: dict[str, trio.MemorySendChannel[EntityQuestion]] = field(default_factory=dict)
+    """By AE Title, for the web side; closed by whoever stops."""
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -153,7 +156,7 @@ class Wiring:
             ),
             REPLICA,
         )  # fmt: skip
-        requests_in, requests = trio.open_memory_channel[StoreRequest](0)
+        requests_in, requests = trio.open_memory_channel[EntityQuestion](0)
         capacity = NOTES_PER_ASSOCIATION * self.occupancy.associations_max
         notes_in, notes = trio.open_memory_channel[EntityNote](capacity)
         await self._start(
@@ -164,9 +167,11 @@ class Wiring:
             ),
             REPLICA,
         )  # fmt: skip
+        self.entities[entity.ae_title] = requests_in.clone()
+        tags = lease_tags(entity, processor.attributes)
         return EntityDoor(
             requests=requests_in, notes=notes_in, processor_wake=wake.clone(),
-            attributes=ATTRIBUTES | processor.attributes, grouping=processor.attributes,
+            attributes=ATTRIBUTES | tags, grouping=tags,
             commits=entity.storage_commitment == "held",
         )  # fmt: skip
 
@@ -204,8 +209,9 @@ class Wiring:
             if destination.storage_commitment
         ]
         edges, stop, expiries = self.edges, self.stop, self.edges.certificate_expiries
-        known = [*settings.sources, *reporters]
-        sources = SourceAddresses(sources=known, resolver=edges.resolver, stop=stop)
+        sources = SourceAddresses(
+            sources=[*settings.sources, *reporters], resolver=edges.resolver, stop=stop
+        )
         await self._start(sources, REPLICA)
         if expiries():
             await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
@@ -227,14 +233,11 @@ class Wiring:
         policy = AdmissionPolicy(
             called_ae_titles={e.ae_title.strip(): e.max_associations for e in port.entities},
             reject_unknown_sources=scp.reject_unknown_sources,
-            sources=settings.sources,
-            resolved=sources.addresses,
+            sources=settings.sources, resolved=sources.addresses,
             verification_enabled=scp.verification.enabled,
-            associations_max=scp.max_associations,
-            per_source_max=scp.max_associations_per_source,
-            reports_ae_title=settings.dicom.scu.ae_title.strip(),
-            reporters=reporters,
-        )
+            associations_max=scp.max_associations, per_source_max=scp.max_associations_per_source,
+            reports_ae_title=settings.dicom.scu.ae_title.strip(), reporters=reporters,
+        )  # fmt: skip
         listener = Listener(
             dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
             doors={title: doors[title].clone() for title in policy.called_ae_titles},

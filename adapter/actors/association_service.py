@@ -15,6 +15,7 @@ from adapter.domain.admission import AssociationRequest
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.dimse_ports import ServiceClass
 from adapter.domain.messages import (
+    AssociationReleased,
     CommitmentAnswer,
     CommitmentAsked,
     InstanceSettled,
@@ -53,6 +54,7 @@ class AssociationServices:
         door: EntityDoor | None,
         commitments: CommitmentDoor,
         request: AssociationRequest,
+        association: str,
         roles: frozenset[CommitmentRole],
         answer_s: float,
         ended: Callable[[], None],
@@ -63,6 +65,7 @@ class AssociationServices:
             door: The application entity; None: our AE Title as a requestor was called.
             commitments: The actor behind storage commitment.
             request: What the peer asked for.
+            association: Its id.
             roles: Ours in storage commitment with this peer.
             answer_s: How long an actor may take to answer.
             ended: See `AssociationService.ended`.
@@ -79,6 +82,7 @@ class AssociationServices:
         self._door = door
         self._commitments = commitments
         self._request = request
+        self._association = association
         self._roles = roles
         self._answer_s = answer_s
 
@@ -99,6 +103,17 @@ class AssociationServices:
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         if self._door is not None:
             note(self._door.notes, InstancesSettled(settled=settled))
+
+    async def released(self) -> bool:
+        assert self._door is not None
+        try:
+            return await ask(
+                self._door.requests,
+                lambda reply: AssociationReleased(association=self._association, reply=reply),
+                self._answer_s,
+            )
+        except _GONE:
+            return False
 
     async def commitment_asked(self, request: CommitmentRequest) -> CommitmentAnswer:
         if CommitmentRole.SCP not in self._roles:

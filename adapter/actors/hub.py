@@ -19,7 +19,8 @@ from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.domain.ports import WallClock
-from adapter.domain.snapshot import Snapshot, rfc3339
+from adapter.domain.snapshot import Snapshot
+from adapter.domain.wall_time import rfc3339
 
 EVENTS_MAX = 1 << 16
 """Events on their way to the hub; more than one turn of the event loop can publish."""

@@ -230,7 +230,13 @@ class Listener:
         self._open.add(connection)
         try:
             service = AssociationServices(
-                door, self.commitments, request, frozenset(roles), self.answer_s, ended
+                door,
+                self.commitments,
+                request,
+                association,
+                frozenset(roles),
+                self.answer_s,
+                ended,
             )
             report = await connection.serve(association, service)
         finally:

@@ -102,6 +102,7 @@ class ProcessorActor:
         notify(self.submitter_wake)
 
     def _job(self, group: StoredGroup, spec: JobSpec, opened_at: float) -> Job:
+        first = group.record.supplements
         stamp = datetime.fromtimestamp(opened_at, UTC).strftime("%Y%m%d%H%M%S")
         return Job(
             id=job_id(group.record.id, spec.pipeline),
@@ -120,6 +121,7 @@ class ProcessorActor:
             instances=group.instances,
             payload_bytes=group.payload_bytes,
             destinations=tuple(self.entity.destinations),
+            supplements=first and job_id(first, spec.pipeline),
         )
 
     def _tell(self, job: Job) -> None:
@@ -137,6 +139,7 @@ class ProcessorActor:
                     "state": job.state,
                     "instances": job.instances,
                     "bytes": job.payload_bytes,
+                    **({"supplements": job.supplements} if job.supplements else {}),
                 },
             )
         )

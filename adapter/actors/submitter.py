@@ -24,8 +24,8 @@ from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused, Wake
 from adapter.domain.ports import Ledger, PayloadStore, Platform, WallClock
 from adapter.domain.queueing import Draw, QueueFigures, rank, retry_pause_s
 from adapter.domain.records import Job, Order
-from adapter.domain.snapshot import rfc3339
 from adapter.domain.tables import JOB_TERMINAL, JOB_WAITING, JOB_WORKING, JobState, StepEvent
+from adapter.domain.wall_time import rfc3339
 from adapter.errors import PipelineError, PostponedError, RowNotFoundError, UnavailableError
 
 log = structlog.get_logger("adapter.submitter")

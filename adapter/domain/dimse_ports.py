@@ -21,7 +21,7 @@ from adapter.domain.messages import (
     ReportEnded,
     StoreAnswer,
 )
-from adapter.domain.records import OutgoingInstance
+from adapter.domain.records import Duplicate, OutgoingInstance
 
 # --- DIMSE, as acceptor
 
@@ -50,6 +50,9 @@ class AssociationService(Protocol):
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         """Take note of what became of placed instances."""
 
+    async def released(self) -> bool:
+        """Take what was staged into its groups; False: it could not be, abort the association."""
+
     def ended(self) -> None:
         """Give the association's place back, before the peer can know that it is over.
 
@@ -77,8 +80,8 @@ class PartFile(Protocol):
     def write(self, views: Sequence[bytes | memoryview]) -> None:
         """Append."""
 
-    def commit(self, placement: Placement) -> bool:
-        """Make the instance durable under its final name; False: one was there and is kept.
+    def commit(self, placement: Placement) -> Duplicate | None:
+        """Make the instance durable under its final name, or say that there was one.
 
         Either way an instance of that name is durable on return.
 

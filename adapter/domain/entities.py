@@ -19,6 +19,12 @@ Host = Annotated[str, Meta(min_length=1, max_length=255)]
 Tag = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")]
 UIDText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 Priority = Literal["lower", "normal", "higher", "immediate"]
+GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
+"""`GGGG,EEEE` or `association`; `domain.group_keys` says what is wrong with any other."""
+SameInstance = Literal["keep-first", "replace", "keep-both"]
+"""What happens to a second instance with the SOP Instance UID of one in the group."""
+OnAbort = Literal["keep", "drop", "hold"]
+LateArrivals = Literal["new-job", "ignore", "supplement"]
 
 DIMSE_PRIORITY: dict[str, int] = {"immediate": 1, "higher": 1, "normal": 0, "lower": 2}
 """What a destination is told (PS3.7 9.1.1.1)."""
@@ -32,10 +38,17 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ae_title: AETitle
     port: Port | None = None
     """Answers here and nowhere else; None: on the shared port."""
-    grouping: Tag = "0020,000D"
-    timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 5.0
+    grouping: GroupedBy | Annotated[list[GroupedBy], Meta(min_length=1, max_length=8)] = "0020,000D"
+    timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
+    """0 only with `association` in grouping; else at least 1."""
     max_age_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
-    overwrite_same_instance: bool = False
+    max_instances: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """0: no limit."""
+    late_arrivals: LateArrivals = "new-job"
+    late_arrival_window_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
+    overwrite_same_instance: bool | Literal["keep-both"] = False
+    on_abort: OnAbort = "keep"
+    required_attributes: list[Tag] = field(default_factory=list)
     ignored_sop_classes: list[UIDText] = field(default_factory=list)
     allowed_sop_classes: list[UIDText] = field(default_factory=list)
     processor: Name = "aetitle"
@@ -46,6 +59,13 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_associations: Annotated[int, Meta(ge=0, le=1000)] = 0
     storage_commitment: Literal["off", "held"] = "off"
     """`held`: requests (PS3.4 J) are answered by what is held, or a destination has committed."""
+
+    @property
+    def same_instance(self) -> SameInstance:
+        """What `overwrite_same_instance` means."""
+        if self.overwrite_same_instance == "keep-both":
+            return "keep-both"
+        return "replace" if self.overwrite_same_instance else "keep-first"
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 TOPICS: dict[str, tuple[str, ...]] = {
     "association": ("requested", "accepted", "rejected", "released", "aborted"),
     "instance": ("stored", "ignored", "duplicate", "refused"),
-    "group": ("opened", "extended", "held", "closed"),
+    "group": ("opened", "extended", "held", "dropped", "closed"),
     "job": ("opened", "state", "faulted", "cancelled", "completed"),
     "export": ("opened", "state", "sent", "failed", "completed"),
     "commitment": ("requested", "refused", "reported", "expired"),

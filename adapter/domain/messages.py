@@ -13,7 +13,8 @@ import trio
 from msgspec import Struct
 
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
-from adapter.domain.records import Job
+from adapter.domain.entities import SameInstance
+from adapter.domain.records import Duplicate, Job
 
 
 class Wake(Enum):
@@ -29,8 +30,10 @@ class Placement(Struct, frozen=True, kw_only=True, tag=True):
     study: str
     series: str
     instance: str
-    replace: bool
-    """Replace an instance of the same name; else the first one is kept."""
+    same_instance: SameInstance
+    """What to do if there is one of the same name."""
+    association: str = ""
+    """Stage it until this association is released; empty: it joins the group at once."""
     lease_s: float = 0.0
     """For so long the association may place further instances in this group without asking, if they
     have the same SOP class and the same attributes the processor reads."""
@@ -90,7 +93,8 @@ class InstanceSettled(Struct, frozen=True, kw_only=True):
     placement: Placement
     stored: bool
     """In the group and durable (also when it was there before)."""
-    duplicate: bool = False
+    duplicate: Duplicate | None = None
+    """It was there before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,41 @@ class AssociationEnded:
 
 
 EntityNote = InstancesSettled | AssociationEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationReleased:
+    """Association -> application entity: take in what was staged. Whoever wants to release waits.
+
+    The answer True is given when that is durable; with any other the association is aborted.
+    """
+
+    association: str
+    reply: trio.MemorySendChannel[bool]
+
+
+class OrderOutcome(Enum):
+    """What became of an operator's order."""
+
+    DONE = auto()
+    UNKNOWN = auto()
+    """There is no such open group."""
+    UNAVAILABLE = auto()
+    """It could not be recorded, and has no effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOrdered:
+    """Web -> application entity: close an open group, hold it, extend it."""
+
+    group_id: str
+    order: Literal["close", "hold", "extend"]
+    seconds: float = 0.0
+    """Of `extend`: for so long from now it is not closed."""
+    reply: trio.MemorySendChannel[OrderOutcome]
+
+
+EntityQuestion = StoreRequest | AssociationReleased | GroupOrdered
 
 
 class CommitmentAnswer(Struct, frozen=True, kw_only=True):

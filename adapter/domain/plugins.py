@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from adapter.domain.entities import PRIORITY_ORDER, ApplicationEntity
+from adapter.domain.group_keys import grouping_problems
 from adapter.domain.messages import ReceivedInstance
 from adapter.domain.processors import (
     TIMEOUT_S_MAX,
@@ -98,8 +99,19 @@ def load_processor(entity: ApplicationEntity) -> Processor:
     """Return the entity's processor.
 
     Raises:
-        ValueError: No such processor, or its settings are wrong; one line a problem.
+        ValueError: No such processor, or something is wrong with the entity; one line a problem.
     """
+    problems = grouping_problems(entity)
+    try:
+        processor = _made_by_its_factory(entity)
+    except ValueError as error:
+        problems += str(error).splitlines()
+    if problems:
+        raise ValueError("\n".join(problems))
+    return processor
+
+
+def _made_by_its_factory(entity: ApplicationEntity) -> Processor:
     if entity.processor == "aetitle":
         return AETitleProcessor(entity)
     found = list(entry_points(group=ENTRY_POINT_GROUP, name=entity.processor))

@@ -10,6 +10,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.entities import PRIORITY_ORDER, ApplicationEntity, Priority
+from adapter.domain.group_keys import (
+    ASSOCIATION,
+    grouping_tags,
+    joined_values,
+)
 from adapter.domain.messages import ReceivedInstance
 from adapter.domain.records import StoredGroup
 
@@ -43,8 +48,10 @@ class Processor(Protocol):
     def group_key(self, instance: ReceivedInstance) -> str | None:
         """Return the key of the group the instance joins; None: not interested in it.
 
-        It may depend on `attributes`, SOP class and calling AE Title only: instances of one
-        association that agree in these are not all asked about.
+        Empty: the instance lacks what it would be grouped by, and joins a fallback group. Where the
+        AE Title groups by association, a key holds for one association. It may depend on
+        `attributes`, SOP class and calling AE Title only: instances of one association that agree
+        in these are not all asked about.
         """
 
     def jobs(self, group: StoredGroup) -> list[JobSpec]:
@@ -65,20 +72,21 @@ class AETitleProcessor:
         if problems:
             raise ValueError("\n".join(problems))
         settings = entity.settings
-        self._tag = str(settings.get("groupBy", entity.grouping)).upper()
+        self._tags = grouping_tags(entity)
+        if "groupBy" in settings:  # Clara's: in place of the attributes, not of the association
+            self._tags = [str(settings["groupBy"]).upper()]
         self._priority: Priority = str(settings.get("priority", entity.priority)).lower()  # type: ignore[assignment]
         self._pipelines = pipelines_of(entity)
         self._retry_delay_s: float | None = None
         if "jobRetryDelay" in settings:
             self._retry_delay_s = int(settings["jobRetryDelay"]) / 1000
-        self.attributes = frozenset({self._tag})
+        self.attributes = frozenset(self._tags)
         self.timeout_s = entity.timeout_s
         if "timeout" in settings:
             self.timeout_s = float(max(int(settings["timeout"]), TIMEOUT_S_MIN_CLARA))
 
     def group_key(self, instance: ReceivedInstance) -> str:
-        # An instance without the attribute is not lost: it joins a group of its own kind.
-        return instance.attributes.get(self._tag, "")
+        return joined_values(instance, self._tags) if self._tags else ASSOCIATION
 
     def jobs(self, group: StoredGroup) -> list[JobSpec]:  # noqa: ARG002 - every group alike
         return [

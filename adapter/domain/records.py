@@ -4,6 +4,8 @@ Wall times are POSIX seconds (UTC) as floats; they survive restarts. Rows stay f
 so nothing in a row may grow with the number of instances: outcomes are rows of their own.
 """
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 from adapter.domain.entities import Priority
@@ -19,9 +21,29 @@ class GroupRecord(Struct, frozen=True, kw_only=True):
     id: str
     ae_title: str
     key: str
-    """Value of the grouping attribute, by which later instances find the group."""
+    """What it is grouped by (`group_keys.GroupKey.text`): later instances find the group by it."""
     opened_at: float
     calling_ae_titles: tuple[str, ...] = ()
+    association: str = ""
+    """The only association it takes instances of; empty: it takes those of all."""
+    fallback: bool = False
+    """Its instances lack what the others are grouped by."""
+    supplements: str = ""
+    """The group with the same key that had closed before; this one came late."""
+
+
+class GroupHold(Struct, frozen=True, kw_only=True):
+    """The file hold.json of a group folder: what keeps a group open besides its instances."""
+
+    held: bool = False
+    """Open until somebody closes or extends it."""
+    why: str = ""
+    extended_at: float = 0.0
+    extended_s: float = 0.0
+    """Not closed before so long after `extended_at`, whatever else is due."""
+
+
+NOT_HELD = GroupHold()
 
 
 class StoredGroup(Struct, frozen=True, kw_only=True):
@@ -31,6 +53,30 @@ class StoredGroup(Struct, frozen=True, kw_only=True):
     instances: int
     payload_bytes: int
     last_arrival_at: float
+    hold: GroupHold = NOT_HELD
+    staged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Instances and bytes that wait for the release of their association, by association; they are
+    not among `instances`."""
+    unmerged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """As `staged`, of associations that were released when the process died."""
+
+
+class Duplicate(Struct, frozen=True, kw_only=True):
+    """What became of an instance that the group had already."""
+
+    differs: bool
+    """The bytes of its data set are not those of the one that was there."""
+    kept: Literal["first", "last", "both"]
+
+
+class Merged(Struct, frozen=True, kw_only=True):
+    """What became of an association's staged instances when they were taken into the group."""
+
+    duplicates: tuple[tuple[str, Duplicate], ...] = ()
+    """With the name of the instance's file, which is its SOP Instance UID if that is one."""
+    instances_fewer: int = 0
+    """Fewer than were staged: duplicates of which one is kept."""
+    payload_bytes_fewer: int = 0
 
 
 class JobChange(Struct, frozen=True, array_like=True):
@@ -80,6 +126,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Why the last step failed; free of patient data."""
     collected: bool = False
     """Its results have become exports."""
+    supplements: str = ""
+    """The job of the same pipeline whose group had closed before these instances came."""
 
     @property
     def source(self) -> str:

@@ -5,11 +5,12 @@ number of things that ended, so it never grows with the history.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from adapter.domain.events import Event
+from adapter.domain.group_rows import GroupRows
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL
+from adapter.domain.wall_time import rfc3339
 
 ENDED_MAX = 200
 """Ended associations, jobs and exports that are kept, each."""
@@ -34,13 +35,14 @@ class Snapshot:
                 "actors",
             )
         }
+        self._groups = GroupRows(self.sections["groups"])
         self._ended: dict[str, dict[str, None]] = {name: {} for name in self.sections}
         """Ids of rows that ended, by section; the first ended longest ago."""
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
         self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
             "instance": self._instance,
-            "group": self._group,
+            "group": self._groups.apply,
             "job": self._job,
             "export": self._export,
             "commitment": self._commitment,
@@ -72,6 +74,8 @@ class Snapshot:
         live = {"stored": row["stored"], "bytes": row["bytes"], "refused": row["refused"]}
         row.update(event.data, **live, state=verb, changedAt=rfc3339(at))
         self._forget("associations", event.association, verb in _ASSOCIATION_ENDED)
+        if verb in _ASSOCIATION_ENDED:
+            self._groups.association_ended(event.association, at)
 
     def _instance(self, event: Event, verb: str, at: float) -> None:
         size = event.data.get("bytes", 0)
@@ -81,24 +85,9 @@ class Snapshot:
                 row["bytes"] += size
             elif verb == "refused":
                 row["refused"] += 1
-        if verb == "stored" and (group := self.sections["groups"].get(event.group)):
-            group["instances"] += 1
-            group["bytes"] += size
-            group["dueAt"] = rfc3339(at + group["timeoutS"])
-
-    def _group(self, event: Event, verb: str, at: float) -> None:
-        section = self.sections["groups"]
-        if verb == "closed":
-            section.pop(event.group, None)
-            return
-        section[event.group] = {
-            "id": event.group,
-            "aeTitle": event.ae_title,
-            "openedAt": rfc3339(at),
-            "state": verb,
-            "dueAt": rfc3339(at + event.data["leftS"]),
-            **event.data,
-        }
+        if verb in ("stored", "duplicate") and event.group in self.sections["groups"]:
+            kept = verb == "stored" or event.data.get("kept") == "both"
+            self._groups.arrived(event, at, instances=int(kept), payload_bytes=size if kept else 0)
 
     def _job(self, event: Event, _verb: str, at: float) -> None:
         section = self.sections["jobs"]
@@ -153,9 +142,3 @@ class Snapshot:
             oldest = next(iter(others))
             del others[oldest]
             self.sections[section].pop(oldest, None)
-
-
-def rfc3339(at: float) -> str:
-    """Return a wall time (POSIX seconds) as text in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,12 +1,12 @@
 """What the web side is given: read-only views of the process, and channels to hub and submitter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import trio
 
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
-from adapter.domain.messages import JobOrder, Subscribe
+from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
@@ -25,6 +25,8 @@ class Views:
     subscriptions: trio.MemorySendChannel[Subscribe]
     orders: trio.MemorySendChannel[JobOrder]
     figures: QueueFigures
+    entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]
+    """By AE Title; closed when the adapter stops."""
     stop: trio.Event
     web_stop: trio.Event
     now: WallClock

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from adapter.domain.records import GroupRecord, StoredGroup
+from adapter.domain.entities import SameInstance
+from adapter.domain.records import NOT_HELD, GroupHold, GroupRecord, Merged, StoredGroup
 from adapter.errors import StorageFaultError
 from adapter.store.files import (
     FOLDER_MODE,
@@ -23,7 +24,10 @@ from adapter.store.files import (
 )
 from adapter.store.layout import Layout, unfinished
 from adapter.store.parts import clear_parts
+from adapter.store.remembered import RememberedGroups
+from adapter.store.staged import RELEASED, STAGED, drop_staged, release_staged, waiting
 
+HOLD = "hold.json"
 QUARANTINED_ALIKE_MAX = 10_000
 """Folders of one name in quarantine; more means that something is very wrong."""
 
@@ -40,6 +44,7 @@ class FolderInstanceStore:
         self._layout = layout
         self._durability = durability
         self._threads = threads
+        self._remembered = RememberedGroups(layout.remembered, durability)
 
     async def recover(self) -> None:
         """See `InstanceStore.recover`."""
@@ -58,6 +63,7 @@ class FolderInstanceStore:
                     shutil.rmtree(path)
                 elif parent != layout.payloads and _read_record(path) is None:
                     path.rename(_free_name(layout.quarantine / f"{parent.name}-{path.name}"))
+        self._remembered.prepare()
         sync_folder(layout.root, self._durability)
 
     async def open_group(self, record: GroupRecord) -> None:
@@ -76,6 +82,39 @@ class FolderInstanceStore:
     async def open_groups(self, ae_title: str) -> list[StoredGroup]:
         """See `InstanceStore.open_groups`."""
         return await self._threads.run(_groups_in, self._layout.incoming, ae_title)
+
+    async def hold_group(self, group_id: str, hold: GroupHold) -> None:
+        """See `InstanceStore.hold_group`."""
+        await self._threads.run(self._hold_group, group_id, hold)
+
+    def _hold_group(self, group_id: str, hold: GroupHold) -> None:
+        folder = self._layout.open_group(group_id)
+        path = unfinished(folder / HOLD)
+        path.unlink(missing_ok=True)
+        write_file(path, msgspec.json.encode(hold), self._durability)
+        path.rename(folder / HOLD)
+        sync_folder(folder, self._durability)
+
+    async def release_staged(
+        self, group_id: str, association: str, same_instance: SameInstance
+    ) -> Merged:
+        """See `InstanceStore.release_staged`."""
+        folder = self._layout.open_group(group_id)
+        return await self._threads.run(
+            release_staged, folder, association, same_instance, self._durability
+        )
+
+    async def drop_staged(self, group_id: str, association: str) -> None:
+        """See `InstanceStore.drop_staged`."""
+        await self._threads.run(drop_staged, self._layout.open_group(group_id), association)
+
+    async def remember_closed(self, record: GroupRecord, at: float, until_at: float) -> None:
+        """See `InstanceStore.remember_closed`."""
+        await self._threads.run(self._remembered.remember, record, at, until_at)
+
+    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
+        """See `InstanceStore.closed_before`."""
+        return await self._threads.run(self._remembered.find, ae_title, key, now)
 
     async def close_group(self, group_id: str) -> None:
         """See `InstanceStore.close_group`."""
@@ -150,6 +189,16 @@ def _groups_in(parent: Path, ae_title: str) -> list[StoredGroup]:
     return sorted(groups, key=lambda group: group.record.opened_at)
 
 
+def _read_hold(folder: Path) -> GroupHold:
+    try:
+        return msgspec.json.decode((folder / HOLD).read_bytes(), type=GroupHold)
+    except FileNotFoundError:
+        return NOT_HELD
+    except msgspec.MsgspecError:
+        # Nobody knows what was meant: somebody should look, and nothing is lost meanwhile.
+        return GroupHold(held=True, why=f"{HOLD} is damaged")
+
+
 def _measured(record: GroupRecord, folder: Path) -> StoredGroup:
     instances = payload_bytes = 0
     last_arrival_at = record.opened_at
@@ -158,9 +207,14 @@ def _measured(record: GroupRecord, folder: Path) -> StoredGroup:
         instances += 1
         payload_bytes += status.st_size
         last_arrival_at = max(last_arrival_at, status.st_mtime)
+    staged, unmerged = waiting(folder, STAGED), waiting(folder, RELEASED)
+    arrivals = (at for found in (staged, unmerged) for _, _, at in found.values())
     return StoredGroup(
         record=record,
         instances=instances,
         payload_bytes=payload_bytes,
-        last_arrival_at=last_arrival_at,
+        last_arrival_at=max(last_arrival_at, *arrivals, 0.0),
+        hold=_read_hold(folder),
+        staged={association: found[:2] for association, found in staged.items()},
+        unmerged={association: found[:2] for association, found in unmerged.items()},
     )

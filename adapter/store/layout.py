@@ -2,9 +2,13 @@
 
     incoming/.part/<pid>-<n>            an instance being received
     incoming/<group>/group.json         what the group is
+    incoming/<group>/hold.json          what keeps it open besides its instances
     incoming/<group>/dcm/<study>/<series>/<instance>.dcm
+    incoming/<group>/staged/<association>/...   what waits for a release (`staged`)
+    incoming/<group>/released/<association>/...
     closed/<group>/...                  a closed group that has not become jobs yet
     payloads/<job>/job.meta  input/dcm/...  output/...
+    remembered/                         which groups have closed lately (`remembered`)
     quarantine/...                      what could not be understood; never deleted
     ledger/                             diskcache
 
@@ -25,6 +29,7 @@ class Layout:
         self.parts = self.incoming / ".part"
         self.closed = self.root / "closed"
         self.payloads = self.root / "payloads"
+        self.remembered = self.root / "remembered"
         self.quarantine = self.root / "quarantine"
         self.ledger = self.root / "ledger"
         self.lock = self.root / ".lock"
@@ -32,8 +37,8 @@ class Layout:
     def folders(self) -> tuple[Path, ...]:
         """Return every folder of the layout, parents first."""
         return (
-            self.root, self.incoming, self.parts, self.closed, self.payloads, self.quarantine,
-            self.ledger,
+            self.root, self.incoming, self.parts, self.closed, self.payloads, self.remembered,
+            self.quarantine, self.ledger,
         )  # fmt: skip
 
     def open_group(self, group_id: str) -> Path:

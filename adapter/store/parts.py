@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter.domain.messages import Placement
+from adapter.domain.records import Duplicate
 from adapter.errors import GroupClosedError
 from adapter.store.files import (
     FILE_MODE,
@@ -23,6 +24,8 @@ from adapter.store.files import (
     write_all,
 )
 from adapter.store.layout import Layout
+from adapter.store.naming import name_instance
+from adapter.store.staged import STAGED
 
 GROUPS_REMEMBERED = 10_000
 """Groups whose folders are known to be durable; a folder of any other is synced once more."""
@@ -59,8 +62,13 @@ class PartFiles:
         that far, and our instance may be acknowledged first.
         """
         durable = self._durable_in(placement.group_id)
-        folder = f"{self.incoming}/{placement.group_id}/dcm"
-        for part in (placement.study, placement.series):
+        folder = f"{self.incoming}/{placement.group_id}"
+        parts = ["dcm", placement.study, placement.series]
+        if placement.association:
+            parts = [STAGED, placement.association, placement.study, placement.series]
+        else:
+            folder += f"/{parts.pop(0)}"  # it was made with the group
+        for part in parts:
             parent, folder = folder, f"{folder}/{part}"
             if folder in durable:
                 continue
@@ -99,30 +107,21 @@ class DiskPartFile:
         except OSError as error:
             raise translated(error) from error
 
-    def commit(self, placement: Placement) -> bool:
+    def commit(self, placement: Placement) -> Duplicate | None:
         """See `PartFile.commit`."""
         files = self._files
         try:
             if files.durability == "fsync":
                 os.fsync(self._fd)
             folder = files.series_folder(placement)
-            stored = self._name(f"{folder}/{placement.instance}.dcm", replace=placement.replace)
+            final = f"{folder}/{placement.instance}.dcm"
+            duplicate = name_instance(self._path, final, placement.same_instance)
             sync_folder(folder, files.durability)
         except FileNotFoundError as error:
             raise GroupClosedError("the group has closed, please send again") from error
         except OSError as error:
             raise translated(error) from error
-        return stored
-
-    def _name(self, final: str, *, replace: bool) -> bool:
-        if replace:
-            os.rename(self._path, final)
-            return True
-        try:
-            os.link(self._path, final)
-        except FileExistsError:
-            return False
-        return True
+        return duplicate
 
     def discard(self) -> None:
         """See `PartFile.discard`."""

@@ -44,6 +44,7 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ae_title: str
     group_id: str
     opened_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    supplements: str
     metadata: dict[str, str]
 
 
@@ -145,5 +146,6 @@ def job_meta(job: Job, attributes: Mapping[str, str]) -> JobMeta:
         ae_title=job.ae_title,
         group_id=job.group_id,
         opened_at=datetime.fromtimestamp(job.opened_at, UTC).isoformat(timespec="milliseconds"),
+        supplements=job.supplements,
         metadata={"Source": job.source, "Instances": str(job.instances), **attributes},
     )

@@ -4,12 +4,13 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import trio
 
 from adapter.domain.dimse_ports import SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.ports import SpaceReading
-from adapter.domain.records import Export, Job, OutgoingInstance, Results, StoredGroup
+from adapter.domain.records import Export, Job, Merged, OutgoingInstance, Results, StoredGroup
 from adapter.errors import StorageFaultError, UnavailableError
 from adapter.store.ledger import RowLedger
 
@@ -66,6 +67,8 @@ class Disk:
         self.faults = []
         self.close_s = 0.0
         self.calls = []
+        self.remembered = {}
+        self.merged = Merged()
 
     def _may_fail(self, call, what):
         self.calls.append((call, what))
@@ -73,12 +76,13 @@ class Disk:
             self.faults.remove(call)
             raise StorageFaultError("storage failed")
 
-    def add(self, record, instances=0, last_arrival_at=None):
+    def add(self, record, instances=0, last_arrival_at=None, **what):
         self.open[record.id] = StoredGroup(
             record=record,
             instances=instances,
             payload_bytes=0,
             last_arrival_at=record.opened_at if last_arrival_at is None else last_arrival_at,
+            **what,
         )
 
     async def recover(self):
@@ -92,6 +96,30 @@ class Disk:
     async def open_groups(self, ae_title):
         await trio.lowlevel.checkpoint()
         return [group for group in self.open.values() if group.record.ae_title == ae_title]
+
+    async def hold_group(self, group_id, hold):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("hold_group", group_id)
+        self.open[group_id] = msgspec.structs.replace(self.open[group_id], hold=hold)
+
+    async def release_staged(self, group_id, association, same_instance):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("release_staged", (group_id, association))
+        return self.merged
+
+    async def drop_staged(self, group_id, association):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("drop_staged", (group_id, association))
+
+    async def remember_closed(self, record, at, until_at):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("remember_closed", record.id)
+        self.remembered[record.ae_title, record.key] = (record.supplements or record.id, until_at)
+
+    async def closed_before(self, ae_title, key, now):
+        await trio.lowlevel.checkpoint()
+        group, until_at = self.remembered.get((ae_title, key), ("", 0.0))
+        return group if now < until_at else ""
 
     async def close_group(self, group_id):
         await trio.sleep(self.close_s)

@@ -5,7 +5,8 @@ import trio
 import trio.testing
 from actor_ports import BOOTED_AT, CT, EXPLICIT, Disk, Space, counting_ids, running, wall
 
-from adapter.actors.entity import LEASE_S_MAX, RETRY_CLOSE_S, ApplicationEntityActor
+from adapter.actors.entity import ApplicationEntityActor
+from adapter.actors.group_keeper import RETRY_S
 from adapter.channels import ask
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import (
@@ -18,10 +19,12 @@ from adapter.domain.messages import (
     Refused,
     StoreRequest,
 )
+from adapter.domain.placing import LEASE_S_MAX
 from adapter.domain.processors import AETitleProcessor
-from adapter.domain.records import GroupRecord
+from adapter.domain.records import Duplicate, GroupRecord
 
 STUDY, SERIES = "0020,000D", "0020,000E"
+SAME = Duplicate(differs=False, kept="first")
 
 
 class Stage:
@@ -50,7 +53,7 @@ class Stage:
             self.requests, lambda reply: StoreRequest(instance=instance, reply=reply), 5.0
         )
 
-    async def settle(self, instance, placement, *, stored=True, duplicate=False):
+    async def settle(self, instance, placement, *, stored=True, duplicate=None):
         settled = InstanceSettled(
             instance=instance, placement=placement, stored=stored, duplicate=duplicate
         )
@@ -86,7 +89,7 @@ async def test_instance_is_placed_by_its_uids(autojump_clock):
             study="1.2",
             series="1.2.1",
             instance="1.2.1.1",
-            replace=False,
+            same_instance="keep-first",
             lease_s=LEASE_S_MAX,
         )
 
@@ -105,13 +108,13 @@ async def test_instance_without_attributes_is_placed(autojump_clock):
     async with running(stage.actor):
         bare = msgspec.structs.replace(instance(), attributes={})
         placement = await stage.place(bare)
-        assert stage.disk.open[placement.group_id].record.key == ""
+        assert stage.disk.open[placement.group_id].record.fallback
 
 
 async def test_overwriting_is_passed_on(autojump_clock):
     stage = Stage(overwrite_same_instance=True)
     async with running(stage.actor):
-        assert (await stage.place(instance())).replace
+        assert (await stage.place(instance())).same_instance == "replace"
 
 
 async def test_group_opens_once_for_a_key(autojump_clock):
@@ -250,7 +253,7 @@ async def test_group_that_cannot_be_closed_is_tried_again(autojump_clock):
         assert stage.disk.closed == {}
         second = await stage.store(instance(2))
         assert second.group_id != first.group_id
-        await trio.sleep(2 * RETRY_CLOSE_S)
+        await trio.sleep(2 * RETRY_S)
         assert first.group_id in stage.disk.closed
         assert stage.told().count("group.closed") == 2
 
@@ -269,7 +272,7 @@ async def test_duplicate_is_told_and_not_counted(autojump_clock):
     stage = Stage(timeout_s=5.0)
     async with running(stage.actor):
         await stage.store(instance(1))
-        await stage.store(instance(1), duplicate=True)
+        await stage.store(instance(1), duplicate=SAME)
         await trio.sleep(6)
     assert stage.told("instance") == ["instance.stored", "instance.duplicate"]
     assert stage.events[-1].data["instances"] == 1

@@ -11,10 +11,23 @@ from random import Random
 import trio
 import trio.lowlevel
 
+from adapter.domain.entities import SameInstance
 from adapter.domain.messages import Placement
 from adapter.domain.ports import SpaceReading
-from adapter.domain.records import GroupRecord, Job, OutgoingInstance, Results, StoredGroup
+from adapter.domain.records import (
+    NOT_HELD,
+    Duplicate,
+    GroupHold,
+    GroupRecord,
+    Job,
+    Merged,
+    OutgoingInstance,
+    Results,
+    StoredGroup,
+)
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
+
+SAME = Duplicate(differs=False, kept="first")
 
 
 class UnexpectedError(Exception):
@@ -54,6 +67,10 @@ class Rates:
 class FakeGroup:
     record: GroupRecord
     files: dict[str, float] = field(default_factory=dict)
+    """When each came, by name."""
+    staged: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By association."""
+    hold: GroupHold = NOT_HELD
 
 
 @dataclass(slots=True)
@@ -74,6 +91,9 @@ class FakeDisk:
     history: dict[str, FakePayload] = field(default_factory=dict)
     """Every payload ever made: what the checkers look at."""
     removed: set[str] = field(default_factory=set)
+    remembered: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    dropped: set[tuple[str, str]] = field(default_factory=set)
+    """(group, file) of what was staged and dropped."""
 
 
 class Life:
@@ -115,17 +135,63 @@ class FakeStore:
         self.life.maybe_full()
         self.disk.open_groups[record.id] = FakeGroup(record)
 
-    def commit(self, placement: Placement, now: float) -> bool:
-        """Commit an instance; False: there was one of that name."""
+    def commit(self, placement: Placement, now: float) -> Duplicate | None:
+        """Commit an instance; its bytes are always the same."""
         self.life.maybe_full()
         group = self.disk.open_groups.get(placement.group_id)
         if group is None:
             raise GroupClosedError("the group has closed")
         name = f"{placement.study}/{placement.series}/{placement.instance}"
-        is_new = name not in group.files
-        if is_new or placement.replace:
-            group.files[name] = now
-        return is_new or placement.replace
+        files = group.files
+        if placement.association:
+            files = group.staged.setdefault(placement.association, {})
+        if name in files:
+            return SAME
+        files[name] = now
+        return None
+
+    async def hold_group(self, group_id: str, hold: GroupHold) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        self._open(group_id).hold = hold
+
+    def _open(self, group_id: str) -> FakeGroup:
+        try:
+            return self.disk.open_groups[group_id]
+        except KeyError:
+            raise StorageFaultError("No such file or directory") from None
+
+    async def release_staged(
+        self, group_id: str, association: str, same_instance: SameInstance
+    ) -> Merged:
+        await self.life.io()
+        self.life.maybe_full()
+        group = self._open(group_id)
+        staged = group.staged.pop(association, {})
+        again = [name for name in staged if name in group.files]
+        group.files = {**staged, **group.files}
+        return Merged(
+            duplicates=tuple((name, SAME) for name in again),
+            instances_fewer=len(again),
+            payload_bytes_fewer=len(again),
+        )
+
+    async def drop_staged(self, group_id: str, association: str) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        staged = self._open(group_id).staged.pop(association, {})
+        self.disk.dropped |= {(group_id, name) for name in staged}
+
+    async def remember_closed(self, record: GroupRecord, at: float, until_at: float) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        first = record.supplements or record.id
+        self.disk.remembered[record.ae_title, record.key] = (first, until_at)
+
+    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
+        await self.life.io()
+        group, until_at = self.disk.remembered.get((ae_title, key), ("", 0.0))
+        return group if now < until_at else ""
 
     async def open_groups(self, ae_title: str) -> list[StoredGroup]:
         await self.life.io()
@@ -189,6 +255,8 @@ def _stored(groups: dict[str, FakeGroup], ae_title: str) -> list[StoredGroup]:
             instances=len(group.files),
             payload_bytes=len(group.files),
             last_arrival_at=max([group.record.opened_at, *group.files.values()]),
+            hold=group.hold,
+            staged={each: (len(files), len(files)) for each, files in group.staged.items()},
         )
         for group in sorted(groups.values(), key=lambda group: group.record.opened_at)
         if group.record.ae_title == ae_title

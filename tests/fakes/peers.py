@@ -101,18 +101,18 @@ class FakeAssociation(Visit):
         self.oracle.slowest_answer_s = max(self.oracle.slowest_answer_s, waited)
         if isinstance(answer, Ignored) or not isinstance(answer, Placement):
             return False
-        done = is_new = False
+        done, duplicate = False, None
         try:
             await trio.sleep(self.store.life.rng.uniform(0, 0.02))
             if self.store.life.dead:
                 await trio.sleep_forever()
-            is_new = self.store.commit(answer, self._wall + trio.current_time())
+            duplicate = self.store.commit(answer, self._wall + trio.current_time())
             done = True
         except UnavailableError:
             pass  # answered 0xA700
         finally:
             settled = InstanceSettled(
-                instance=instance, placement=answer, stored=done, duplicate=not is_new
+                instance=instance, placement=answer, stored=done, duplicate=duplicate
             )
             service.settled([settled])
         if done:

@@ -38,6 +38,7 @@ from test_fuzz_core import to_acceptor
 
 from adapter.domain.dimse_ports import AssociationReport, OutgoingInstance
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance
+from adapter.domain.records import Duplicate
 from adapter.errors import GroupClosedError, PeerRefusalError, StorageFullError
 from adapter.protocols.dimse import associate, pdu
 from adapter.protocols.dimse.connection import Connection
@@ -98,7 +99,7 @@ class Part:
             raise StorageFullError("no room")
         self.content += b"".join(views)
 
-    def commit(self, placement: Placement) -> bool:
+    def commit(self, placement: Placement) -> Duplicate | None:
         assert not self.closed
         match self.disk._trouble():
             case "closed":
@@ -106,7 +107,8 @@ class Part:
             case "commit":
                 raise StorageFullError("no room")
         self.committed = True
-        return placement.instance != "1.2.3.1"
+        again = placement.instance == "1.2.3.1"
+        return Duplicate(differs=False, kept="first") if again else None
 
     def discard(self) -> None:
         self.closed = True
@@ -121,11 +123,18 @@ class Entity:
 
     def place(self, instance: ReceivedInstance) -> Placement:
         return Placement(
-            group_id="g-1", study="1", series="2", instance=instance.sop_instance_uid, replace=False
+            group_id="g-1",
+            study="1",
+            series="2",
+            instance=instance.sop_instance_uid,
+            same_instance="keep-first",
         )
 
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         self.told += settled
+
+    def released(self) -> bool:
+        return True
 
     def ended(self) -> None:
         self.over = True

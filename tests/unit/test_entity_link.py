@@ -15,14 +15,19 @@ class Service:
 
     def __init__(self, lease_s):
         self.lease_s, self.asked, self.told, self.order = lease_s, 0, [], []
+        self.staged = ""
 
     async def place(self, instance):
         self.asked += 1
         self.order.append("asked")
         return Placement(
-            group_id=f"group-{self.asked}", study="9", series="9", instance="9", replace=False,
-            lease_s=self.lease_s,
+            group_id=f"group-{self.asked}", study="9", series="9", instance="9",
+            same_instance="keep-first", association=self.staged, lease_s=self.lease_s,
         )  # fmt: skip
+
+    async def released(self):
+        self.order.append("released")
+        return True
 
     def settled(self, batch):
         self.order.append("told")

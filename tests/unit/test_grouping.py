@@ -45,16 +45,16 @@ def test_ended_association_has_nothing_on_its_way():
     one.placed("a")
     one.placed("a")
     one.placed("b")
-    one.forget("a")
+    one.forget("a", 1.0)
     assert one.due() == math.inf
-    one.forget("b")
+    one.forget("b", 1.0)
     assert one.due() == 5.0
 
 
 def test_forgotten_association_that_settles_late_does_no_harm():
     one = group()
     one.placed("a")
-    one.forget("a")
+    one.forget("a", 1.0)
     one.settled("a", 2.0)
     assert one.in_flight == {}
     assert one.due() == 7.0
@@ -76,7 +76,7 @@ def test_group_is_due_exactly_when_nothing_is_on_its_way(walk):
                 one.settled(association, float(now))
                 left[association] -= 1
             case "f":
-                one.forget(association)
+                one.forget(association, float(now))
                 left[association] = 0
         assert (one.due() == math.inf) == any(left.values())
         assert one.due() == math.inf or one.due() <= one.opened + one.age_s

@@ -46,7 +46,9 @@ class Storage:
             meta = FileMetaWriter(sop_class, "1.2.840.10008.1.2.1", "CT1")
             part.write([meta.encode(uid), b"data"])
             part.commit(
-                Placement(group_id=group, study="1", series="2", instance=uid, replace=False)
+                Placement(
+                    group_id=group, study="1", series="2", instance=uid, same_instance="keep-first"
+                )
             )
             part.discard()
 

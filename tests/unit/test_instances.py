@@ -31,7 +31,9 @@ class Storage:
     def receive(self, group="group-1", instance="1.2.3", content=b"bytes", at=None):
         part = self.parts.open()
         part.write([content])
-        where = Placement(group_id=group, study="1", series="2", instance=instance, replace=False)
+        where = Placement(
+            group_id=group, study="1", series="2", instance=instance, same_instance="keep-first"
+        )
         part.commit(where)
         part.discard()
         if at is not None:

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from adapter.domain.messages import Placement
+from adapter.domain.records import Duplicate
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 from adapter.store.files import storage_errors, sync_folder, translated, write_all, write_file
 from adapter.store.layout import Layout
@@ -21,9 +22,9 @@ def place(request, tmp_path):
     return layout, PartFiles(layout, request.param)
 
 
-def placement(instance="1.2.3", replace=False, group="group-1"):
+def placement(instance="1.2.3", same_instance="keep-first", group="group-1"):
     return Placement(
-        group_id=group, study="1.2", series="1.2.1", instance=instance, replace=replace
+        group_id=group, study="1.2", series="1.2.1", instance=instance, same_instance=same_instance
     )
 
 
@@ -41,7 +42,7 @@ def test_committed_instance_lies_under_its_final_name(place):
     layout, files = place
     part = received(files, b"one", b"", b"two")
     part.write([b"three"])
-    assert part.commit(placement()) is True
+    assert part.commit(placement()) is None
     part.discard()
     assert final(layout).read_bytes() == b"onetwothree"
     assert list(layout.parts.iterdir()) == []
@@ -57,9 +58,10 @@ def test_committed_instance_is_read_only_and_not_executable(place):
 
 def test_first_instance_of_a_name_is_kept(place):
     layout, files = place
-    for content, stored in ((b"first", True), (b"second", False)):
+    kept = Duplicate(differs=True, kept="first")
+    for content, duplicate in ((b"first", None), (b"second", kept)):
         part = received(files, content)
-        assert part.commit(placement()) is stored
+        assert part.commit(placement()) == duplicate
         part.discard()
     assert final(layout).read_bytes() == b"first"
     assert list(layout.parts.iterdir()) == []
@@ -67,9 +69,10 @@ def test_first_instance_of_a_name_is_kept(place):
 
 def test_instance_is_replaced_when_asked(place):
     layout, files = place
-    for content in (b"first", b"second"):
+    replaced = Duplicate(differs=True, kept="last")
+    for content, duplicate in ((b"first", None), (b"second", replaced)):
         part = received(files, content)
-        assert part.commit(placement(replace=True)) is True
+        assert part.commit(placement(same_instance="replace")) == duplicate
         part.discard()
     assert final(layout).read_bytes() == b"second"
     assert list(layout.parts.iterdir()) == []
@@ -83,7 +86,7 @@ def test_replacing_leaves_the_input_of_a_job_alone(place):
     linked = layout.payloads / "input.dcm"
     os.link(final(layout), linked)
     part = received(files, b"second")
-    part.commit(placement(replace=True))
+    part.commit(placement(same_instance="replace"))
     part.discard()
     assert linked.read_bytes() == b"first"
 
@@ -93,8 +96,8 @@ def close(layout, files):
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["series known", "series new"])
-@pytest.mark.parametrize("replace", [True, False])
-def test_commit_into_a_closed_group_fails_as_a_whole(place, known, replace):
+@pytest.mark.parametrize("same_instance", ["keep-first", "replace", "keep-both"])
+def test_commit_into_a_closed_group_fails_as_a_whole(place, known, same_instance):
     layout, files = place
     if known:
         part = received(files, b"before")
@@ -103,7 +106,7 @@ def test_commit_into_a_closed_group_fails_as_a_whole(place, known, replace):
     late = received(files)
     close(layout, files)
     with pytest.raises(GroupClosedError):
-        late.commit(placement(replace=replace))
+        late.commit(placement(same_instance=same_instance))
     late.discard()
     assert list(layout.parts.iterdir()) == []
     assert not layout.open_group("group-1").exists()
@@ -135,9 +138,9 @@ def test_discarded_instance_leaves_nothing(place):
 
 def test_discard_after_a_commit_is_harmless(place):
     layout, files = place
-    for replace in (False, True):
+    for same_instance in ("keep-first", "replace", "keep-both"):
         part = received(files)
-        part.commit(placement(replace=replace))
+        part.commit(placement(same_instance=same_instance))
         part.discard()
         part.discard()
     assert final(layout).read_bytes() == b"bytes"

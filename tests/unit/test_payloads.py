@@ -30,7 +30,13 @@ async def disk(tmp_path):
         part = parts.open()
         part.write([instance.encode() * 100])
         part.commit(
-            Placement(group_id="group-1", study="7", series="8", instance=instance, replace=False)
+            Placement(
+                group_id="group-1",
+                study="7",
+                series="8",
+                instance=instance,
+                same_instance="keep-first",
+            )
         )
         part.discard()
     return layout, store, FolderPayloadStore(layout, "fsync", threads)
@@ -76,7 +82,7 @@ async def test_meta_describes_the_job(disk):
     assert json.loads((layout.payload("job-1") / "job.meta").read_bytes()) == {
         "jobId": "job-1", "name": "brain-seg-1", "pipeline": "seg", "pipelineId": "p1",
         "priority": "higher", "source": "BRAIN (AE Title Job Processor)", "aeTitle": "BRAIN",
-        "groupId": "group-1", "openedAt": "1970-01-01T00:00:00.500+00:00",
+        "groupId": "group-1", "openedAt": "1970-01-01T00:00:00.500+00:00", "supplements": "",
         "metadata": {"Source": "BRAIN (AE Title Job Processor)", "Instances": "2"},
     }  # fmt: skip
 

@@ -42,7 +42,6 @@ class Disk:
         if self.failures:
             raise self.failures.pop(0)
         self.committed.append(placement.group_id)
-        return True
 
     def discard(self):
         self.discarded += 1
@@ -66,7 +65,9 @@ class Entity:
 
 
 def placement(group):
-    return Placement(group_id=group, study="1", series="2", instance="3", replace=False)
+    return Placement(
+        group_id=group, study="1", series="2", instance="3", same_instance="keep-first"
+    )
 
 
 def received(disk, entity, data=DATA, *, sop_class=CT, uid="1.2.3", has_data_set=True):
@@ -85,7 +86,7 @@ def test_stored_instance_is_told_and_answered_with_success():
     assert received(disk, entity) == 0x0000
     assert disk.committed == ["new"]
     assert disk.written.endswith(DATA)
-    assert entity.told == [("new", True, False)]
+    assert entity.told == [("new", True, None)]
 
 
 def test_group_that_closed_under_a_lease_is_asked_about_again():
@@ -94,7 +95,7 @@ def test_group_that_closed_under_a_lease_is_asked_about_again():
     assert received(disk, entity) == 0x0000
     assert disk.committed == ["new"]
     assert entity.asked == 1
-    assert entity.told == [("new", True, False)]
+    assert entity.told == [("new", True, None)]
 
 
 def test_group_that_closes_twice_is_left_to_the_sender():
@@ -103,14 +104,14 @@ def test_group_that_closes_twice_is_left_to_the_sender():
     assert received(disk, entity) == 0xA700
     assert disk.committed == []
     assert disk.discarded
-    assert entity.told == [("new", False, False)]
+    assert entity.told == [("new", False, None)]
 
 
 def test_failing_disk_is_out_of_resources_and_told():
     for failure in (StorageFullError("full"), StorageFaultError("I/O error")):
         disk, entity = Disk(failure), Entity(placement("new"))
         assert received(disk, entity) == 0xA700
-        assert entity.told == [("new", False, False)]
+        assert entity.told == [("new", False, None)]
         assert disk.discarded
 
 

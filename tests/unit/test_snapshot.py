@@ -30,7 +30,7 @@ def instance(verb, **data):
 
 
 def group(verb):
-    data = {"instances": 0, "bytes": 0, "timeoutS": 5.0, "leftS": 3.0}
+    data = {"instances": 0, "bytes": 0, "timeoutS": 5.0, "leftS": 3.0, "ageLeftS": 60.0}
     return Event(type=f"group.{verb}", ae_title="BRAIN", group="group-1", data=data)
 
 
@@ -170,7 +170,10 @@ def test_what_goes_on_is_never_forgotten():
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
 def test_every_event_type_is_folded_into_its_section(kind):
     topic = kind.partition(".")[0]
-    nowhere = topic in ("instance", "storage", "config") or kind == "group.closed"
+    nowhere = topic in ("instance", "storage", "config") or kind in (
+        "group.closed",
+        "group.dropped",
+    )
     state = folded(Event(type=kind, data={"actor": "x", "leftS": 1.0}))
     del state["storage"]
     assert [name for name, rows in state.items() if rows] == ([] if nowhere else [f"{topic}s"])

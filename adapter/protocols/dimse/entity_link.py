@@ -9,6 +9,8 @@ without a question until it runs out. What became of them is told in batches, at
 import time
 from collections.abc import Collection
 
+import msgspec
+
 from adapter.domain.identifiers import path_part
 from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance, StoreAnswer
 from adapter.protocols.dimse.service_link import ServiceLink
@@ -32,19 +34,18 @@ class EntityLink:
         self._lease_ends = 0.0
         self._settled: list[InstanceSettled] = []
         self._flush_at = 0.0
+        self._staged = False
 
     def place(self, instance: ReceivedInstance) -> StoreAnswer:
         """Return where the instance goes, by lease or by asking."""
         key = self._key(instance)
         lease = self._lease
         if lease is not None and key == self._lease_key and time.monotonic() < self._lease_ends:
-            return Placement(
-                group_id=lease.group_id,
+            return msgspec.structs.replace(
+                lease,
                 study=path_part(instance.attributes.get(STUDY, "")),
                 series=path_part(instance.attributes.get(SERIES, "")),
                 instance=path_part(instance.sop_instance_uid),
-                replace=lease.replace,
-                lease_s=lease.lease_s,
             )
         return self.ask(instance)
 
@@ -53,6 +54,7 @@ class EntityLink:
         self.flush()  # what it is told about earlier instances comes first
         answer = self._link.place(instance)
         self._lease = answer if isinstance(answer, Placement) else None
+        self._staged = self._staged or bool(self._lease and self._lease.association)
         if self._lease is not None:
             self._lease_key = self._key(instance)
             self._lease_ends = time.monotonic() + self._lease.lease_s
@@ -81,6 +83,11 @@ class EntityLink:
         if self._settled:
             batch, self._settled = tuple(self._settled), []
             self._link.settled(batch)
+
+    def released(self) -> bool:
+        """Have what was staged taken into its groups; False: it cannot be."""
+        self.flush()
+        return not self._staged or self._link.released()
 
     def ended(self) -> None:
         """Give the association's place back; again is harmless."""

@@ -52,6 +52,10 @@ class Settled(Struct, frozen=True, tag=True):
     settled: Sequence[InstanceSettled]
 
 
+class Released(Struct, frozen=True, tag=True):
+    """Answered by a truth value."""
+
+
 class Ended(Struct, frozen=True, tag=True):
     """Answered by None."""
 
@@ -88,7 +92,15 @@ class Crashed(Struct, frozen=True, tag=True):
 
 
 Message = (
-    Place | Settled | Ended | CommitmentAsked | OwnReportEnded | ReportReceived | Over | Crashed
+    Place
+    | Settled
+    | Released
+    | Ended
+    | CommitmentAsked
+    | OwnReportEnded
+    | ReportReceived
+    | Over
+    | Crashed
 )
 _encode = msgspec.msgpack.Encoder().encode
 _message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -157,6 +169,11 @@ class ReceiverLink:
         """See `ServiceLink`."""
         self._send(Settled(settled))
 
+    def released(self) -> bool:
+        """See `ServiceLink`."""
+        self._send(Released())
+        return self._receive(bool)
+
     def ended(self) -> None:
         """See `ServiceLink`."""
         self._send(Ended())
@@ -220,6 +237,8 @@ class MainLink:
                     service.settled(settled)
                 case Place(instance=instance):
                     await self._send(await service.place(instance))
+                case Released():
+                    await self._send(await service.released())
                 case Ended():
                     service.ended()
                     await self._send(None)

@@ -195,11 +195,11 @@ class Reception:
         """
         assert self._part is not None
         try:
-            is_new = self._part.commit(placement)
+            duplicate = self._part.commit(placement)
         except (StorageFullError, StorageFaultError) as error:
             return self._not_stored(instance, placement, str(error))
         self._settled = InstanceSettled(
-            instance=instance, placement=placement, stored=True, duplicate=not is_new
+            instance=instance, placement=placement, stored=True, duplicate=duplicate
         )
         return SUCCESS, ""
 

@@ -144,6 +144,8 @@ class StorageScp:
                     self._data(context_id, view, last=last)
                 case CommandReceived(context_id=context_id, encoded=encoded):
                     self._command(context_id, encoded)
+                case Signal.RELEASE_REQUESTED if not self._entity.released():
+                    return "what was staged could not be stored", False
                 case Signal.RELEASE_REQUESTED:
                     self._entity.ended()
                     connection.send(connection.layer.confirm_release(), limits.dimse_s)

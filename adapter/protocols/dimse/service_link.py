@@ -27,7 +27,7 @@ class LinkCutError(Exception):
 class ServiceLink(Protocol):
     """See `AssociationService` for what each call means.
 
-    Raises (place, commitment_asked, report_received):
+    Raises (place, released, commitment_asked, report_received):
         LinkCutError: The main process is gone, or wants the association to end.
     """
 
@@ -35,6 +35,8 @@ class ServiceLink(Protocol):
 
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         """Not waited for, and in order with the rest."""
+
+    def released(self) -> bool: ...
 
     def ended(self) -> None: ...
 
@@ -59,6 +61,10 @@ class TrioLink:
     def settled(self, settled: Sequence[InstanceSettled]) -> None:
         """See `AssociationService.settled`."""
         self._token.run_sync_soon(self._service.settled, settled)
+
+    def released(self) -> bool:
+        """See `AssociationService.released`."""
+        return trio.from_thread.run(self._service.released)
 
     def ended(self) -> None:
         """See `AssociationService.ended`."""

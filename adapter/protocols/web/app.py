@@ -14,6 +14,7 @@ from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
 from adapter.protocols.web.events import events
+from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.views import VIEWS
 
@@ -27,6 +28,7 @@ def make_app(web: Views | None) -> Litestar:
     return Litestar(
         route_handlers=[
             *VIEWS,
+            *GROUP_ORDERS,
             *JOBS,
             events,
             health.live,

@@ -57,12 +57,15 @@ async def association(web: State, association_id: FromPath[str]) -> dict[str, An
 
 @get("/api/groups", summary="Open groups and the time they have left")
 async def groups(web: State) -> list[dict[str, Any]]:
-    """Return open groups; `leftS` counts down from the last arrival."""
+    """Return open groups; `leftS` is null while their end is not known."""
     now = web.now()
     rows = []
     for row in web.snapshot.sections["groups"].values():
-        left = max(datetime.fromisoformat(row["dueAt"]).timestamp() - now, 0.0)
-        rows.append({**row, "leftS": round(left, 3)})
+        left = None
+        if row["dueAt"] is not None:
+            due_at = datetime.fromisoformat(row["dueAt"]).timestamp()
+            left = round(max(due_at - now, 0.0), 3)
+        rows.append({**row, "leftS": left})
     return rows
 
 

@@ -1,0 +1,217 @@
+"""Group keeper: the open groups of one AE Title, a part of its application entity.
+
+Consumes: calls of its entity. Produces: group folders, open and closed, a hint to the processor.
+Owns: the open groups, their timers, the keys of groups that are just being closed. Rebuilds from:
+the group folders of its AE Title. Restart policy: none, each run of its entity makes a new one.
+"""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from adapter.actors.association_timer import AssociationTimer
+from adapter.channels import notify
+from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entity_events import group_event
+from adapter.domain.events import Publish
+from adapter.domain.group_keys import GroupKey, group_key
+from adapter.domain.grouping import OpenGroup, OpenGroups
+from adapter.domain.identifiers import NewId
+from adapter.domain.messages import (
+    GroupOrdered,
+    Ignored,
+    OrderOutcome,
+    ReceivedInstance,
+    Refused,
+    Wake,
+)
+from adapter.domain.ports import InstanceStore, WallClock
+from adapter.domain.records import NOT_HELD, GroupHold, GroupRecord, StoredGroup
+from adapter.domain.statuses import OUT_OF_RESOURCES
+from adapter.errors import UnavailableError
+
+RETRY_S = 5.0
+"""Pause before what could not be done to a group (full or failing disk) is tried again."""
+OPERATOR = "operator"
+
+
+@dataclass(slots=True, kw_only=True)
+class GroupKeeper:
+    """Opens groups, and closes them when they are due, each by a timer of its own."""
+
+    entity: ApplicationEntity
+    quiet_s: float
+    store: InstanceStore
+    processor_wake: trio.MemorySendChannel[Wake]
+    publish: Publish
+    new_id: NewId
+    now: WallClock
+    timers: trio.Nursery
+    groups: OpenGroups = field(default_factory=OpenGroups)
+    _timers: dict[str, AssociationTimer] = field(default_factory=dict)
+    _closing: dict[str, str] = field(default_factory=dict)
+    """By key: groups that have ended and are not remembered by the store yet."""
+
+    # --- opening
+
+    async def group_of(
+        self, instance: ReceivedInstance, processor_key: str
+    ) -> OpenGroup | Ignored | Refused:
+        """Return the group the instance joins, or why it joins none."""
+        key = group_key(self.entity, instance, processor_key)
+        if group := self.groups.by_key(key.text):
+            return group
+        try:
+            first = await self._came_late_to(key)
+            if first and self.entity.late_arrivals == "ignore":
+                return Ignored(why="late")
+            record = GroupRecord(
+                id=f"group-{self.new_id()}",
+                ae_title=self.entity.ae_title,
+                key=key.text,
+                opened_at=self.now(),
+                calling_ae_titles=(instance.calling_ae_title,),
+                association=key.association,
+                fallback=key.fallback,
+                supplements=first,
+            )
+            await self.store.open_group(record)
+        except UnavailableError as error:
+            return Refused(status=OUT_OF_RESOURCES, comment=str(error))
+        group = self._start(record, opened_ago=0.0, quiet_for=0.0)
+        self.groups.join(group, instance.association)
+        self.tell("opened", group)
+        return group
+
+    async def _came_late_to(self, key: GroupKey) -> str:
+        """Return the group this key had, if it has closed and that matters; else nothing."""
+        if self.entity.late_arrivals == "new-job" or key.association:
+            return ""
+        if first := self._closing.get(key.text):
+            return first
+        return await self.store.closed_before(self.entity.ae_title, key.text, self.now())
+
+    def adopt(self, stored: StoredGroup) -> OpenGroup:
+        """Take up a group found on disk with the time it has left."""
+        # A wall clock that was set back must not make a group older or younger than it can be.
+        hold, wall = stored.hold, self.now()
+        group = self._start(
+            stored.record,
+            opened_ago=min(max(wall - stored.record.opened_at, 0.0), self.entity.max_age_s),
+            quiet_for=min(max(wall - stored.last_arrival_at, 0.0), self.quiet_s),
+            instances=stored.instances,
+            payload_bytes=stored.payload_bytes,
+            hold=hold,
+        )
+        extended_for = min(max(wall - hold.extended_at, 0.0), hold.extended_s)
+        if extended_for < hold.extended_s:
+            group.not_before = trio.current_time() + hold.extended_s - extended_for
+            self.restart(group)
+        return group
+
+    def _start(
+        self,
+        record: GroupRecord,
+        *,
+        opened_ago: float,
+        quiet_for: float,
+        instances: int = 0,
+        payload_bytes: int = 0,
+        hold: GroupHold = NOT_HELD,
+    ) -> OpenGroup:
+        clock = trio.current_time()
+        group = OpenGroup(
+            record=record,
+            quiet_s=self.quiet_s,
+            age_s=self.entity.max_age_s,
+            opened=clock - opened_ago,
+            last_arrival=clock - quiet_for,
+            instances_max=self.entity.max_instances,
+            instances=instances,
+            payload_bytes=payload_bytes,
+            hold=hold,
+        )
+        self.groups.add(group)
+        timer = self._timers[record.id] = AssociationTimer(group)
+        self.timers.start_soon(self._close_when_due, group, timer, name=f"timer:{record.id}")
+        return group
+
+    # --- closing
+
+    def restart(self, group: OpenGroup) -> None:
+        """The group has changed: its timer looks at it again. No effect on one that is closing."""
+        if timer := self._timers.get(group.record.id):
+            timer.restart()
+
+    async def _close_when_due(self, group: OpenGroup, timer: AssociationTimer) -> None:
+        await timer.wait_due()
+        # From here to the first await nothing else runs: the group takes no more instances.
+        record = group.record
+        late_matter = self.entity.late_arrivals != "new-job" and not record.association
+        has_ended = late_matter and group.instances > 0 and group.is_complete(trio.current_time())
+        if has_ended:
+            self._closing[record.key] = record.supplements or record.id
+        self.groups.remove(group)
+        del self._timers[record.id]
+        while True:
+            try:
+                if has_ended:
+                    await self._remember(record)
+                await self.store.close_group(record.id)
+                break
+            except UnavailableError:
+                await trio.sleep(RETRY_S)
+        self.tell("closed", group)
+        notify(self.processor_wake)
+
+    async def _remember(self, record: GroupRecord) -> None:
+        at = self.now()
+        await self.store.remember_closed(record, at, at + self.entity.late_arrival_window_s)
+        self._closing.pop(record.key, None)
+
+    # --- orders
+
+    async def obey(self, ordered: GroupOrdered) -> OrderOutcome:
+        """Carry out an operator's order; it holds when it is durable."""
+        group = self.groups.by_id(ordered.group_id)
+        if group is None:
+            return OrderOutcome.UNKNOWN
+        try:
+            match ordered.order:
+                case "hold":
+                    await self.hold(group, OPERATOR)
+                case "extend":
+                    await self._extend(group, ordered.seconds)
+                case "close":
+                    if group.hold != NOT_HELD:
+                        await self._record(group, NOT_HELD)
+                    group.closing = True
+                    self.groups.seal(group)
+        except UnavailableError:
+            gone = self.groups.by_id(ordered.group_id) is None  # it fell due meanwhile
+            return OrderOutcome.UNKNOWN if gone else OrderOutcome.UNAVAILABLE
+        self.restart(group)
+        return OrderOutcome.DONE
+
+    async def hold(self, group: OpenGroup, why: str) -> None:
+        """Keep the group open until somebody closes or extends it.
+
+        Raises:
+            UnavailableError: That cannot be recorded now.
+        """
+        await self._record(group, GroupHold(held=True, why=why))
+        self.restart(group)
+        self.tell("held", group)
+
+    async def _extend(self, group: OpenGroup, seconds: float) -> None:
+        await self._record(group, GroupHold(extended_at=self.now(), extended_s=seconds))
+        group.not_before = trio.current_time() + seconds
+        self.tell("extended", group)
+
+    async def _record(self, group: OpenGroup, hold: GroupHold) -> None:
+        await self.store.hold_group(group.record.id, hold)
+        group.hold = hold
+
+    def tell(self, verb: str, group: OpenGroup) -> None:
+        """Publish where the group stands."""
+        self.publish(group_event(verb, group, trio.current_time(), self.entity.on_abort))

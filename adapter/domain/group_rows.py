@@ -1,0 +1,103 @@
+"""The open groups of the snapshot: what is in them, who is sending, and when they will close.
+
+The entities decide when a group closes; this tells the time ahead, by the same rules, so that a
+countdown does not need an event for each instance that moves it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapter.domain.events import Event
+from adapter.domain.wall_time import rfc3339
+
+
+@dataclass(slots=True)
+class _Times:
+    """Of one group; wall times as POSIX seconds."""
+
+    quiet_s: float
+    latest_at: float
+    not_before_at: float
+    waits_for_end: bool
+    """It does not close before the associations that send to it are over."""
+    associations: set[str] = field(default_factory=set)
+
+
+class GroupRows:
+    """The rows of open groups, by id."""
+
+    def __init__(self, rows: dict[str, dict[str, Any]]) -> None:
+        """Keep the rows in this dictionary."""
+        self._rows = rows
+        self._times: dict[str, _Times] = {}
+        self._of_association: dict[str, set[str]] = {}
+
+    def apply(self, event: Event, verb: str, at: float) -> None:
+        """Fold an event of a group into its row."""
+        match verb:
+            case "closed":
+                self._rows.pop(event.group, None)
+                if times := self._times.pop(event.group, None):
+                    for association in times.associations:
+                        self._of_association[association].discard(event.group)
+            case "dropped":
+                if row := self._rows.get(event.group):
+                    row["instances"] -= event.data["instances"]
+                    row["bytes"] -= event.data["bytes"]
+                    self._set_due(event.group, at)
+            case _:
+                self._stands(event, verb, at)
+
+    def _stands(self, event: Event, verb: str, at: float) -> None:
+        """Take over what the entity says about where the group stands."""
+        data = dict(event.data)
+        left_s = data.pop("leftS", None)
+        old = self._times.get(event.group)
+        self._times[event.group] = times = _Times(
+            quiet_s=data.get("timeoutS", 0.0),
+            latest_at=at + data.pop("ageLeftS", 0.0),
+            not_before_at=at + data.pop("notBeforeS", 0.0),
+            waits_for_end="ofAssociation" in data or "onAbort" in data,
+            associations=old.associations if old else set(),
+        )
+        opened_at = rfc3339(at)
+        if row := self._rows.get(event.group):
+            opened_at = row["openedAt"]
+        self._rows[event.group] = {
+            "id": event.group,
+            "aeTitle": event.ae_title,
+            "openedAt": opened_at,
+            "state": verb,
+            "associations": sorted(times.associations),
+            "dueAt": None if left_s is None else rfc3339(at + left_s),
+            "latestAt": rfc3339(times.latest_at),
+            **data,
+        }
+
+    def arrived(self, event: Event, at: float, *, instances: int, payload_bytes: int) -> None:
+        """An instance has come into a group that has a row; so much more is in it."""
+        row, times = self._rows[event.group], self._times[event.group]
+        row["instances"] += instances
+        row["bytes"] += payload_bytes
+        if event.association not in times.associations:
+            times.associations.add(event.association)
+            row["associations"] = sorted(times.associations)
+            self._of_association.setdefault(event.association, set()).add(event.group)
+        self._set_due(event.group, at)
+
+    def association_ended(self, association: str, at: float) -> None:
+        """The association sends no more."""
+        for group in self._of_association.pop(association, ()):
+            times = self._times[group]
+            times.associations.discard(association)
+            self._rows[group]["associations"] = sorted(times.associations)
+            if times.waits_for_end:
+                self._set_due(group, at)
+
+    def _set_due(self, group: str, quiet_since: float) -> None:
+        row, times = self._rows[group], self._times[group]
+        if row.get("held") or (times.waits_for_end and times.associations):
+            row["dueAt"] = None
+            return
+        due_at = min(quiet_since + times.quiet_s, times.latest_at)
+        row["dueAt"] = rfc3339(max(due_at, times.not_before_at))

@@ -1,0 +1,9 @@
+"""Wall times as text."""
+
+from datetime import UTC, datetime
+
+
+def rfc3339(at: float) -> str:
+    """Return a wall time (POSIX seconds) as text in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,9 +30,8 @@ def release_staged(
     """
     staged, released = group / STAGED / association, group / RELEASED / association
     if staged.exists():
-        if not released.parent.exists():
-            released.parent.mkdir(FOLDER_MODE)
-            sync_folder(group, durability)
+        released.parent.mkdir(FOLDER_MODE, exist_ok=True)
+        sync_folder(group, durability)
         staged.rename(released)
         sync_folder(released.parent, durability)
         sync_folder(staged.parent, durability)

@@ -48,6 +48,8 @@ class Rates:
     abort: float = 0.0
     silent: float = 0.0
     """The archive never reports."""
+    operator: float = 0.0
+    """Somebody holds, extends and closes groups."""
     unkept: float = 0.0
     """It does not have what it was sent."""
 
@@ -59,7 +61,7 @@ class Rates:
         return cls(
             full=rate(0.1), fault=rate(0.1), bug=rate(0.01), platform=rate(0.3),
             unreachable=rate(0.5), refused=rate(0.2), lost=rate(0.2), abort=rate(0.2),
-            silent=rate(0.4), unkept=rate(0.2),
+            silent=rate(0.4), unkept=rate(0.2), operator=rate(0.5),
         )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class Oracle:
     """(group, file) of every instance answered 0x0000."""
     pending: set[tuple[str, str]] = field(default_factory=set)
     """(study, instance) a sender still wants to deliver."""
+    ignored: list[tuple[str, str]] = field(default_factory=list)
+    """(AE Title, why) of every instance that was answered 0x0000 and not stored."""
     delivered: set[tuple[str, str]] = field(default_factory=set)
     """(destination, SOP Instance UID) that a destination has answered 0x0000."""
     slowest_answer_s: float = 0.0
@@ -78,14 +80,26 @@ class FakeAssociation(Visit):
         self.store = store
         self.oracle = oracle
         self._wall = start_at
+        self.called = called
 
     async def converse(self, association: str, service: AssociationService) -> AssociationReport:
         stored = 0
+        self._staged: list[tuple[str, str, str, str]] = []
         for study, uid in self.instances:
             if self.aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
                 return self.ended(stored, released=False)
             stored += await self._store(association, service, study, uid)
+        if self._staged and not await service.released():
+            return self.ended(stored, released=False)
+        if self.store.life.dead:
+            await trio.sleep_forever()
+        for promise in self._staged:
+            self._promised(*promise)
         return self.ended(stored, released=True)
+
+    def _promised(self, group: str, name: str, study: str, uid: str) -> None:
+        self.oracle.acknowledged.add((group, name))
+        self.oracle.pending.discard((study, uid))
 
     async def _store(
         self, association: str, service: AssociationService, study: str, uid: str
@@ -99,7 +113,10 @@ class FakeAssociation(Visit):
         answer = await service.place(instance)
         waited = trio.current_time() - begin
         self.oracle.slowest_answer_s = max(self.oracle.slowest_answer_s, waited)
-        if isinstance(answer, Ignored) or not isinstance(answer, Placement):
+        if isinstance(answer, Ignored):
+            self.oracle.ignored.append((self.called, answer.why))
+            self.oracle.pending.discard((study, uid))
+        if not isinstance(answer, Placement):
             return False
         done, duplicate = False, None
         try:
@@ -117,8 +134,11 @@ class FakeAssociation(Visit):
             service.settled([settled])
         if done:
             name = f"{answer.study}/{answer.series}/{answer.instance}"
-            self.oracle.acknowledged.add((answer.group_id, name))
-            self.oracle.pending.discard((study, uid))
+            promise = answer.group_id, name, study, uid
+            if answer.association:
+                self._staged.append(promise)
+            else:
+                self._promised(*promise)
         return done
 
 

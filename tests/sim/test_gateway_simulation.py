@@ -14,6 +14,7 @@ import trio
 import trio._core._run as trio_run
 from fakes.committers import Archive, AskVisit, Promises, ReportVisit
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.group_operator import GroupOperator
 from fakes.job_operator import FakeOperator, Orders
 from fakes.peers import (
     FakeAssociation,
@@ -26,6 +27,7 @@ from fakes.peers import (
 )
 from trio.testing import MockClock
 
+from adapter.domain.entities import ApplicationEntity
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
 from adapter.domain.views import Views
@@ -78,6 +80,34 @@ SETTINGS = msgspec.convert(
 )
 
 
+def drawn_settings(rng: Random) -> Settings:
+    """Give each AE Title policies of its own; half of what is drawn are the defaults."""
+    return msgspec.structs.replace(
+        SETTINGS,
+        application_entities=[
+            drawn_policies(entity, rng) for entity in SETTINGS.application_entities
+        ],
+    )
+
+
+def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
+    """Draw how an AE Title groups and what it does with late, aborted and many instances."""
+    grouping = rng.choice(
+        ("0020,000D", "0020,000D", "0020,000E", "0008,0050", "association",
+         ["association", "0020,000D"])
+    )  # fmt: skip
+    by_association = "association" in grouping
+    return msgspec.structs.replace(
+        entity,
+        grouping=grouping,
+        timeout_s=rng.choice((0.0, 5.0)) if by_association else rng.choice((2.0, 5.0)),
+        max_instances=rng.choice((0, 0, 3)),
+        late_arrivals=rng.choice(("new-job", "new-job", "ignore", "supplement")),
+        late_arrival_window_s=rng.choice((10.0, 1000.0)),
+        on_abort=rng.choice(("keep", "keep", "drop", "hold")),
+    )
+
+
 class World:
     """One seed's disk, its oracle, and the lives of the program on it."""
 
@@ -88,7 +118,7 @@ class World:
         self.meddling = self.draws.random() < 0.5
         self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
         self.archive = Archive(self.rng, self.promises)
-        self.settings = SETTINGS
+        self.settings = drawn_settings(self.rng)
         self.ids = 0
         self.life = Life(self.rng, self.rates)
         self.store = FakeStore(self.disk, self.life)
@@ -122,8 +152,9 @@ class World:
             new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip
 
-    def _operator(self, views: Views, /) -> FakeOperator:
-        return FakeOperator(views, self.orders, self.draws, self.meddling)
+    def _operator(self, views: Views, /) -> GroupOperator:
+        jobs = FakeOperator(views, self.orders, self.draws, self.meddling)
+        return GroupOperator(views, self.life, jobs)
 
     async def live(self, rates: Rates, seconds: float, *, kill: bool) -> None:
         """Run the program for a while, then kill or stop it."""
@@ -226,7 +257,7 @@ async def simulate(seed: int) -> World:
         check_safety(world)
     world.new_work()
     calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,
-                   lost=0, abort=0, silent=0, unkept=0)  # fmt: skip
+                   lost=0, abort=0, silent=0, unkept=0, operator=0)  # fmt: skip
     world.rates, world.meddling = calm, False
     await world.live(calm, LIVENESS_S, kill=False)
     check_safety(world)
@@ -246,7 +277,8 @@ def check_safety(world: World) -> None:
         pipelines = jobs_of.get((group_id, name), [])
         assert len(pipelines) == len(set(pipelines)), f"{name} is in two jobs of one pipeline"
         if group is not None:
-            assert name in group.files, f"{name} was acknowledged and is gone"
+            staged = (name in files for files in group.staged.values())
+            assert name in group.files or any(staged), f"{name} was acknowledged and is gone"
         else:
             assert sorted(pipelines) == sorted(PIPELINES), f"{name} has no job: {pipelines}"
     for job_id in disk.removed:
@@ -255,6 +287,12 @@ def check_safety(world: World) -> None:
             uid = result.sop_instance_uid
             assert ("pacs", uid) in world.oracle.delivered, "deleted too early"
             assert uid in world.promises.committed, "deleted before it was committed"
+    entities = {entity.ae_title: entity for entity in world.settings.application_entities}
+    assert all(entities[title].late_arrivals == "ignore" for title, _ in world.oracle.ignored)
+    for payload in disk.history.values():
+        entity = entities[payload.job.ae_title]
+        assert len(payload.files) <= (entity.max_instances or len(payload.files))
+        assert not payload.job.supplements or entity.late_arrivals == "supplement"
     assert not world.promises.wrongly_kept
     assert not world.promises.lies_believed
     assert not world.orders.broken
@@ -270,6 +308,8 @@ async def check_liveness(world: World) -> None:
     assert all(job.state in JOB_TERMINAL for job in await world.ledger.jobs())
     exports: list[Export] = await world.ledger.exports()
     assert all(export.state in EXPORT_TERMINAL for export in exports)
+    for payload in world.disk.history.values():
+        assert payload.job.supplements in ("", *world.disk.history), "lineage leads nowhere"
     faulted = [job for job in await world.ledger.jobs() if job.state is JobState.FAULTED]
     assert not faulted
     assert not [export for export in exports if export.state is ExportState.FAILED]

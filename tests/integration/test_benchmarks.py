@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.associations import main
 from benchmarks.compare import BEGIN, END, replace_block
 from benchmarks.ill_behaved import BEHAVIOURS
+from benchmarks.open_groups import main as measure_open_groups
 from benchmarks.scenarios import PYNETDICOM, Contender, Goal, Scenario
 from benchmarks.verdict import Results, details, draw_ratios, draw_receiving, goals, reached
 
@@ -238,3 +239,13 @@ def test_plots_and_block_are_written(tmp_path: Path) -> None:
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     replace_block(document, "new")
     assert document.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+def test_open_groups_are_measured_with_a_real_entity_and_store(tmp_path: Path) -> None:
+    file = tmp_path / "groups.json"
+    assert measure_open_groups([
+        "--groups", "3", "30", "--instances", "300", "--rounds", "1", "--json", str(file)
+    ]) == 0  # fmt: skip
+    rows = json.loads(file.read_text())
+    assert [row["open_groups"] for row in rows] == [3, 30]
+    assert all(row["asking_us"] > 0 and row["storing_us"] > 0 for row in rows)

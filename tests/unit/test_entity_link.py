@@ -87,3 +87,38 @@ async def test_news_are_told_in_order_and_before_the_next_question():
     await in_thread(work)
     assert [told.instance.sop_instance_uid for told in service.told] == ["1.9.0", "1.9.1", "1.9.2"]
     assert service.order == ["asked", "told", "asked"]
+
+
+async def test_release_is_a_question_only_if_something_waits_for_it():
+    service = Service(60.0)
+    link = EntityLink(TrioLink(service), service.grouping)
+    answers = []
+    await in_thread(lambda: (link.place(instance(1)), answers.append(link.released())))
+    assert (answers, service.order) == ([True], ["asked"])
+    service.staged = "a"
+    await in_thread(lambda: (link.ask(instance(2)), answers.append(link.released())))
+    assert (answers, service.order) == ([True, True], ["asked", "asked", "released"])
+
+
+async def test_what_became_of_instances_is_told_before_the_release():
+    service = Service(60.0)
+    service.staged = "a"
+    link = EntityLink(TrioLink(service), service.grouping)
+
+    def store_and_release():
+        one = instance(1)
+        link.settled(InstanceSettled(instance=one, placement=link.place(one), stored=True))
+        link.released()
+
+    await in_thread(store_and_release)
+    assert service.order == ["asked", "told", "released"]
+
+
+async def test_staging_goes_with_the_lease():
+    service = Service(60.0)
+    service.staged = "a"
+    link = EntityLink(TrioLink(service), service.grouping)
+    placed = []
+    await in_thread(lambda: placed.extend(link.place(instance(n)) for n in range(3)))
+    assert service.asked == 1
+    assert {place.association for place in placed} == {"a"}

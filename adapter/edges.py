@@ -11,10 +11,10 @@ from adapter.domain.dimse_ports import (
     ReceiverLoads,
     Requestor,
 )
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.identifiers import NewId, NewUid
 from adapter.domain.ports import (
     HeldInstances,
-    InstanceStore,
     Ledger,
     PayloadStore,
     Platform,

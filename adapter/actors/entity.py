@@ -16,6 +16,7 @@ from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_events import instance_event, settled_event
 from adapter.domain.events import Publish
 from adapter.domain.group_keys import SERIES, STUDY
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
@@ -34,7 +35,7 @@ from adapter.domain.messages import (
     Wake,
 )
 from adapter.domain.placing import objection, placement
-from adapter.domain.ports import InstanceStore, SpaceGauge, WallClock
+from adapter.domain.ports import SpaceGauge, WallClock
 from adapter.domain.processors import Processor
 
 ATTRIBUTES = frozenset({STUDY, SERIES})

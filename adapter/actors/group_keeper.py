@@ -15,6 +15,7 @@ from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_events import group_event
 from adapter.domain.events import Publish
 from adapter.domain.group_keys import GroupKey, group_key
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup, OpenGroups
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
@@ -25,7 +26,7 @@ from adapter.domain.messages import (
     Refused,
     Wake,
 )
-from adapter.domain.ports import InstanceStore, WallClock
+from adapter.domain.ports import WallClock
 from adapter.domain.records import NOT_HELD, GroupHold, GroupRecord, StoredGroup
 from adapter.domain.statuses import OUT_OF_RESOURCES
 from adapter.errors import UnavailableError

@@ -16,9 +16,10 @@ import trio
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.events import Event, Publish
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.identifiers import job_id, job_name
 from adapter.domain.messages import Wake
-from adapter.domain.ports import InstanceStore, Ledger, PayloadStore, WallClock
+from adapter.domain.ports import Ledger, PayloadStore, WallClock
 from adapter.domain.processors import JobSpec, Processor
 from adapter.domain.records import Job, JobChange, StoredGroup
 from adapter.domain.tables import JobState

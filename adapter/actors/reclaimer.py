@@ -14,8 +14,9 @@ import trio
 
 from adapter.channels import wait_woken
 from adapter.domain.events import Event, Publish
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.messages import Wake
-from adapter.domain.ports import InstanceStore, Ledger, PayloadStore, SpaceGauge, WallClock
+from adapter.domain.ports import Ledger, PayloadStore, SpaceGauge, WallClock
 from adapter.domain.records import Export, Job
 from adapter.domain.retention import Retention, is_reclaimable
 from adapter.errors import UnavailableError

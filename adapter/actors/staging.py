@@ -14,8 +14,8 @@ from adapter.actors.group_keeper import RETRY_S, GroupKeeper
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_events import dropped_event, merged_event
 from adapter.domain.events import Publish
+from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
-from adapter.domain.ports import InstanceStore
 from adapter.domain.records import StoredGroup
 from adapter.errors import UnavailableError
 

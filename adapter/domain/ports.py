@@ -10,19 +10,14 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.commitment import Reference
-from adapter.domain.entities import SameInstance
 from adapter.domain.records import (
     Commitment,
     Export,
-    GroupHold,
-    GroupRecord,
     Job,
-    Merged,
     Order,
     Outcome,
     OutgoingInstance,
     Results,
-    StoredGroup,
     Transaction,
 )
 from adapter.domain.tables import ExportState, JobState, StepEvent
@@ -32,51 +27,6 @@ WallClock = Callable[[], float]
 
 
 # --- store
-
-
-class InstanceStore(Protocol):
-    """Received instances, grouped in folders: the directory is the record."""
-
-    async def recover(self) -> None:
-        """Put the folders in order after a kill. Once, before anything else."""
-
-    async def open_group(self, record: GroupRecord) -> None:
-        """Make the group's folder, durably."""
-
-    async def open_groups(self, ae_title: str) -> list[StoredGroup]:
-        """Return the open groups of this AE Title as found on disk."""
-
-    async def hold_group(self, group_id: str, hold: GroupHold) -> None:
-        """Record what keeps the group open, durably, in place of what was recorded before."""
-
-    async def release_staged(
-        self, group_id: str, association: str, same_instance: SameInstance
-    ) -> Merged:
-        """Take the association's staged instances into the group, durably; again is harmless.
-
-        The first step decides: from then on a kill does not make them unreleased again.
-        """
-
-    async def drop_staged(self, group_id: str, association: str) -> None:
-        """Delete the association's staged instances; again is harmless."""
-
-    async def remember_closed(self, record: GroupRecord, at: float, until_at: float) -> None:
-        """Remember, durably and until then, that a group with this key has closed.
-
-        Of a group that supplements another one, the other one is remembered.
-        """
-
-    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
-        """Return the id of the group that is remembered for this key; empty: none."""
-
-    async def close_group(self, group_id: str) -> None:
-        """Close the group for ever, in one step: a commit into it fails from here on."""
-
-    async def closed_groups(self, ae_title: str) -> list[StoredGroup]:
-        """Return the groups that closed and did not yet become jobs, oldest first."""
-
-    async def remove_group(self, group_id: str) -> int:
-        """Delete a closed group's folder and return the bytes that were only there."""
 
 
 class PayloadStore(Protocol):

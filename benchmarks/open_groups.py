@@ -28,8 +28,8 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
+from adapter.domain.plugins import load_processor
 from adapter.domain.ports import SpaceReading
-from adapter.domain.processors import load_processor
 from adapter.store.files import DiskThreads
 from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout

@@ -27,7 +27,7 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
-from adapter.domain.processors import load_processor
+from adapter.domain.plugins import load_processor
 from adapter.store.ledger import RowLedger
 
 GROUPS = int(os.environ.get("DAY_GROUPS") or 1000)

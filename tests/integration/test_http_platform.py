@@ -33,7 +33,7 @@ PIPELINES = {
     "copy": ["/bin/cp", "-r", "input/dcm", "output/"],
     "link": ["/bin/cp", "-rl", "input/dcm", "output/"],
     "fail": ["/bin/false"],
-    "endless": ["/bin/sleep", "3600"],
+    "endless": ["/bin/sleep", "300"],
     "odd-names": [sys.executable, "-c", ODD_NAMES],
 }  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_killed_platform_runs_its_jobs_anew_and_the_adapter_waits(
 ) -> None:
     gate = tmp_path / "gate"
     with PlatformServer(tmp_path / "gated", {
-        "gated": ["/bin/sh", "-c", f"test -e {gate} || sleep 3600; cp -r input/dcm output/"],
+        "gated": ["/bin/sh", "-c", f"test -e {gate} || sleep 30; cp -r input/dcm output/"],
     }) as gated:  # fmt: skip
         gated.start()
         adapter = using(gated, make_adapter, "gated")

@@ -128,6 +128,12 @@ def test_every_actor_says_what_it_is() -> None:
             )
 
 
+def test_no_two_test_modules_share_a_name() -> None:
+    """pytest imports them by their names alone, and `make test` all of them."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_no_task_without_an_issue() -> None:
     for module in MODULES:
         for line in module.read_text().splitlines():

@@ -5,18 +5,18 @@ Rules: unknown keys, wrong types and values out of range are refused at start, e
 file, key path, value and what is allowed. Nothing reads the environment or a file after that.
 """
 
-import difflib
 import json
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any
 
 import msgspec
 import yaml
 from msgspec import Struct
 
-from adapter.domain.entities import SECRET
+from adapter.domain.conversion import Reader, SpelledValue, is_secret
 from adapter.errors import ConfigurationError
 from adapter.settings import Settings, relations
 
@@ -52,7 +52,9 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]
     def origin_of(path: str) -> str:
         return next((origins[p] for p in _prefixes(path) if p in origins), str(file or "defaults"))
 
-    settings = _convert(tree, Settings, "", problems, origin_of)
+    reader = Reader(where=lambda path: f"{origin_of(path)}: {path}")
+    settings = reader.read(tree, Settings)
+    problems += reader.problems
     if not problems:
         problems += relations(settings)
     if problems:
@@ -112,7 +114,8 @@ def _put(
     node[path[-1]] = _spelled(text)
 
 
-class _Spelled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Spelled(SpelledValue):
     """Text of a variable or a flag, and the TOML value it spells; the key's type decides."""
 
     text: str
@@ -146,67 +149,6 @@ def _prefixes(path: str) -> Iterator[str]:
         path = path.rpartition(".")[0]
 
 
-def _convert(
-    value: Any, kind: Any, path: str, problems: list[str], origin_of: Callable[[str], str]
-) -> Any:
-    """Convert value to kind, field by field, so that every problem is found."""
-    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    if isinstance(value, _Spelled):
-        value = value.as_kind(base)
-    if isinstance(base, type) and issubclass(base, Struct) and isinstance(value, dict):
-        return _convert_struct(value, base, path, problems, origin_of)
-    if get_origin(base) is list and isinstance(value, list):
-        item = get_args(base)[0]
-        if isinstance(item, type) and issubclass(item, Struct):
-            return [
-                _convert(entry, item, f"{path}[{index}]", problems, origin_of)
-                for index, entry in enumerate(value)
-            ]
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        if _is_secret(kind):
-            problems.append(f"{origin_of(path)}: {path}: is not of the form it must have")
-            return None
-        allowed = f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
-        problems.append(f"{origin_of(path)}: {path} = {value!r}: {error}{allowed}")
-        return None
-
-
-def _is_secret(kind: Any) -> bool:
-    """Return whether values of a field's type are never shown."""
-    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
-    return any(getattr(meta, "extra_json_schema", None) == SECRET for meta in metas)
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()
-
-
-def _convert_struct(
-    value: dict[str, Any],
-    kind: type[Struct],
-    path: str,
-    problems: list[str],
-    origin_of: Callable[[str], str],
-) -> Any:
-    before = len(problems)
-    known = {f.name: f for f in msgspec.structs.fields(kind)}
-    converted = {}
-    for key, entry in value.items():
-        here = f"{path}.{key}" if path else str(key)
-        if key in known:
-            converted[key] = _convert(entry, known[key].type, here, problems, origin_of)
-        else:
-            close = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
-            problems.append(f"{origin_of(here)}: {here}: unknown key; {hint}")
-    for name, known_field in known.items():
-        if known_field.required and name not in value:
-            problems.append(f"{origin_of(path)}: {path}.{name}: is missing")
-    return kind(**converted) if len(problems) == before else None
-
-
 def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
     """Yield (key path, value as JSON, origin) of every setting, in the order of the structs."""
     tree = msgspec.to_builtins(layered.settings)
@@ -223,7 +165,7 @@ def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
 def _secrets(kind: type[Struct], prefix: str = "") -> Iterator[str]:
     """Yield the paths of what is never shown; lists hold nothing of the kind."""
     for field in msgspec.structs.fields(kind):
-        if _is_secret(field.type):
+        if is_secret(field.type):
             yield f"{prefix}{field.name}"
         elif isinstance(field.type, type) and issubclass(field.type, Struct):
             yield from _secrets(field.type, f"{prefix}{field.name}.")

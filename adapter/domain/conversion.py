@@ -1,0 +1,93 @@
+"""Values from outside become structs, field by field, so that every problem is found at once.
+
+For the configuration file and for REST: the text of a problem names the value by a path of keys.
+"""
+
+import difflib
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from adapter.domain.entities import SECRET
+
+
+class SpelledValue:
+    """A value whose type decides how it is read."""
+
+    def as_kind(self, kind: Any) -> Any:
+        """Return the value for a field of this type."""
+        raise NotImplementedError
+
+
+class Reader:
+    """Reads values, and keeps what is wrong with them, one line a problem."""
+
+    def __init__(
+        self, where: Callable[[str], str] = str, spelled: Callable[[str], str] = str
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            where: Says where a value is, given the path of its key.
+            spelled: How the key of a struct's field is spelled outside.
+        """
+        self.problems: list[str] = []
+        self._where = where
+        self._spelled = spelled
+
+    def read(self, value: Any, kind: Any, path: str = "") -> Any:
+        """Return value as this kind; None if there are problems with it."""
+        base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        if isinstance(value, SpelledValue):
+            value = value.as_kind(base)
+        if _is_struct(base) and isinstance(value, dict):
+            return self._read_struct(value, base, path)
+        if get_origin(base) is list and isinstance(value, list):
+            item = get_args(base)[0]
+            if _is_struct(item):
+                return [
+                    self.read(entry, item, f"{path}[{index}]") for index, entry in enumerate(value)
+                ]
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            if is_secret(kind):
+                self.problems.append(f"{self._where(path)}: is not of the form it must have")
+                return None
+            allowed = f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
+            self.problems.append(f"{self._where(path)} = {value!r}: {error}{allowed}")
+            return None
+
+    def _read_struct(self, value: dict[str, Any], kind: type[Struct], path: str) -> Any:
+        before = len(self.problems)
+        known = {self._spelled(f.name): f for f in msgspec.structs.fields(kind)}
+        converted = {}
+        for key, entry in value.items():
+            here = f"{path}.{key}" if path else str(key)
+            if key in known:
+                converted[known[key].name] = self.read(entry, known[key].type, here)
+            else:
+                close = difflib.get_close_matches(str(key), known, 1)
+                hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
+                self.problems.append(f"{self._where(here)}: unknown key; {hint}")
+        for name, known_field in known.items():
+            if known_field.required and name not in value:
+                here = f"{path}.{name}" if path else name
+                self.problems.append(f"{self._where(here)}: is missing")
+        return kind(**converted) if len(self.problems) == before else None
+
+
+def is_secret(kind: Any) -> bool:
+    """Return whether values of a field's type are never shown."""
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return any(getattr(meta, "extra_json_schema", None) == SECRET for meta in metas)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()

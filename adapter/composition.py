@@ -113,6 +113,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         space=space,
         ledger=ledger,
         platform=_platform(settings, layout, job_files, payloads),
+        entities=ledger.entities,
         results=FolderResults(layout.payloads, disk),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),

@@ -11,6 +11,7 @@ from adapter.domain.dimse_ports import (
     ReceiverLoads,
     Requestor,
 )
+from adapter.domain.entity_rows import EntityLedger
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.identifiers import NewId, NewUid
 from adapter.domain.ports import (
@@ -51,6 +52,7 @@ class Edges:
     payloads: PayloadStore
     space: SpaceGauge
     ledger: Ledger
+    entities: EntityLedger
     platform: Platform
     results: ResultSource
     held: HeldInstances

@@ -92,7 +92,9 @@ class AssociationServices:
         try:
             return await ask(
                 self._door.requests,
-                lambda reply: StoreRequest(instance=instance, reply=reply),
+                lambda reply: StoreRequest(
+                    instance=instance, grouping=self.grouping, reply=reply
+                ),
                 self._answer_s,
             )
         except trio.TooSlowError:

@@ -1,6 +1,7 @@
 """Application entity: one per AE Title.
 
-Consumes: StoreRequest, AssociationReleased, GroupOrdered, InstancesSettled, AssociationEnded.
+Consumes: StoreRequest, AssociationReleased, GroupOrdered, EntityChanged, GroupsCounted,
+InstancesSettled, AssociationEnded.
 Produces: answers; its parts (`group_keeper`, `staging`) produce groups on disk. Owns: its parts.
 Rebuilds from: the group folders of its AE Title. Restart policy: replica.
 """
@@ -15,20 +16,21 @@ from adapter.channels import answer
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_events import instance_event, settled_event
 from adapter.domain.events import Publish
-from adapter.domain.group_keys import SERIES, STUDY
+from adapter.domain.group_keys import SERIES, STUDY, grouped_by, lease_tags
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
     AssociationEnded,
     AssociationReleased,
+    EntityChanged,
     EntityNote,
     EntityQuestion,
     GroupOrdered,
+    GroupsCounted,
     Ignored,
     InstanceSettled,
     InstancesSettled,
-    ReceivedInstance,
     Refused,
     StoreAnswer,
     StoreRequest,
@@ -37,6 +39,7 @@ from adapter.domain.messages import (
 from adapter.domain.placing import objection, placement
 from adapter.domain.ports import SpaceGauge, WallClock
 from adapter.domain.processors import Processor
+from adapter.domain.statuses import OUT_OF_RESOURCES
 
 ATTRIBUTES = frozenset({STUDY, SERIES})
 
@@ -90,13 +93,18 @@ class ApplicationEntityActor:
         async for request in self.requests:
             with request.reply:
                 match request:
-                    case StoreRequest(instance=instance):
-                        answer(request.reply, await self._place(instance, keeper))
+                    case StoreRequest():
+                        answer(request.reply, await self._place(request, keeper))
                     case AssociationReleased(association=association):
                         released = await self._staging.release(keeper, association)
                         answer(request.reply, released)
                     case GroupOrdered():
                         answer(request.reply, await keeper.obey(request))
+                    case EntityChanged(entity=entity, processor=processor):
+                        self._change(entity, processor, keeper)
+                        answer(request.reply, True)
+                    case GroupsCounted():
+                        answer(request.reply, len(keeper.groups))
 
     async def _take_notes(self, keeper: GroupKeeper) -> None:
         async for note in self.notes:
@@ -115,9 +123,22 @@ class ApplicationEntityActor:
         self.notes.close()
         self.processor_wake.close()
 
-    async def _place(self, instance: ReceivedInstance, keeper: GroupKeeper) -> StoreAnswer:
-        group = await self._group_of(instance, keeper)
-        title = self.entity.ae_title
+    def _change(
+        self, entity: ApplicationEntity, processor: Processor, keeper: GroupKeeper
+    ) -> None:
+        """Go on with other settings; open groups take them with the time they have left."""
+        old, new = self.entity, entity
+        self.entity, self.processor, self._staging.entity = entity, processor, entity
+        keeper.change(entity, processor.timeout_s)
+        if (grouped_by(old), old.processor, old.settings) != (
+            grouped_by(new), new.processor, new.settings,
+        ):  # fmt: skip
+            for group in keeper.groups:  # the same key may mean something else now
+                keeper.groups.seal(group)
+
+    async def _place(self, request: StoreRequest, keeper: GroupKeeper) -> StoreAnswer:
+        group = await self._group_of(request, keeper)
+        instance, title = request.instance, self.entity.ae_title
         if isinstance(group, Refused):
             self.publish(instance_event("refused", title, instance, status=group.status))
             return group
@@ -133,8 +154,12 @@ class ApplicationEntityActor:
         return place
 
     async def _group_of(
-        self, instance: ReceivedInstance, keeper: GroupKeeper
+        self, request: StoreRequest, keeper: GroupKeeper
     ) -> OpenGroup | Ignored | Refused:
+        instance, read = request.instance, request.grouping
+        tags = lease_tags(self.entity, self.processor.attributes)
+        if read is not None and not tags <= read:  # the association is older than a change
+            return Refused(status=OUT_OF_RESOURCES, comment="settings changed, associate again")
         found = objection(self.entity, instance, space_is_low=self.space.low)
         if found is not None:
             return found

@@ -137,6 +137,15 @@ class GroupKeeper:
         self.timers.start_soon(self._close_when_due, group, timer, name=f"timer:{record.id}")
         return group
 
+    def change(self, entity: ApplicationEntity, quiet_s: float) -> None:
+        """Go on with other settings, also for the groups that are open."""
+        self.entity, self.quiet_s = entity, quiet_s
+        for group in self.groups:
+            group.quiet_s, group.age_s = quiet_s, entity.max_age_s
+            group.instances_max = entity.max_instances
+            self.restart(group)
+            self.tell("extended", group)
+
     # --- closing
 
     def restart(self, group: OpenGroup) -> None:

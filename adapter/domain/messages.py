@@ -7,14 +7,17 @@ answer or the end of the channel (the actor crashed), never silence.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
 from msgspec import Struct
 
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
-from adapter.domain.entities import SameInstance
+from adapter.domain.entities import ApplicationEntity, SameInstance
 from adapter.domain.records import Duplicate, Job
+
+if TYPE_CHECKING:  # a processor is handed instances, which are messages
+    from adapter.domain.processors import Processor
 
 
 class Wake(Enum):
@@ -83,6 +86,8 @@ class StoreRequest:
     """Association -> application entity: where does this instance go? The sender waits."""
 
     instance: ReceivedInstance
+    grouping: frozenset[str] | None = None
+    """The door's, when the association began; None: the one of now."""
     reply: trio.MemorySendChannel[StoreAnswer]
 
 
@@ -150,7 +155,23 @@ class GroupOrdered:
     reply: trio.MemorySendChannel[OrderOutcome]
 
 
-EntityQuestion = StoreRequest | AssociationReleased | GroupOrdered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityChanged:
+    """Entities -> application entity: be this from now on. Answered when it is so."""
+
+    entity: ApplicationEntity
+    processor: "Processor"
+    reply: trio.MemorySendChannel[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsCounted:
+    """Entities -> application entity: how many groups are open?"""
+
+    reply: trio.MemorySendChannel[int]
+
+
+EntityQuestion = StoreRequest | AssociationReleased | GroupOrdered | EntityChanged | GroupsCounted
 
 
 class CommitmentAnswer(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from adapter.domain.tables import (
 )
 from adapter.errors import LedgerError, RowNotFoundError
 from adapter.store.commitments import PREFIXES, CommitmentRows
+from adapter.store.entity_rows import EntityRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
@@ -37,6 +38,7 @@ class RowLedger:
         self._now = now
         self._commit = GroupCommit(engine, thread).commit
         self.commitments = CommitmentRows(self._commit)
+        self.entities = EntityRows(self._commit)
         self._jobs = JobRows()
         self._orders = OrderRows()
         self._exports: dict[str, Export] = {}
@@ -84,6 +86,8 @@ class RowLedger:
                 self._put_outcomes([msgspec.msgpack.decode(row, type=Outcome)])
             case "transaction":
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
+            case "entity":
+                self.entities.adopt(row)
             case prefix if prefix in PREFIXES:
                 self.commitments.adopt(key, row)
             case _:

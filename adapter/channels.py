@@ -72,7 +72,7 @@ def note(notes: trio.MemorySendChannel[Message], message: Message) -> None:
     """Tell an actor something it does not answer. Never waits, never raises."""
     try:
         notes.send_nowait(message)
-    except (trio.WouldBlock, trio.BrokenResourceError):
+    except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # it is being restarted, or parked: it will look at what is kept, not at old notes
 
 
@@ -143,32 +143,29 @@ class EntityDoor:
     """What to read of each instance."""
     grouping: frozenset[str]
     """What of it the processor reads."""
-    processor_wake: trio.MemorySendChannel[Wake] | None = None
-    """Tells whether somebody makes jobs of its groups; never sent on."""
+    is_staffed: Callable[[], bool] = lambda: True
+    """Tells whether somebody makes jobs of its groups."""
     commits: bool = False
     """Whether the entity is SCP of storage commitment."""
 
     @property
     def is_open(self) -> bool:
         """Whether the entity and its processor run, or are being restarted."""
-        ends = [self.requests.statistics()]
-        if self.processor_wake is not None:
-            ends.append(self.processor_wake.statistics())
-        return all(end.open_receive_channels for end in ends)
+        return self.requests.statistics().open_receive_channels > 0 and self.is_staffed()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody can still tell the entity something."""
+        return self.notes.statistics().open_send_channels > 0
 
     def clone(self) -> "EntityDoor":
-        """Return a door for another listener; the entity ends with the last one."""
-        wake = self.processor_wake and self.processor_wake.clone()
-        return replace(
-            self, requests=self.requests.clone(), notes=self.notes.clone(), processor_wake=wake
-        )
+        """Return a door for somebody else; the entity hears of it when the last one closes."""
+        return replace(self, requests=self.requests.clone(), notes=self.notes.clone())
 
     def close(self) -> None:
         """Close it; again is harmless."""
         self.requests.close()
         self.notes.close()
-        if self.processor_wake is not None:
-            self.processor_wake.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,5 +187,38 @@ class CommitmentDoor:
         self.notes.close()
 
 
+def blind_door() -> EntityDoor:
+    """Return a door with nobody behind it: whoever comes is told to try again later."""
+    requests, nobody = trio.open_memory_channel[EntityQuestion](0)
+    notes, nobody_either = trio.open_memory_channel[EntityNote](0)
+    nobody.close()
+    nobody_either.close()
+    return EntityDoor(requests=requests, notes=notes, attributes=frozenset(), grouping=frozenset())
+
+
 EntityDoors = Mapping[str, EntityDoor]
 """By called AE Title."""
+
+
+class EntryHall:
+    """Who answers on one port; read by its listeners, changed by the entities actor.
+
+    A change holds for the next A-ASSOCIATE-RQ.
+    """
+
+    def __init__(self) -> None:
+        self.doors: dict[str, EntityDoor] = {}
+        self.limits: dict[str, int] = {}
+        """Of associations, by called AE Title; 0: none."""
+
+    def open(self, called_ae_title: str, door: EntityDoor, limit: int) -> None:
+        """Let associations in by this door, from now on."""
+        if self.doors.get(called_ae_title) is not door:
+            self.shut(called_ae_title)
+        self.doors[called_ae_title], self.limits[called_ae_title] = door, limit
+
+    def shut(self, called_ae_title: str) -> None:
+        """Let nobody in any more; associations keep the door they came by."""
+        if door := self.doors.pop(called_ae_title, None):
+            del self.limits[called_ae_title]
+            door.close()

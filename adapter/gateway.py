@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
+from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Event
 from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
@@ -18,7 +20,7 @@ from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.views import Views
 from adapter.edges import Edges
-from adapter.settings import Settings
+from adapter.settings import Settings, listening_ports
 from adapter.supervision import ESSENTIAL, REPLICA, supervise
 from adapter.wiring import Wiring
 
@@ -45,6 +47,7 @@ async def gateway(
     # the submitter with its work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
+    entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
@@ -52,17 +55,23 @@ async def gateway(
         events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
         snapshot=snapshot, counts=counts,
     )  # fmt: skip
-    with events, subscriptions_in, orders_in:
+    ports = {port.serves for port in listening_ports(settings)}
+    directory = EntityDirectory(scp.port, ports)
+    with events, subscriptions_in, orders_in, entity_orders_in:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
-                wiring = Wiring(settings, edges, publish, occupancy, stop, nursery, orders, figures)
+                wiring = Wiring(
+                    settings, edges, publish, occupancy, stop, nursery, orders, figures,
+                    entity_orders, directory,
+                )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
                     views = Views(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
-                        orders=orders_in, entities=wiring.entities, figures=figures,
+                        orders=orders_in, entities=directory.questions, figures=figures,
+                        entity_orders=entity_orders_in, listed=directory.listed,
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
@@ -73,8 +82,6 @@ async def gateway(
                 await up.wait()
                 task_status.started()
                 await stop.wait()
-                for entity in wiring.entities.values():
-                    entity.close()
                 nursery.cancel_scope.deadline = trio.current_time() + settings.shutdown.deadline_s
             events.close()
             web_stop.set()

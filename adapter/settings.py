@@ -181,21 +181,24 @@ class ListeningPort(NamedTuple):
     port: int
     entities: list[ApplicationEntity]
     tls: bool
+    serves: int
+    """The port whose AE Titles answer here: itself, or the shared one."""
 
 
 def listening_ports(settings: Settings) -> list[ListeningPort]:
     """Return the shared port, those that AE Titles have of their own, and the one for TLS."""
     shared, tls = settings.dicom.scp.port, settings.dicom.scp.tls
     only_tls = tls.mode == "only"
-    ports = {shared: ListeningPort("dicom.scp.port", shared, [], only_tls)}
+    ports = {shared: ListeningPort("dicom.scp.port", shared, [], only_tls, shared)}
     for index, entity in enumerate(settings.application_entities):
         number = shared if entity.port is None else entity.port
         key = f"application_entities[{index}].port"
-        ports.setdefault(number, ListeningPort(key, number, [], only_tls)).entities.append(entity)
+        new = ListeningPort(key, number, [], only_tls, number)
+        ports.setdefault(number, new).entities.append(entity)
     listening = [*ports.values()]
     if tls.mode == "beside":
         listening.append(
-            ListeningPort("dicom.scp.tls.port", tls.port, ports[shared].entities, True)
+            ListeningPort("dicom.scp.tls.port", tls.port, ports[shared].entities, True, shared)
         )
     return listening
 

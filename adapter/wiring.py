@@ -2,47 +2,42 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
 from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
-from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
+from adapter.actors.entities import Entities
+from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.exporter import Exporter
 from adapter.actors.hub import Publisher
 from adapter.actors.listener import Listener
-from adapter.actors.processor import ProcessorActor
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
-from adapter.channels import CommitmentDoor, EntityDoor
+from adapter.channels import CommitmentDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.entities import ApplicationEntity, Source
+from adapter.domain.entities import Source
+from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.exporting import RetryRules
-from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import (
     CommitmentQuestion,
-    EntityNote,
-    EntityQuestion,
     JobOrder,
     ReportEnded,
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
-from adapter.domain.plugins import load_processor
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
 from adapter.edges import Edges
+from adapter.entity_wiring import EntityRules, EntityStaff
 from adapter.settings import ListeningPort, Settings, listening_ports
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
-
-NOTES_PER_ASSOCIATION = 4
-"""Notes of an association that may wait for its entity; it tells at most one every 50 ms."""
 
 
 @dataclass(slots=True)
@@ -57,8 +52,8 @@ class Wiring:
     nursery: trio.Nursery
     orders: trio.MemoryReceiveChannel[JobOrder]
     figures: QueueFigures
-    entities: dict[str, trio.MemorySendChannel[EntityQuestion]] = field(default_factory=dict)
-    """By AE Title, for the web side; closed by whoever stops."""
+    entity_orders: trio.MemoryReceiveChannel[EntityOrder]
+    directory: EntityDirectory
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -67,11 +62,9 @@ class Wiring:
             exporter_wakes = await self._exporters(reclaimer_wake)
             results_wake = await self._results(exporter_wakes, reclaimer_wake)
             submitter_wake = await self._submitter(root, results_wake)
-            doors = {}
-            for entity in self.settings.application_entities:
-                doors[entity.ae_title.strip()] = await self._entity(entity, submitter_wake)
+            await self._entities(submitter_wake)
             commitments = await self._commitments(exporter_wakes)
-            await self._listeners(doors, commitments)
+            await self._listeners(commitments)
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
         await self.nursery.start(supervise, actor, policy, self.publish)
@@ -142,37 +135,20 @@ class Wiring:
         await self._start(submitter, ESSENTIAL)
         return wake
 
-    async def _entity(
-        self, entity: ApplicationEntity, submitter_wake: trio.MemorySendChannel[Wake]
-    ) -> EntityDoor:
-        edges, publish = self.edges, self.publish
-        processor = load_processor(entity)
-        wake, woken = trio.open_memory_channel[Wake](1)
+    async def _entities(self, submitter_wake: trio.MemorySendChannel[Wake]) -> None:
+        edges, settings = self.edges, self.settings
         await self._start(
-            ProcessorActor(
-                entity=entity, processor=processor, store=edges.store, payloads=edges.payloads,
-                ledger=edges.ledger, wake=woken, submitter_wake=submitter_wake.clone(),
-                publish=publish, now=edges.now,
+            Entities(
+                configured=settings.application_entities, rows=edges.entities,
+                rules=EntityRules(settings), directory=self.directory, store=edges.store,
+                staff=EntityStaff(
+                    edges=edges, publish=self.publish, nursery=self.nursery,
+                    associations_max=self.occupancy.associations_max,
+                    submitter_wake=submitter_wake.clone(),
+                ),
+                orders=self.entity_orders, publish=self.publish, stop=self.stop,
             ),
-            REPLICA,
-        )  # fmt: skip
-        requests_in, requests = trio.open_memory_channel[EntityQuestion](0)
-        capacity = NOTES_PER_ASSOCIATION * self.occupancy.associations_max
-        notes_in, notes = trio.open_memory_channel[EntityNote](capacity)
-        await self._start(
-            ApplicationEntityActor(
-                entity=entity, processor=processor, store=edges.store, space=edges.space,
-                requests=requests, notes=notes, processor_wake=wake, publish=publish,
-                new_id=edges.new_id, now=edges.now,
-            ),
-            REPLICA,
-        )  # fmt: skip
-        self.entities[entity.ae_title] = requests_in.clone()
-        tags = lease_tags(entity, processor.attributes)
-        return EntityDoor(
-            requests=requests_in, notes=notes_in, processor_wake=wake.clone(),
-            attributes=ATTRIBUTES | tags, grouping=tags,
-            commits=entity.storage_commitment == "held",
+            ESSENTIAL,
         )  # fmt: skip
 
     def _recorder(self) -> ReportRecorder:
@@ -201,7 +177,7 @@ class Wiring:
         )  # fmt: skip
         return CommitmentDoor(requests=requests_in, notes=notes_in)
 
-    async def _listeners(self, doors: dict[str, EntityDoor], commitments: CommitmentDoor) -> None:
+    async def _listeners(self, commitments: CommitmentDoor) -> None:
         settings = self.settings
         reporters = [
             Source(ae_title=destination.ae_title, host=destination.host)
@@ -216,22 +192,20 @@ class Wiring:
         if expiries():
             await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
         for port in listening_ports(settings):
-            await self._listener(port, doors, commitments.clone(), sources, reporters)
-        for door in doors.values():
-            door.close()
+            await self._listener(port, commitments.clone(), sources, reporters)
         commitments.close()
 
     async def _listener(
         self,
         port: ListeningPort,
-        doors: dict[str, EntityDoor],
         commitments: CommitmentDoor,
         sources: SourceAddresses,
         reporters: Sequence[Source],
     ) -> None:
         settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
+        hall = self.directory.halls[port.serves]
         policy = AdmissionPolicy(
-            called_ae_titles={e.ae_title.strip(): e.max_associations for e in port.entities},
+            called_ae_titles=hall.limits,
             reject_unknown_sources=scp.reject_unknown_sources,
             sources=settings.sources, resolved=sources.addresses,
             verification_enabled=scp.verification.enabled,
@@ -240,8 +214,7 @@ class Wiring:
         )  # fmt: skip
         listener = Listener(
             dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
-            doors={title: doors[title].clone() for title in policy.called_ae_titles},
-            commitments=commitments,
+            doors=hall.doors, commitments=commitments,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
             association_grace_s=settings.shutdown.association_grace_s,

@@ -92,9 +92,7 @@ class AssociationServices:
         try:
             return await ask(
                 self._door.requests,
-                lambda reply: StoreRequest(
-                    instance=instance, grouping=self.grouping, reply=reply
-                ),
+                lambda reply: StoreRequest(instance=instance, grouping=self.grouping, reply=reply),
                 self._answer_s,
             )
         except trio.TooSlowError:

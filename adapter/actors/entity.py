@@ -123,9 +123,7 @@ class ApplicationEntityActor:
         self.notes.close()
         self.processor_wake.close()
 
-    def _change(
-        self, entity: ApplicationEntity, processor: Processor, keeper: GroupKeeper
-    ) -> None:
+    def _change(self, entity: ApplicationEntity, processor: Processor, keeper: GroupKeeper) -> None:
         """Go on with other settings; open groups take them with the time they have left."""
         old, new = self.entity, entity
         self.entity, self.processor, self._staging.entity = entity, processor, entity

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from adapter.actors.association_service import AssociationServices, CommitmentRole
-from adapter.channels import CommitmentDoor, EntityDoors, note
+from adapter.channels import CommitmentDoor, EntityDoor, EntityDoors, note
 from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
@@ -69,6 +69,8 @@ class Listener:
     association_grace_s: float
     name: str = "listener"
     _open: set[PendingAssociation] = field(default_factory=set)
+    _entered: dict[str, EntityDoor] = field(default_factory=dict)
+    """By association; its entity waits for the last one to close before it goes."""
     _waiting: set[trio.CancelScope] = field(default_factory=set)
     _told: Repetition = field(default_factory=lambda: Repetition(TOLD_AGAIN_S, TOLD_MAX))
     _all_over: trio.Event = field(default_factory=trio.Event)
@@ -108,8 +110,6 @@ class Listener:
     def close(self) -> None:
         """See `Actor.close`."""
         self.dimse.close()
-        for door in self.doors.values():
-            door.close()
         self.commitments.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
@@ -146,7 +146,7 @@ class Listener:
                 )
             )
         finally:
-            self.occupancy.leave(association)
+            self._leave(association)
             connection.close()
 
     @contextmanager
@@ -187,11 +187,11 @@ class Listener:
         self._tell("requested", association, request)
         rejection = decide(request, self.policy, self._pressure(request))
         if rejection is None:
-            self.occupancy.enter(association, request.called_ae_title, request.peer)
+            self._enter(association, request)
             rejection = await self.identify(request.user_identity)
         if rejection is None:
             return request
-        self.occupancy.leave(association)
+        self._leave(association)
         self.occupancy.rejections[rejection.why] += 1
         why = {"why": rejection.why, "result": rejection.result,
                "source": rejection.source, "reason": rejection.reason}  # fmt: skip
@@ -199,6 +199,18 @@ class Listener:
         self._tell("rejected", association, request, **why)
         await connection.reject(rejection)
         return None
+
+    def _enter(self, association: str, request: AssociationRequest) -> None:
+        """Take a place, and the door of the AE Title as it is now."""
+        self.occupancy.enter(association, request.called_ae_title, request.peer)
+        if door := self.doors.get(request.called_ae_title):
+            self._entered[association] = door.clone()
+
+    def _leave(self, association: str) -> None:
+        """Give both back; again is harmless."""
+        self.occupancy.leave(association)
+        if door := self._entered.pop(association, None):
+            door.close()
 
     def _pressure(self, request: AssociationRequest) -> Pressure:
         door = self.doors.get(request.called_ae_title)
@@ -214,7 +226,7 @@ class Listener:
     async def _serve(
         self, connection: PendingAssociation, request: AssociationRequest, association: str
     ) -> None:
-        door = self.doors.get(request.called_ae_title)  # None: ours as a requestor
+        door = self._entered.get(association)  # None: ours as a requestor
         roles = set()
         if door is not None and door.commits:
             roles.add(CommitmentRole.SCP)

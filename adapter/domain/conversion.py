@@ -56,7 +56,9 @@ class Reader:
             if is_secret(kind):
                 self.problems.append(f"{self._where(path)}: is not of the form it must have")
                 return None
-            allowed = f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
+            allowed = (
+                f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
+            )
             self.problems.append(f"{self._where(path)} = {value!r}: {error}{allowed}")
             return None
 

@@ -1,4 +1,4 @@
-"""AE Titles that exist: those of the file, and those made over REST, which are rows of the ledger."""
+"""AE Titles that exist: those of the file, and those made over REST, rows of the ledger."""
 
 from typing import Any, Literal, Protocol
 

@@ -164,7 +164,7 @@ class EntityChanged:
     reply: trio.MemorySendChannel[bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GroupsCounted:
     """Entities -> application entity: how many groups are open?"""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import trio
 
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
+from adapter.domain.entity_orders import EntityOrder
+from adapter.domain.entity_rows import ListedEntity
 from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
@@ -27,6 +29,9 @@ class Views:
     figures: QueueFigures
     entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]
     """By AE Title; closed when the adapter stops."""
+    entity_orders: trio.MemorySendChannel[EntityOrder]
+    listed: Mapping[str, ListedEntity]
+    """AE Titles by name."""
     stop: trio.Event
     web_stop: trio.Event
     now: WallClock

@@ -324,7 +324,7 @@ def test_ae_titles_answer_on_their_own_port_or_the_shared_one(tmp_path, one, thr
     settings = load(file(tmp_path, OWN_PORTS.format(one=one, three=three)), {}).settings
     assert [
         (key, port, [entity.ae_title for entity in entities])
-        for key, port, entities, _ in listening_ports(settings)
+        for key, port, entities, *_ in listening_ports(settings)
     ] == expected
 
 

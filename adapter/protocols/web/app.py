@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.entities import ENTITIES, Objections
 from adapter.protocols.web.events import events
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
@@ -30,6 +31,7 @@ def make_app(web: Views | None) -> Litestar:
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,
+            *ENTITIES,
             events,
             health.live,
             health.ready,
@@ -62,7 +64,8 @@ def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
-    return _problem_response(error.status_code, error.detail)
+    problems = error.problems if isinstance(error, Objections) else None
+    return _problem_response(error.status_code, error.detail, problems)
 
 
 def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -71,13 +74,17 @@ def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, 
     return _problem_response(500, "internal failure; the log has the details")
 
 
-def _problem_response(status: int, detail: str) -> Response[dict[str, Any]]:
+def _problem_response(
+    status: int, detail: str, problems: list[str] | None = None
+) -> Response[dict[str, Any]]:
+    """Return a problem body; `problems` is an extension member (RFC 9457 3.2)."""
     return Response(
         {
             "type": "about:blank",
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": detail,
+            **({"problems": problems} if problems else {}),
         },
         status_code=status,
         media_type="application/problem+json",

@@ -31,10 +31,11 @@ def camel(row: msgspec.Struct, **changes: Any) -> dict[str, Any]:
     for key in _TIMES:
         if key in values:
             values[key] = _time(values[key]) if values[key] else None
-    return {_camel_name(key): value for key, value in values.items()}
+    return {camel_name(key): value for key, value in values.items()}
 
 
-def _camel_name(name: str) -> str:
+def camel_name(name: str) -> str:
+    """Return a field's name in camelCase."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
 

@@ -1,0 +1,184 @@
+"""AE Titles while the adapter runs: Clara's routes and names, with our fields beside them.
+
+The body says what a table `[[application_entities]]` of the configuration file says, and what that
+would refuse is refused here. The key of an AE Title is its `name`.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import trio
+from litestar import Response, delete, get, post, put
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import Body, FromPath
+
+from adapter.channels import UNANSWERED, ask
+from adapter.domain.conversion import Reader
+from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefused
+from adapter.domain.entity_rows import ListedEntity
+from adapter.domain.views import Views
+from adapter.protocols.web.health import State
+from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.views import camel_name
+
+ROUTE = "/api/config/claraaetitle"
+ANSWER_S = 10.0
+CLARA = {"settings": "processorSettings"}
+"""Where Clara's name is not ours in camelCase."""
+_STATUS = {
+    EntityRefusal.UNKNOWN: HTTPStatus.NOT_FOUND,
+    EntityRefusal.CONFLICT: HTTPStatus.CONFLICT,
+    EntityRefusal.INVALID: HTTPStatus.BAD_REQUEST,
+}
+Document = Annotated[
+    dict[str, Any],
+    Body(
+        description=(
+            "The keys of `[[application_entities]]` in camelCase, `settings` as "
+            "`processorSettings`; `name` is the AE Title if it is missing."
+        )
+    ),
+]
+
+
+class Objections(HTTPException):
+    """What is wrong with a request, all of it."""
+
+    def __init__(self, status: HTTPStatus, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems), status_code=status)
+        self.problems = list(problems)
+
+
+def spelled(field: str) -> str:
+    """Return how a field of an AE Title is spelled here."""
+    return CLARA.get(field) or camel_name(field)
+
+
+_FIELDS = re.compile(rf"^({'|'.join(ApplicationEntity.__struct_fields__)})\b")
+
+
+def _in_our_words(problem: str) -> str:
+    """Return the problem with its key as it is spelled here."""
+    return _FIELDS.sub(lambda found: spelled(found[1]), problem)
+
+
+def _read(document: dict[str, Any]) -> ApplicationEntity:
+    """Return the AE Title that a body describes.
+
+    Raises:
+        Objections: It does not describe one.
+    """
+    reader = Reader(spelled=spelled)
+    entity: ApplicationEntity | None = reader.read(document, ApplicationEntity)
+    if entity is None:
+        raise Objections(HTTPStatus.BAD_REQUEST, reader.problems)
+    return entity
+
+
+def _shown(web: Views, listed: ListedEntity) -> dict[str, Any]:
+    document = {spelled(key): value for key, value in listed.settings.items()}
+    return {
+        **document,
+        "origin": listed.origin,
+        "state": _state(web, listed),
+        "problems": [_in_our_words(problem) for problem in listed.problems],
+    }
+
+
+def _state(web: Views, listed: ListedEntity) -> Literal["running", "parked", "draining"]:
+    actors = web.snapshot.sections["actors"]
+    states = {actors.get(f"{kind}:{listed.name}", {}).get("state") for kind in _KINDS}
+    if listed.problems or "parked" in states:
+        return "parked"
+    return "draining" if listed.retiring else "running"
+
+
+_KINDS = ("entity", "processor")
+
+
+@get(ROUTE, summary="AE Titles that take instances")
+async def entities(web: State) -> list[dict[str, Any]]:
+    """Return all, those of the configuration file first."""
+    rows = sorted(web.listed.values(), key=lambda one: (one.origin != "file", one.name))
+    return [_shown(web, listed) for listed in rows]
+
+
+@get(f"{ROUTE}/{{name:str}}", summary="One AE Title")
+async def entity(web: State, name: FromPath[str]) -> dict[str, Any]:
+    """Return one; its `state` is `running`, `parked` or `draining`."""
+    if listed := web.listed.get(name):
+        return _shown(web, listed)
+    raise NotFoundException(f"no AE Title is named {name!r}")
+
+
+@post(ROUTE, guards=[ours_only], summary="Make an AE Title")
+async def create(web: State, data: Document) -> Response[dict[str, Any]]:
+    """Make one; it takes associations from now on, and is there again after a restart.
+
+    400 with all `problems`, 409 if its name or AE Title is used, 503 if nobody answers now.
+    """
+    wanted = _read({**data, "name": data.get("name") or data.get("aeTitle")})
+    made = await _order(web, "create", wanted.name, wanted)
+    return Response(made, status_code=201, headers={"Location": f"{ROUTE}/{wanted.name}"})
+
+
+@put(f"{ROUTE}/{{name:str}}", guards=[ours_only], summary="Change an AE Title")
+async def change(web: State, name: FromPath[str], data: Document) -> dict[str, Any]:
+    """Replace it; what is missing gets its default. Open groups go on under the new settings.
+
+    400 with all `problems`, 404, 409 if it is of the file or being removed, 503.
+    """
+    wanted = _read({"name": name, **data})
+    if wanted.name != name:
+        problem = f"name: {wanted.name!r} is not {name!r}, and cannot be changed"
+        raise Objections(HTTPStatus.BAD_REQUEST, [problem])
+    return await _order(web, "change", name, wanted)
+
+
+@delete(
+    f"{ROUTE}/{{name:str}}",
+    status_code=HTTPStatus.OK,
+    guards=[ours_only],
+    summary="Remove an AE Title",
+)
+async def remove(web: State, name: FromPath[str]) -> dict[str, Any]:
+    """Let no association in any more; it is gone when its groups have become jobs.
+
+    404, 409 if it is of the file, 503.
+    """
+    return await _order(web, "remove", name)
+
+
+@post(
+    f"{ROUTE}/{{name:str}}/restart",
+    status_code=HTTPStatus.OK,
+    guards=[ours_only],
+    summary="Start an AE Title again that is parked",
+)
+async def restart(web: State, name: FromPath[str]) -> dict[str, Any]:
+    """Start it again. 404, 409 if it is not parked or cannot run as it is, 503."""
+    return await _order(web, "restart", name)
+
+
+async def _order(
+    web: Views,
+    action: Literal["create", "change", "remove", "restart"],
+    name: str,
+    wanted: ApplicationEntity | None = None,
+) -> dict[str, Any]:
+    def order(reply: trio.MemorySendChannel[ListedEntity | EntityRefused]) -> EntityOrder:
+        return EntityOrder(action=action, name=name, entity=wanted, reply=reply)
+
+    try:
+        done = await ask(web.entity_orders, order, ANSWER_S)
+    except UNANSWERED:
+        raise HTTPException("nobody answers now; look, and ask again", status_code=503) from None
+    if isinstance(done, EntityRefused):
+        raise Objections(_STATUS[done.refusal], [_in_our_words(each) for each in done.problems])
+    return _shown(web, done)
+
+
+ENTITIES = [entities, entity, create, change, remove, restart]

@@ -7,7 +7,6 @@ import trio
 from actor_ports import Disk, new_ledger, wall
 
 from adapter.actors.processor import POLL_S, ProcessorActor
-from adapter.channels import EntityDoor
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.processors import JobSpec
 from adapter.domain.records import GroupRecord
@@ -90,25 +89,6 @@ async def test_groups_become_jobs_once_the_plug_in_works(autojump_clock, crashes
         assert jobs == ["group-1", "group-2"]
         assert stage.disk.closed == {}
         nursery.cancel_scope.cancel()
-
-
-async def test_door_of_a_parked_processor_is_shut(autojump_clock):
-    """Its entity still runs: what is on its way is stored, and nobody new is let in."""
-    stage = Stage(crashes=None)
-    requests, entity = trio.open_memory_channel(0)
-    notes, _ = trio.open_memory_channel(1)
-    root = EntityDoor(
-        requests=requests, notes=notes, processor_wake=stage.wake,
-        attributes=frozenset(), grouping=frozenset(),
-    )  # fmt: skip
-    door = root.clone()
-    root.close()
-    assert door.is_open
-    stage.closed("group-1")
-    await supervise(stage.actor, REPLICA, stage.events.append)
-    assert entity.statistics().open_send_channels == 1
-    assert not door.is_open
-    door.close()
 
 
 async def test_processor_ends_when_entity_and_doors_have_closed(autojump_clock):

@@ -196,12 +196,16 @@ class Adapter:
         return [line for line in lines if line.get("event") == name]
 
     def request(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body of an HTTP request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=15)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, body, headers=dict(headers or {}))
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read()
         finally:

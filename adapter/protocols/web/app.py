@@ -40,7 +40,11 @@ def make_app(web: Views | None) -> Litestar:
             openapi,
         ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
-        exception_handlers={HTTPException: _problem, Exception: _failure},
+        exception_handlers={
+            HTTPException: _problem,
+            RecursionError: _too_deep,
+            Exception: _failure,
+        },
         openapi_config=OpenAPIConfig(
             title="DICOM Adapter",
             version=__version__,
@@ -66,6 +70,12 @@ def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     problems = error.problems if isinstance(error, Objections) else None
     return _problem_response(error.status_code, error.detail, problems)
+
+
+def _too_deep(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A body of brackets; handlers that look into one have a limit of their own."""
+    log.warning("web.request_too_deep", error=str(error))
+    return _problem_response(400, "the body is nested too deeply")
 
 
 def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

@@ -26,6 +26,8 @@ from adapter.protocols.web.views import camel_name
 
 ROUTE = "/api/config/claraaetitle"
 ANSWER_S = 10.0
+DEPTH_MAX = 16
+"""Of a body; what is stored is walked through by functions that call themselves."""
 CLARA = {"settings": "processorSettings"}
 """Where Clara's name is not ours in camelCase."""
 _STATUS = {
@@ -71,11 +73,22 @@ def _read(document: dict[str, Any]) -> ApplicationEntity:
     Raises:
         Objections: It does not describe one.
     """
+    if _is_deeper(document, DEPTH_MAX):
+        problem = f"it is nested deeper than {DEPTH_MAX}"
+        raise Objections(HTTPStatus.BAD_REQUEST, [problem])
     reader = Reader(spelled=spelled)
     entity: ApplicationEntity | None = reader.read(document, ApplicationEntity)
     if entity is None:
         raise Objections(HTTPStatus.BAD_REQUEST, reader.problems)
     return entity
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in value)
 
 
 def _shown(web: Views, listed: ListedEntity) -> dict[str, Any]:
@@ -99,14 +112,14 @@ def _state(web: Views, listed: ListedEntity) -> Literal["running", "parked", "dr
 _KINDS = ("entity", "processor")
 
 
-@get(ROUTE, summary="AE Titles that take instances")
+@get("/api/config/claraaetitle", summary="AE Titles that take instances")
 async def entities(web: State) -> list[dict[str, Any]]:
     """Return all, those of the configuration file first."""
     rows = sorted(web.listed.values(), key=lambda one: (one.origin != "file", one.name))
     return [_shown(web, listed) for listed in rows]
 
 
-@get(f"{ROUTE}/{{name:str}}", summary="One AE Title")
+@get("/api/config/claraaetitle/{name:str}", summary="One AE Title")
 async def entity(web: State, name: FromPath[str]) -> dict[str, Any]:
     """Return one; its `state` is `running`, `parked` or `draining`."""
     if listed := web.listed.get(name):
@@ -114,7 +127,7 @@ async def entity(web: State, name: FromPath[str]) -> dict[str, Any]:
     raise NotFoundException(f"no AE Title is named {name!r}")
 
 
-@post(ROUTE, guards=[ours_only], summary="Make an AE Title")
+@post("/api/config/claraaetitle", guards=[ours_only], summary="Make an AE Title")
 async def create(web: State, data: Document) -> Response[dict[str, Any]]:
     """Make one; it takes associations from now on, and is there again after a restart.
 
@@ -125,7 +138,7 @@ async def create(web: State, data: Document) -> Response[dict[str, Any]]:
     return Response(made, status_code=201, headers={"Location": f"{ROUTE}/{wanted.name}"})
 
 
-@put(f"{ROUTE}/{{name:str}}", guards=[ours_only], summary="Change an AE Title")
+@put("/api/config/claraaetitle/{name:str}", guards=[ours_only], summary="Change an AE Title")
 async def change(web: State, name: FromPath[str], data: Document) -> dict[str, Any]:
     """Replace it; what is missing gets its default. Open groups go on under the new settings.
 
@@ -139,7 +152,7 @@ async def change(web: State, name: FromPath[str], data: Document) -> dict[str, A
 
 
 @delete(
-    f"{ROUTE}/{{name:str}}",
+    "/api/config/claraaetitle/{name:str}",
     status_code=HTTPStatus.OK,
     guards=[ours_only],
     summary="Remove an AE Title",
@@ -153,7 +166,7 @@ async def remove(web: State, name: FromPath[str]) -> dict[str, Any]:
 
 
 @post(
-    f"{ROUTE}/{{name:str}}/restart",
+    "/api/config/claraaetitle/{name:str}/restart",
     status_code=HTTPStatus.OK,
     guards=[ours_only],
     summary="Start an AE Title again that is parked",

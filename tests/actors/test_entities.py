@@ -1,0 +1,304 @@
+"""Entities: AE Titles come, change and go while their groups are open, and when something crashes."""
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import trio
+from actor_ports import CT, EXPLICIT, Crashing, Disk, Space, counting_ids, new_ledger, wall
+
+from adapter.actors.entities import Entities
+from adapter.actors.entity_directory import EntityDirectory
+from adapter.channels import UNANSWERED, ask
+from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entity_orders import EntityOrder, EntityRefused
+from adapter.domain.entity_rows import row_of
+from adapter.domain.messages import (
+    InstanceSettled,
+    InstancesSettled,
+    Placement,
+    ReceivedInstance,
+    Refused,
+    StoreRequest,
+)
+from adapter.domain.records import GroupRecord
+from adapter.entity_wiring import EntityRules, EntityStaff
+from adapter.settings import Settings
+from adapter.supervision import ESSENTIAL, supervise
+
+MAIN = ApplicationEntity(name="main", ae_title="MAIN", pipelines={"one": "p1"})
+BRAIN = ApplicationEntity(name="brain", ae_title="BRAIN", pipelines={"seg": "p2"})
+QUIET_S = 5.0
+SHARED = 11112
+
+
+def changed(**changes):
+    return msgspec.structs.replace(BRAIN, **changes)
+
+
+class Stage:
+    """The actor with the staff of the real wiring, on a disk and a ledger in memory."""
+
+    def __init__(self, disk=None, ledger=None):
+        self.disk, self.ledger = disk or Disk(), ledger or new_ledger()
+        self.events, self.stop = [], trio.Event()
+        self.directory = EntityDirectory(SHARED, [SHARED, 104])
+        self.orders_in, self.orders = trio.open_memory_channel(0)
+        self.rows = self.ledger.entities
+        self.crashed = set()
+
+    async def start(self, nursery):
+        edges = SimpleNamespace(
+            store=self.disk, payloads=self.disk, ledger=self.ledger, space=Space(),
+            new_id=counting_ids(), now=wall,
+        )  # fmt: skip
+        wake, self.submitter = trio.open_memory_channel(1)
+        settings = Settings(application_entities=[MAIN])
+        self.actor = Entities(
+            configured=[MAIN], rows=self.rows, rules=EntityRules(settings), store=self.disk,
+            staff=EntityStaff(edges=edges, publish=self.events.append, nursery=nursery,
+                              associations_max=5, submitter_wake=wake),
+            directory=self.directory, orders=self.orders, publish=self.events.append,
+            stop=self.stop,
+        )  # fmt: skip
+        await nursery.start(supervise, self.actor, ESSENTIAL, self.events.append)
+
+    async def order(self, action, name="brain", entity=None):
+        return await ask(
+            self.orders_in,
+            lambda reply: EntityOrder(action=action, name=name, entity=entity, reply=reply),
+            10.0,
+        )
+
+    async def insist(self, action, entity=None):
+        """Order until there is an answer, as an operator does."""
+        while True:
+            try:
+                return await self.order(action, entity=entity)
+            except UNANSWERED:
+                await trio.sleep(0.1)
+
+    @property
+    def doors(self):
+        return self.directory.halls[SHARED].doors
+
+    async def place(self, door, number, *, grouping=None):
+        """Have an instance placed; it is stored at once."""
+        instance = ReceivedInstance(
+            association="a-1", calling_ae_title="CT1", sop_class_uid=CT,
+            sop_instance_uid=f"1.2.{number}", transfer_syntax_uid=EXPLICIT, payload_bytes=1,
+            attributes={"0020,000D": "1.9", "0020,000E": "1.9.1"},
+        )  # fmt: skip
+        answer = await ask(
+            door.requests,
+            lambda reply: StoreRequest(instance=instance, grouping=grouping, reply=reply),
+            10.0,
+        )
+        if isinstance(answer, Placement):
+            group = self.disk.open[answer.group_id]
+            group = msgspec.structs.replace(group, instances=group.instances + 1)
+            self.disk.open[answer.group_id] = group
+            settled = InstanceSettled(instance=instance, placement=answer, stored=True)
+            await door.notes.send(InstancesSettled(settled=[settled]))
+        return answer
+
+    async def jobs(self):
+        return [(job.pipeline, job.instances) for job in await self.ledger.jobs()]
+
+    def types(self):
+        return [event.type for event in self.events if event.type.startswith("config.")]
+
+
+@pytest.fixture
+async def stage(autojump_clock):
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        await stage.start(nursery)
+        yield stage
+        nursery.cancel_scope.cancel()
+
+
+async def test_new_ae_title_has_a_door_at_once(stage):
+    assert set(stage.doors) == {"MAIN"}
+    listed = await stage.order("create", entity=changed(max_associations=3))
+    assert (listed.name, listed.origin, listed.problems) == ("brain", "api", ())
+    assert stage.directory.halls[SHARED].limits == {"MAIN": 0, "BRAIN": 3}
+    assert isinstance(await stage.place(stage.doors["BRAIN"], 1), Placement)
+    await trio.sleep(QUIET_S + 1)
+    assert await stage.jobs() == [("seg", 1)]
+    assert stage.types() == ["config.created"]
+
+
+async def test_port_is_that_of_now(stage):
+    await stage.order("create", entity=changed(port=104))  # listened on, as far as the hall knows
+    assert set(stage.doors) == {"MAIN"}
+    assert set(stage.directory.halls[104].doors) == set()
+    refused = await stage.order("create", entity=changed(port=104))
+    assert isinstance(refused, EntityRefused)
+
+
+async def test_open_group_takes_the_new_settings(stage):
+    await stage.order("create", entity=changed(timeout_s=600.0))
+    door = stage.doors["BRAIN"].clone()
+    await stage.place(door, 1)
+    await stage.order("change", entity=changed(timeout_s=10.0, pipelines={"new": "p3"}))
+    await stage.place(door, 2, grouping=door.grouping)
+    await trio.sleep(9.0)
+    assert await stage.jobs() == []
+    await trio.sleep(2.0)
+    assert await stage.jobs() == [("new", 2)]
+    door.close()
+
+
+async def test_group_of_other_grouping_takes_no_more(stage):
+    await stage.order("create", entity=BRAIN)
+    first = await stage.place(stage.doors["BRAIN"], 1)
+    await stage.order("change", entity=changed(grouping="0020,000E"))
+    second = await stage.place(stage.doors["BRAIN"], 2)
+    assert first.group_id != second.group_id
+    await trio.sleep(QUIET_S + 1)
+    assert await stage.jobs() == [("seg", 1), ("seg", 1)]
+
+
+async def test_association_of_before_a_change_is_told_to_come_again(stage):
+    await stage.order("create", entity=BRAIN)
+    door = stage.doors["BRAIN"].clone()
+    await stage.order("change", entity=changed(grouping="0010,0020"))
+    answer = await stage.place(door, 1, grouping=door.grouping)
+    assert isinstance(answer, Refused)
+    assert answer.status == 0xA700
+    new = stage.doors["BRAIN"]
+    assert isinstance(await stage.place(new, 1, grouping=new.grouping), Placement)
+    door.close()
+
+
+async def test_removed_ae_title_goes_with_its_last_association_and_group(stage):
+    await stage.order("create", entity=BRAIN)
+    door = stage.doors["BRAIN"].clone()
+    listed = await stage.order("remove")
+    assert listed.retiring
+    assert set(stage.doors) == {"MAIN"}
+    await trio.sleep(60)
+    assert isinstance(await stage.place(door, 1), Placement), "it is still there"
+    door.close()
+    await trio.sleep(QUIET_S - 1)
+    assert "brain" in stage.directory.listed
+    await trio.sleep(3)
+    assert set(stage.directory.listed) == {"main"}
+    assert await stage.jobs() == [("seg", 1)]
+    assert await stage.rows.entities() == []
+    assert stage.types() == ["config.created", "config.changed", "config.deleted"]
+    assert set(stage.directory.questions) == {"MAIN"}
+
+
+async def test_parked_processor_shuts_the_door_until_a_restart(stage):
+    """Its entity still runs: what is on its way is stored, and nobody new is let in."""
+    await stage.order("create", entity=BRAIN)
+    door = stage.doors["BRAIN"].clone()
+    await stage.place(door, 1)
+    stage.disk.remove_group, whole = _bug, stage.disk.remove_group
+    await trio.sleep(60)
+    assert not door.is_open
+    assert not stage.doors["BRAIN"].is_open
+    assert isinstance(await stage.place(door, 2), Placement)
+    stage.disk.remove_group = whole
+    assert (await stage.order("restart")).problems == ()
+    assert stage.doors["BRAIN"].is_open
+    await trio.sleep(10)
+    assert await stage.jobs() == [("seg", 1), ("seg", 1)]
+    assert isinstance(await stage.order("restart"), EntityRefused), "it is not parked"
+    door.close()
+
+
+async def _bug(*_):
+    raise RuntimeError
+
+
+async def test_parked_entity_starts_again_with_its_groups(stage):
+    await stage.order("create", entity=changed(timeout_s=600.0))
+    await stage.place(stage.doors["BRAIN"], 1)
+    stage.disk.open_group, whole = _bug, stage.disk.open_group
+    await stage.order("change", entity=changed(timeout_s=600.0, grouping="0020,000E"))
+    for _ in range(6):
+        with pytest.raises(UNANSWERED):
+            await stage.place(stage.doors["BRAIN"], 2)
+    assert not stage.doors["BRAIN"].is_open
+    stage.disk.open_group = whole
+    await stage.order("change", entity=BRAIN)
+    assert stage.doors["BRAIN"].is_open
+    await trio.sleep(10)
+    assert await stage.jobs() == [("seg", 1)]
+
+
+async def test_removed_ae_title_that_is_parked_waits_for_a_restart(stage):
+    await stage.order("create", entity=BRAIN)
+    await stage.place(stage.doors["BRAIN"], 1)
+    stage.disk.remove_group, whole = _bug, stage.disk.remove_group
+    await stage.order("remove")
+    await trio.sleep(100)
+    assert "brain" in stage.directory.listed
+    stage.disk.remove_group = whole
+    await stage.order("restart")
+    await trio.sleep(10)
+    assert set(stage.directory.listed) == {"main"}
+    assert await stage.jobs() == [("seg", 1)]
+
+
+async def test_title_of_a_removed_row_that_is_in_the_file_by_now_is_that_of_the_file(
+    autojump_clock,
+):
+    stage = Stage()
+    old = msgspec.structs.replace(MAIN, name="old")
+    await stage.rows.put_entity(msgspec.structs.replace(row_of(old), retiring=True))
+    stage.disk.add(GroupRecord(id="group-1", ae_title="MAIN", key="k", opened_at=wall()), 1)
+    async with trio.open_nursery() as nursery:
+        await stage.start(nursery)
+        assert set(stage.directory.listed) == {"main"}
+        await trio.sleep(10)
+        assert await stage.jobs() == [("one", 1)]
+        assert stage.doors["MAIN"].is_open
+        nursery.cancel_scope.cancel()
+
+
+async def test_stop_ends_everything_and_keeps_open_groups(autojump_clock):
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        await stage.start(nursery)
+        await stage.order("create", entity=BRAIN)
+        await stage.place(stage.doors["BRAIN"], 1)
+        await stage.order("create", entity=changed(name="gone", ae_title="GONE"))
+        await stage.place(stage.doors["GONE"], 2)
+        await stage.order("remove", "gone")
+        stage.stop.set()
+    assert len(stage.disk.open) == 2
+    assert await stage.jobs() == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_crash_between_any_two_steps_loses_nothing(autojump_clock, at, after):
+    """Whatever it was about to do is done when it is back; an answered order is never undone."""
+    stage, calls = Stage(), []
+    stage.rows = Crashing(stage.ledger.entities, calls, at, after=after)
+    async with trio.open_nursery() as nursery:
+        if at == 1:  # a failed boot: the ledger is read before anything starts
+            nursery.cancel_scope.cancel()
+            return
+        await stage.start(nursery)
+        await stage.insist("create", BRAIN)
+        assert "BRAIN" in stage.doors
+        await stage.place(stage.doors["BRAIN"], 1)
+        done = await stage.insist("change", changed(pipelines={"new": "p3"}))
+        assert done.entity.pipelines == {"new": "p3"}
+        await stage.place(stage.doors["BRAIN"], 2)
+        await stage.insist("remove")
+        await trio.sleep(1)
+        assert set(stage.doors) == {"MAIN"}
+        await trio.sleep(20)
+        assert set(stage.directory.listed) == {"main"}
+        assert await stage.ledger.entities.entities() == []
+        assert await stage.jobs() == [("new", 2)]
+        assert not stage.disk.open
+        assert not stage.disk.closed
+        nursery.cancel_scope.cancel()
+    assert len(calls) >= at or at > 5

@@ -255,8 +255,8 @@ class Entities:
     async def _forget(self, listed: ListedEntity) -> None:
         if running := self._running.pop(listed.name, None):
             await running.end()
+        self.directory.leave(listed)  # first: after a crash only what has a row is brought back
         await self.rows.remove_entity(listed.name)
-        self.directory.leave(listed)
         for actor in ("entity", "processor"):  # also those that were parked
             self.publish(Event(type="actor.stopped", data={"actor": f"{actor}:{listed.name}"}))
 

@@ -1,4 +1,4 @@
-"""Entities: AE Titles come, change and go while their groups are open, and when something crashes."""
+"""Entities: AE Titles come, change and go while groups are open, and when something crashes."""
 
 from types import SimpleNamespace
 
@@ -110,7 +110,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(autojump_clock):
+async def stage():
     stage = Stage()
     async with trio.open_nursery() as nursery:
         await stage.start(nursery)
@@ -118,7 +118,7 @@ async def stage(autojump_clock):
         nursery.cancel_scope.cancel()
 
 
-async def test_new_ae_title_has_a_door_at_once(stage):
+async def test_new_ae_title_has_a_door_at_once(stage, autojump_clock):
     assert set(stage.doors) == {"MAIN"}
     listed = await stage.order("create", entity=changed(max_associations=3))
     assert (listed.name, listed.origin, listed.problems) == ("brain", "api", ())
@@ -129,7 +129,7 @@ async def test_new_ae_title_has_a_door_at_once(stage):
     assert stage.types() == ["config.created"]
 
 
-async def test_port_is_that_of_now(stage):
+async def test_port_is_that_of_now(stage, autojump_clock):
     await stage.order("create", entity=changed(port=104))  # listened on, as far as the hall knows
     assert set(stage.doors) == {"MAIN"}
     assert set(stage.directory.halls[104].doors) == set()
@@ -137,7 +137,7 @@ async def test_port_is_that_of_now(stage):
     assert isinstance(refused, EntityRefused)
 
 
-async def test_open_group_takes_the_new_settings(stage):
+async def test_open_group_takes_the_new_settings(stage, autojump_clock):
     await stage.order("create", entity=changed(timeout_s=600.0))
     door = stage.doors["BRAIN"].clone()
     await stage.place(door, 1)
@@ -150,7 +150,7 @@ async def test_open_group_takes_the_new_settings(stage):
     door.close()
 
 
-async def test_group_of_other_grouping_takes_no_more(stage):
+async def test_group_of_other_grouping_takes_no_more(stage, autojump_clock):
     await stage.order("create", entity=BRAIN)
     first = await stage.place(stage.doors["BRAIN"], 1)
     await stage.order("change", entity=changed(grouping="0020,000E"))
@@ -160,7 +160,7 @@ async def test_group_of_other_grouping_takes_no_more(stage):
     assert await stage.jobs() == [("seg", 1), ("seg", 1)]
 
 
-async def test_association_of_before_a_change_is_told_to_come_again(stage):
+async def test_association_of_before_a_change_is_told_to_come_again(stage, autojump_clock):
     await stage.order("create", entity=BRAIN)
     door = stage.doors["BRAIN"].clone()
     await stage.order("change", entity=changed(grouping="0010,0020"))
@@ -172,7 +172,7 @@ async def test_association_of_before_a_change_is_told_to_come_again(stage):
     door.close()
 
 
-async def test_removed_ae_title_goes_with_its_last_association_and_group(stage):
+async def test_removed_ae_title_goes_with_its_last_association_and_group(stage, autojump_clock):
     await stage.order("create", entity=BRAIN)
     door = stage.doors["BRAIN"].clone()
     listed = await stage.order("remove")
@@ -191,7 +191,7 @@ async def test_removed_ae_title_goes_with_its_last_association_and_group(stage):
     assert set(stage.directory.questions) == {"MAIN"}
 
 
-async def test_parked_processor_shuts_the_door_until_a_restart(stage):
+async def test_parked_processor_shuts_the_door_until_a_restart(stage, autojump_clock):
     """Its entity still runs: what is on its way is stored, and nobody new is let in."""
     await stage.order("create", entity=BRAIN)
     door = stage.doors["BRAIN"].clone()
@@ -214,7 +214,7 @@ async def _bug(*_):
     raise RuntimeError
 
 
-async def test_parked_entity_starts_again_with_its_groups(stage):
+async def test_parked_entity_starts_again_with_its_groups(stage, autojump_clock):
     await stage.order("create", entity=changed(timeout_s=600.0))
     await stage.place(stage.doors["BRAIN"], 1)
     stage.disk.open_group, whole = _bug, stage.disk.open_group
@@ -222,6 +222,7 @@ async def test_parked_entity_starts_again_with_its_groups(stage):
     for _ in range(6):
         with pytest.raises(UNANSWERED):
             await stage.place(stage.doors["BRAIN"], 2)
+    await trio.sleep(1)
     assert not stage.doors["BRAIN"].is_open
     stage.disk.open_group = whole
     await stage.order("change", entity=BRAIN)
@@ -230,7 +231,7 @@ async def test_parked_entity_starts_again_with_its_groups(stage):
     assert await stage.jobs() == [("seg", 1)]
 
 
-async def test_removed_ae_title_that_is_parked_waits_for_a_restart(stage):
+async def test_removed_ae_title_that_is_parked_waits_for_a_restart(stage, autojump_clock):
     await stage.order("create", entity=BRAIN)
     await stage.place(stage.doors["BRAIN"], 1)
     stage.disk.remove_group, whole = _bug, stage.disk.remove_group

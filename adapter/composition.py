@@ -32,7 +32,7 @@ from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
-from adapter.requestors import make_requestor
+from adapter.requestors import make_requestor, transcription
 from adapter.settings import Settings, listening_ports, pipelines_without_program
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.files import DiskThreads
@@ -144,6 +144,7 @@ def _acceptor(settings: Settings, layout: Layout, receivers: Receivers) -> Accep
         turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
         receivers=receivers,
         preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
+        transcription=transcription(scp),
     )
 
 

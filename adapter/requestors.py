@@ -5,7 +5,13 @@ import trio
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scu import ScuOptions
 from adapter.protocols.dimse.tls_contexts import TlsContexts
-from adapter.settings import Settings
+from adapter.protocols.dimse.transcript import Transcription
+from adapter.settings import Scp, Scu, Settings
+
+
+def transcription(role: Scp | Scu) -> Transcription:
+    """Return what is to be written to the log of the associations of a role."""
+    return Transcription(messages=role.log_dimse_datasets, pdus=role.log_data_pdus)
 
 
 def make_requestor(settings: Settings, tls: TlsContexts) -> DicomRequestor:
@@ -17,5 +23,6 @@ def make_requestor(settings: Settings, tls: TlsContexts) -> DicomRequestor:
         connect_s=scu.connect_s,
         acse_s=scu.acse_s,
         dimse_s=scu.dimse_s,
+        transcription=transcription(scu),
     )
     return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)

@@ -75,7 +75,6 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_half_open: Annotated[int, Meta(ge=1, le=65_536)] = 512
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 131_072
     receivers: Annotated[int, Meta(ge=0, le=64)] | Literal["auto"] = "auto"
-    """Processes that receive; see `receiver_count`."""
     preferred_transfer_syntaxes: list[UIDText] = field(default_factory=list)
     reject_unknown_sources: bool = True
     verification: Verification = field(default_factory=Verification)
@@ -85,6 +84,8 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_s: Seconds = 60.0
     dimse_s: Seconds = 30.0
     answer_s: Seconds = 10.0
+    log_dimse_datasets: bool = False
+    log_data_pdus: bool = False
     commitment: ReportSettings = field(default_factory=ReportSettings)
 
 
@@ -106,6 +107,8 @@ class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect_s: Seconds = 10.0
     acse_s: Seconds = 15.0
     dimse_s: Seconds = 60.0
+    log_dimse_datasets: bool = False
+    log_data_pdus: bool = False
     export: ExportSettings = field(default_factory=ExportSettings)
     commitment: CommitmentSettings = field(default_factory=CommitmentSettings)
 

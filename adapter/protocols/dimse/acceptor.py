@@ -8,7 +8,7 @@ none or TLS is under the association.
 
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -33,6 +33,7 @@ from adapter.protocols.dimse.service_link import TrioLink
 from adapter.protocols.dimse.strangers import PLAIN, TLS, stranger
 from adapter.protocols.dimse.tls import TlsSession
 from adapter.protocols.dimse.tls_contexts import TlsContext
+from adapter.protocols.dimse.transcript import Transcription
 from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConnection
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
@@ -59,6 +60,7 @@ class AcceptorOptions:
     """Of storage contexts; see `negotiation.negotiate`."""
     tls: TlsContext | None = None
     """None: without TLS."""
+    transcription: Transcription = field(default_factory=Transcription)
 
 
 class TcpDimseListener:
@@ -198,12 +200,14 @@ class TcpPendingAssociation:
     async def serve(self, association: str, service: AssociationService) -> AssociationReport:
         """See `PendingAssociation.serve`."""
         agreement = self._agree(association, service)
-        if self._options.tls is None and agreement.stores:
-            with self._options.receivers.place() as receiver:
+        options = self._options
+        if options.tls is None and agreement.stores and not options.transcription.wanted:
+            with options.receivers.place() as receiver:
                 link = await receiver.take(self._connection.fileno()) if receiver else None
                 if link is not None:
                     return await self._serve_there(link, agreement, service)
-        # TLS sessions cannot move to another process, and for a C-ECHO it is not worth while.
+        # TLS sessions cannot move to another process, logs are written in this one, and for a
+        # C-ECHO it is not worth while.
         return await self._serve_here(agreement, service)
 
     def _agree(self, association: str, service: AssociationService) -> Agreement:
@@ -237,7 +241,8 @@ class TcpPendingAssociation:
     ) -> AssociationReport:
         """Serve in a thread of this process."""
         options = self._options
-        connection = self._connection.into_blocking(options.turns)
+        transcript = options.transcription.of(association=agreement.association)
+        connection = self._connection.into_blocking(options.turns, transcript)
         self._interrupt = connection.interrupt
         try:
             scp = StorageScp(connection, agreement, TrioLink(service), options.open_part)

@@ -171,11 +171,14 @@ class Connection:
         except BlockingIOError as timeout:
             raise PeerTimeoutError from timeout
         if sent < len(data):
-            self.send_views([memoryview(data)[sent:]], timeout_s)
+            self._send_all([memoryview(data)[sent:]], timeout_s)
 
     def send_views(self, views: Sequence[bytes | memoryview], timeout_s: float) -> None:
         """Send all views, gathered; see `send`. The time is for the whole."""
         self._has_sent = True
+        self._send_all(views, timeout_s)
+
+    def _send_all(self, views: Sequence[bytes | memoryview], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         pending = list(views)
         while pending:

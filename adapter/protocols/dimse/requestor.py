@@ -210,7 +210,9 @@ class DicomRequestor:
         )
         try:
             accept = await _accepted(connection, request, options.acse_s)
-            return ScuAssociation(connection.into_blocking(), accept, proposed, options)
+            transcript = options.transcription.of(destination=destination.name)
+            blocking = connection.into_blocking(transcript=transcript)
+            return ScuAssociation(blocking, accept, proposed, options)
         finally:
             connection.close()
 

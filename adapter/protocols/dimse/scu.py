@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import Context, SendResult
@@ -31,6 +31,7 @@ from adapter.protocols.dimse.messages import (
     reason,
     receive_message,
 )
+from adapter.protocols.dimse.transcript import Transcription
 
 MESSAGE_ID_MAX = 0xFFFF
 ENDINGS = (ProtocolViolationError, PeerTimeoutError, MalformedCommandError, OSError)
@@ -49,6 +50,7 @@ class ScuOptions:
     """For the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ."""
     dimse_s: float
     """For a response, and for a fragment to be taken."""
+    transcription: Transcription = field(default_factory=Transcription)
 
 
 class ScuAssociation:

@@ -15,6 +15,7 @@ from adapter.protocols.dimse.connection import LINGER_S, Connection
 from adapter.protocols.dimse.layer_events import LayerEvent, Signal
 from adapter.protocols.dimse.strangers import OPENING_BYTES
 from adapter.protocols.dimse.tls import RECORDS_BYTES, TlsSession, TlsSocket, broken, reason
+from adapter.protocols.dimse.transcript import TranscribedConnection, Transcript
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.dimse.upper_layer import UpperLayer
 
@@ -145,10 +146,14 @@ class TrioConnection:
             except OSError:
                 pass  # gone already
 
-    def into_blocking(self, turns: Turns | None = None) -> Connection:
-        """Return the connection for a thread."""
+    def into_blocking(
+        self, turns: Turns | None = None, transcript: Transcript | None = None
+    ) -> Connection:
+        """Return the connection for a thread; what is said on it goes into the transcript."""
         raw = socket.socket(fileno=self._socket.detach())
         sock = raw if self._tls is None else TlsSocket(raw, self._tls)
+        if transcript is not None:
+            return TranscribedConnection(sock, self.layer, turns, transcript)
         return Connection(sock, self.layer, turns)
 
     def take_back(self, connection: Connection) -> None:

@@ -12,7 +12,7 @@ STUDIES = 7
 
 @pytest.fixture(scope="module")
 def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
-    """An adapter that has made a job of each of some studies."""
+    """An adapter that has made a job of each of some studies; nobody runs them, so all wait."""
     adapter = make_shared_adapter()
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
@@ -20,7 +20,7 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
             uid = f"1.2.3.{number}"
             assert wire.store(uid, data_set(uid, study=f"1.2.4.{number}")) == ("response", 0)
         wire.release()
-    eventually(lambda: len(adapter.get("/api/jobs")) == STUDIES, 10)
+    eventually(lambda: len(adapter.get("/api/jobs?state=Starting")) == STUDIES, 10)
     return adapter
 
 

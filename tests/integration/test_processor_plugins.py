@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from dicom_peers import run_peer
 from harness import REPOSITORY, Adapter, eventually, run_cli
 from health import MakeAdapter
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from test_events import subscribed
 from wire import CT, Wire, associate_rq, data_set, explicit
 
 EXAMPLE = REPOSITORY / "examples" / "processor_plugin"
@@ -132,6 +137,51 @@ def test_example_opens_a_job_for_each_modality(make_adapter: MakeAdapter, exampl
     found = {(job["pipeline"], job["priority"], job["instances"]) for job in jobs}
     assert found == {("ct", "normal", 2), ("mr", "normal", 1), ("ct", "immediate", 1)}
     assert {path.stem for path in adapter.instances("payloads")} == {"1.1", "1.2", "1.3", "2.1"}
+
+
+@pytest.mark.peer("dcmtk")
+@pytest.mark.parametrize("receivers", ["auto", 0])
+async def test_instance_no_processor_wants_is_success_and_leaves_nothing(
+    make_adapter: MakeAdapter, example: Path, receivers: str | int
+) -> None:
+    """T-025: told as ignored, gone when its association is over; what is wanted is kept."""
+    adapter = make_adapter({
+        "dicom": {"scp": {"receivers": receivers}},
+        "application_entities": [
+            entity("ROUTER", "modality-router", **{"modality-MR": "mr-model"}) | {"timeout_s": 600}
+        ],
+    }, start=False)  # fmt: skip
+    adapter.packages = example
+    adapter.start()
+    before = kept(adapter)
+    async with subscribed(adapter, "?topics=instance,group") as stream:
+        await stream.until("hello")
+        answered = await trio.to_thread.run_sync(storescu, adapter, "CT_small.dcm")
+        assert "Received Store Response (Success)" in answered
+        assert kept(adapter) == before
+        ignored = await stream.until("instance.ignored")
+        ct = dcmread(get_testdata_file("CT_small.dcm"), stop_before_pixels=True)
+        assert ignored["aeTitle"] == "ROUTER"
+        assert ignored["data"]["sopInstanceUid"] == ct.SOPInstanceUID
+        assert ignored["data"]["why"] == "no processor wants it"
+        await trio.to_thread.run_sync(storescu, adapter, "MR_small.dcm")
+        await stream.until("instance.stored")
+    kinds = [message["type"] for message in stream.messages[1:]]
+    assert kinds == ["instance.ignored", "group.opened", "instance.stored"]
+    (new,) = kept(adapter) - before
+    assert new.suffix == ".dcm"
+
+
+def kept(adapter: Adapter) -> set[Path]:
+    """Return every instance and part file there is, wherever it lies."""
+    files = [path for path in adapter.root.rglob("*") if path.is_file()]
+    return {path for path in files if path.suffix == ".dcm" or path.parent.name == ".part"}
+
+
+def storescu(adapter: Adapter, name: str) -> str:
+    """Send a file of pydicom's test set; return what storescu said."""
+    file = str(get_testdata_file(name))
+    return run_peer("storescu", "-v", "-aec", "ROUTER", "127.0.0.1", str(adapter.dicom_port), file)
 
 
 def test_example_refuses_its_settings_all_at_once(example: Path, make_adapter: MakeAdapter) -> None:

@@ -5,7 +5,7 @@ Clara scenarios T-005 to T-008 (as far as they group), T-013, T-015, T-016, T-02
 
 import http.client
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pynetdicom import AE
 from wire import CT, EXPLICIT, Wire, context, data_set, explicit, split_part10
 
 LONG_S = 600
+SENDERS = 3
 PIXELS = explicit(0x7FE00010, b"OW", bytes(20_000))
 
 
@@ -85,42 +86,14 @@ def test_association_is_a_group_and_its_release_closes_it(make_adapter: MakeAdap
 
 
 @pytest.mark.peer("dcmtk")
-def test_study_of_several_associations_is_one_group_or_several(
-    make_adapter: MakeAdapter, tmp_path: Path
-) -> None:
-    """T-007, T-008: series over parallel associations, by study; and by association and study."""
-    source = get_testdata_file("CT_small.dcm")
-    folders = []
-    for series in range(3):
-        folder = tmp_path / f"series{series}"
-        folder.mkdir()
-        for number in range(3):
-            (folder / f"{number}.dcm").write_bytes(Path(str(source)).read_bytes())
-        files = [str(path) for path in sorted(folder.iterdir())]
-        run_peer("dcmodify", "-q", "-nb", "-gin", *files)
-        run_peer("dcmodify", "-q", "-nb", "-m", f"0020,000e=1.2.9.{series}", *files)
-        folders.append(folder)
-    adapter = make_adapter({
-        "application_entities": [
-            {"name": "study", "ae_title": "STUDY", "timeout_s": 2, "pipelines": {"one": "p"}},
-            {"name": "both", "ae_title": "BOTH", "grouping": ["association", "0020,000D"],
-             "timeout_s": 0, "pipelines": {"one": "p"}},
-        ]
-    })  # fmt: skip
-    for title, count, each in (("STUDY", 1, [9]), ("BOTH", 4, [3, 3, 3, 9])):
-        threads = [
-            threading.Thread(
-                target=run_peer,
-                args=("storescu", "-aec", title, "127.0.0.1", str(adapter.dicom_port), "+sd",
-                      str(folder)),
-            )
-            for folder in folders
-        ]  # fmt: skip
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sizes(adapter, count) == each
+def test_study_is_a_group_for_each_association_where_both_count(make_adapter: MakeAdapter) -> None:
+    adapter = with_entity(make_adapter, grouping=["association", "0020,000D"], timeout_s=0)
+    source = str(get_testdata_file("CT_small.dcm"))
+    called = ("-aec", "MAIN", "127.0.0.1", str(adapter.dicom_port))
+    with ThreadPoolExecutor(SENDERS) as senders:
+        for sent in [senders.submit(run_peer, "storescu", *called, source) for _ in range(SENDERS)]:
+            sent.result()
+    assert sizes(adapter, SENDERS) == [1] * SENDERS
 
 
 # --- by other attributes

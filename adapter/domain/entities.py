@@ -118,7 +118,7 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: Name
     ae_title: AETitle
-    host: Host
+    host: Annotated[Host, Meta(pattern=r"^\S+$")]
     port: Port
     tls: DestinationTls | None = None
     storage_commitment: bool = False

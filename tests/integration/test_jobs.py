@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dicom_peers import free_port
 from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
@@ -241,8 +242,12 @@ def test_attributes_are_in_the_meta_and_nowhere_else(make_adapter: MakeAdapter) 
     assert "1CT1" not in told
 
 
-def test_without_upload_metadata_the_meta_has_no_patient_data(make_adapter: MakeAdapter) -> None:
-    adapter = make_adapter()
+@pytest.mark.parametrize("platform", [{}, {"upload_metadata": True, "metadata_dicom_source": []}])
+def test_without_upload_metadata_the_meta_has_no_patient_data(
+    make_adapter: MakeAdapter, platform: dict[str, Any]
+) -> None:
+    """T-209, T-210: switched off, or no attribute wanted."""
+    adapter = make_adapter({"platform": platform})
     assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
     eventually(lambda: adapter.payload_folders(), 10)
     (folder,) = adapter.payload_folders()

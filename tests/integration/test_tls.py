@@ -42,7 +42,7 @@ from wire import (
     split_part10,
 )
 
-ARTIM_S, IDLE_S, DIMSE_S, SLACK_S = 1.0, 3.0, 2.0, 1.5
+ARTIM_S, IDLE_S, DIMSE_S, SLACK_S = 1.0, 3.0, 2.0, 4.0
 DEAF_PEERS = 6
 ASSOCIATIONS = 100
 OPENSSL = "/usr/bin/openssl"

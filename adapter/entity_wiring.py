@@ -1,6 +1,6 @@
 """How the actors of one AE Title are made and connected; the entities actor decides when.
 
-Entity and processor each have a supervisor under the wiring's nursery, so they outlive a crash of
+Entity and processors each have a supervisor under the wiring's nursery, so they outlive a crash of
 the entities actor. Their mailboxes outlive a processor, but not the entity: what is asked of one
 that is parked is answered with the end of the channel.
 """
@@ -14,12 +14,11 @@ import trio
 from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
 from adapter.actors.processor import ProcessorActor
 from adapter.channels import UNANSWERED, EntityDoor, ask
+from adapter.domain.assignments import Assignment, attributes_of, load_processors
 from adapter.domain.entities import ApplicationEntity
-from adapter.domain.events import Publish
+from adapter.domain.events import Event, Publish
 from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import EntityChanged, EntityNote, EntityQuestion, Wake
-from adapter.domain.plugins import load_processor
-from adapter.domain.processors import Processor
 from adapter.edges import Edges
 from adapter.errors import UnavailableError
 from adapter.settings import Settings, listening_ports, relations
@@ -42,13 +41,13 @@ class EntityStaff:
     submitter_wake: trio.MemorySendChannel[Wake]
 
     async def start(self, entity: ApplicationEntity) -> "RunningEntity":
-        """Start an entity and its processor.
+        """Start an entity and its processors.
 
         Raises:
-            ValueError: Its processor cannot be made.
+            ValueError: A processor cannot be made.
             UnavailableError: Its groups cannot be read now.
         """
-        running = RunningEntity(self, entity, load_processor(entity))
+        running = RunningEntity(self, entity, load_processors(entity))
         try:
             await running.start()
         except ExceptionGroup as group:  # of the entity's own nursery
@@ -84,110 +83,181 @@ class _Post:
             self.over.set()
 
 
-class RunningEntity:
-    """The entity and the processor of one AE Title."""
+class _Desk:
+    """A processor of an entity, and how it is woken."""
 
-    def __init__(self, staff: EntityStaff, entity: ApplicationEntity, processor: Processor) -> None:
+    def __init__(self, staff: EntityStaff, assignment: Assignment, names: Sequence[str]) -> None:
+        """Nothing runs yet; `names` are those of all the processors of the entity."""
+        self.name = assignment.name
+        self.post = _Post()
+        self._has_begun = False
+        self.wake, self._woken = trio.open_memory_channel[Wake](1)
+        self._staff = staff
+        self._assignment = assignment
+        self._names = names
+
+    async def start(self) -> None:
+        """Start the processor, or start it again."""
+        staff, edges = self._staff, self._staff.edges
+        actor = ProcessorActor(
+            assignment=self._assignment, names=self._names, store=edges.store,
+            payloads=edges.payloads, ledger=edges.ledger, wake=self._woken.clone(),
+            submitter_wake=staff.submitter_wake.clone(), publish=staff.publish, now=edges.now,
+            name=self.actor_name,
+        )  # fmt: skip
+        self.post, self._has_begun = _Post(), True
+        await staff.nursery.start(self.post.run, actor, staff.publish)
+
+    @property
+    def actor_name(self) -> str:
+        """`processor:<entity>`, and its own name if there may be others."""
+        entity = self._assignment.entity.name
+        return f"processor:{entity}:{self.name}" if len(self._names) > 1 else f"processor:{entity}"
+
+    def close(self) -> None:
+        """Let it end when the entity wakes it no more; again is harmless."""
+        self.wake.close()
+        self._woken.close()
+
+    async def end(self) -> None:
+        """Return when nothing of it runs; one that was parked is not parked any more."""
+        self.close()
+        if self._has_begun:
+            await self.post.over.wait()
+        self._staff.publish(Event(type="actor.stopped", data={"actor": self.actor_name}))
+
+
+class RunningEntity:
+    """The entity and the processors of one AE Title."""
+
+    def __init__(
+        self, staff: EntityStaff, entity: ApplicationEntity, assignments: Sequence[Assignment]
+    ) -> None:
         """Nothing runs yet."""
         self.entity = entity
-        self._processor = processor
         self._staff = staff
         requests, self._requests = trio.open_memory_channel[EntityQuestion](0)
         capacity = NOTES_PER_ASSOCIATION * staff.associations_max
         notes, self._notes = trio.open_memory_channel[EntityNote](capacity)
-        self._wake, self._woken = trio.open_memory_channel[Wake](1)
         self.questions = requests.clone()
         """For whoever is not an association."""
+        self._assign(assignments)
         self.door = self._door(requests, notes)
-        self._entity_post, self._processor_post = _Post(), _Post()
+        self._entity_post = _Post()
+
+    def _assign(self, assignments: Sequence[Assignment]) -> None:
+        names = [one.name for one in assignments]
+        self._assignments = assignments
+        self._desks = [_Desk(self._staff, one, names) for one in assignments]
 
     def _door(
         self,
         requests: trio.MemorySendChannel[EntityQuestion],
         notes: trio.MemorySendChannel[EntityNote],
     ) -> EntityDoor:
-        tags = lease_tags(self.entity, self._processor.attributes)
+        tags = lease_tags(self.entity, attributes_of(self._assignments))
         return EntityDoor(
             requests=requests, notes=notes, attributes=ATTRIBUTES | tags, grouping=tags,
             commits=self.entity.storage_commitment == "held",
-            is_staffed=lambda: not self._processor_post.over.is_set(),
+            is_staffed=lambda: not any(desk.post.over.is_set() for desk in self._desks),
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Start the consumer first; see `EntityStaff.start` for what is raised."""
+        """Start the consumers first; see `EntityStaff.start` for what is raised."""
         try:
-            await self._start_processor()
+            for desk in self._desks:
+                await desk.start()
             await self._start_entity()
         except BaseException:
             self.close()
             raise
 
-    async def _start_processor(self) -> None:
-        staff, edges = self._staff, self._staff.edges
-        actor = ProcessorActor(
-            entity=self.entity, processor=self._processor, store=edges.store,
-            payloads=edges.payloads, ledger=edges.ledger, wake=self._woken.clone(),
-            submitter_wake=staff.submitter_wake.clone(), publish=staff.publish, now=edges.now,
-        )  # fmt: skip
-        self._processor_post = _Post()
-        await staff.nursery.start(self._processor_post.run, actor, staff.publish)
-
     async def _start_entity(self) -> None:
         staff, edges = self._staff, self._staff.edges
         actor = ApplicationEntityActor(
-            entity=self.entity, processor=self._processor, store=edges.store, space=edges.space,
-            requests=self._requests, notes=self._notes, processor_wake=self._wake,
+            entity=self.entity, assignments=self._assignments, store=edges.store,
+            space=edges.space, requests=self._requests, notes=self._notes,
+            wakes=self._cloned_wakes(),
             publish=staff.publish, new_id=edges.new_id, now=edges.now,
         )  # fmt: skip
         await staff.nursery.start(self._entity_post.run, actor, staff.publish)
+        self._hand_over_wakes()
+
+    def _cloned_wakes(self) -> dict[str, trio.MemorySendChannel[Wake]]:
+        return {desk.name: desk.wake.clone() for desk in self._desks}
+
+    def _hand_over_wakes(self) -> None:
+        """The entity has its own: a processor ends with that."""
+        for desk in self._desks:
+            desk.wake.close()
 
     @property
     def is_parked(self) -> bool:
-        """Whether the entity, or its processor, has crashed too often."""
-        return self._entity_post.over.is_set() or self._processor_post.over.is_set()
+        """Whether the entity, or one of its processors, has crashed too often."""
+        posts = [self._entity_post, *(desk.post for desk in self._desks)]
+        return any(post.over.is_set() for post in posts)
 
     @property
     def has_lost_its_entity(self) -> bool:
         """Whether nobody answers: there is nothing to go on with."""
         return self._entity_post.over.is_set()
 
-    async def restart_processor(self) -> None:
-        """Start the processor that was parked; the entity has gone on without it."""
-        if self._processor_post.over.is_set():
-            await self._start_processor()
+    async def restart_processors(self) -> None:
+        """Start the processors that were parked; the entity has gone on without them."""
+        for desk in self._desks:
+            if desk.post.over.is_set():
+                await desk.start()
 
     async def change(self, entity: ApplicationEntity) -> None:
         """Go on with other settings; associations and open groups go on with it.
 
-        A processor keeps nothing in memory, so a new one takes its place. `door` is a new one, for
-        associations from now on.
+        A processor keeps nothing in memory, so new ones take the place of all. `door` is a new one,
+        for associations from now on.
+
+        Cancel: the entity may not have heard of it; do it again.
         """
-        self.entity, self._processor = entity, load_processor(entity)
-        self._processor_post.scope.cancel()
-        await self._processor_post.over.wait()
-        await self._start_processor()
-        while not self._entity_post.over.is_set():
-            try:
-                await ask(self.questions, self._changed, CHANGE_S)
-                break
-            except UNANSWERED:
-                continue  # it has crashed, and comes back, or is parked
+        assignments = load_processors(entity)
+        for desk in self._desks:
+            desk.post.scope.cancel()
+            await desk.end()
+        self._assign(assignments)
+        for desk in self._desks:
+            await desk.start()
+        while not self._entity_post.over.is_set() and not await self._tell(entity):
+            pass  # it has crashed, and comes back, or is parked
+        self._hand_over_wakes()
+        self.entity = entity
         self.door = self._door(self.door.requests.clone(), self.door.notes.clone())
 
-    def _changed(self, reply: trio.MemorySendChannel[bool]) -> EntityChanged:
-        return EntityChanged(entity=self.entity, processor=self._processor, reply=reply)
+    async def _tell(self, entity: ApplicationEntity) -> bool:
+        """Have the entity change; False: it did not say that it has."""
+        wakes = self._cloned_wakes()
+
+        def changed(reply: trio.MemorySendChannel[bool]) -> EntityChanged:
+            return EntityChanged(
+                entity=entity, assignments=self._assignments, wakes=wakes, reply=reply
+            )
+
+        try:
+            return await ask(self.questions, changed, CHANGE_S)
+        except UNANSWERED:
+            for wake in wakes.values():
+                wake.close()
+            return False
 
     def close(self) -> None:
         """Let it end with the last association, its open groups on disk; again is harmless."""
         self.door.close()
         self.questions.close()
-        self._woken.close()
+        for desk in self._desks:
+            desk.close()
 
     async def end(self) -> None:
         """Close it and return when nothing of it runs."""
         self.close()
         await self._entity_post.over.wait()
-        await self._processor_post.over.wait()
+        for desk in self._desks:
+            await desk.end()
 
 
 @dataclass(frozen=True, slots=True)

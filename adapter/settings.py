@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
+from adapter.domain.assignments import load_processors, views_of
 from adapter.domain.entities import (
     SECRET,
     AETitle,
@@ -25,7 +26,6 @@ from adapter.domain.entities import (
 )
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
-from adapter.domain.plugins import load_processor
 from adapter.domain.processors import pipelines_of
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
@@ -241,7 +241,7 @@ def relations(settings: Settings) -> list[str]:
                 f'{here}.storage_commitment: "held" promises more than storage.durability keeps'
             )
         try:
-            load_processor(entity)
+            load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
     return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
@@ -256,8 +256,8 @@ def pipelines_without_program(settings: Settings) -> Iterator[str]:
     """Yield a line for each pipeline id that the `command` engine does not know."""
     known = {pipeline.id for pipeline in settings.platform.pipelines}
     for index, entity in enumerate(settings.application_entities):
-        named = pipelines_of(entity).items() if entity.processor == "aetitle" else ()
-        for name, pipeline_id in named:
+        views = [view for _, view in views_of(entity) if view.processor == "aetitle"]
+        for name, pipeline_id in [named for view in views for named in pipelines_of(view).items()]:
             if pipeline_id not in known:
                 here = f"application_entities[{index}]: pipeline {name!r}"
                 yield f"{here}: platform.pipelines has no entry with id {pipeline_id!r}"

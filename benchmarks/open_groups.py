@@ -15,8 +15,10 @@ import trio
 
 from adapter.actors.entity import ApplicationEntityActor
 from adapter.channels import ask
+from adapter.domain.assignments import load_processors
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import (
+    Arrival,
     AssociationEnded,
     EntityNote,
     EntityQuestion,
@@ -28,7 +30,6 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
-from adapter.domain.plugins import load_processor
 from adapter.domain.ports import SpaceReading
 from adapter.store.files import DiskThreads
 from adapter.store.instances import FolderInstanceStore
@@ -71,8 +72,8 @@ class Bench:
         )
         await self.store.recover()
         actor = ApplicationEntityActor(
-            entity=entity, processor=load_processor(entity), store=self.store, space=_Space(),
-            requests=self._asked, notes=self._noted, processor_wake=self._wake,
+            entity=entity, assignments=load_processors(entity), store=self.store, space=_Space(),
+            requests=self._asked, notes=self._noted, wakes={entity.processor: self._wake},
             publish=lambda _: None, new_id=lambda: f"{next(self._ids):08}", now=time.time,
         )  # fmt: skip
         best: dict[str, float] = {}
@@ -115,10 +116,12 @@ class Bench:
             assert isinstance(answer, Placement)
             part = self.parts.open()
             part.write([PAYLOAD])
-            part.commit(answer)
+            (group_id,) = answer.groups.values()
+            part.commit(answer, group_id)
             part.discard()
             stored = time.perf_counter()
-            settled.append(InstanceSettled(instance=instance, placement=answer, stored=True))
+            arrivals = (Arrival(group_id=group_id),)
+            settled.append(InstanceSettled(instance=instance, stored=True, arrivals=arrivals))
             if len(settled) == OF_ASSOCIATION:
                 await self._notes.send(InstancesSettled(settled=settled))
                 await self._notes.send(AssociationEnded(association=association))

@@ -114,7 +114,7 @@ class Entities:
             elif running.entity != entity:
                 await running.change(entity)
             else:
-                await running.restart_processor()
+                await running.restart_processors()
         except UnavailableError as error:
             if listed.origin == "file":
                 raise
@@ -257,8 +257,8 @@ class Entities:
             await running.end()
         self.directory.leave(listed)  # first: after a crash only what has a row is brought back
         await self.rows.remove_entity(listed.name)
-        for actor in ("entity", "processor"):  # also those that were parked
-            self.publish(Event(type="actor.stopped", data={"actor": f"{actor}:{listed.name}"}))
+        actor = f"entity:{listed.name}"  # also if it was parked
+        self.publish(Event(type="actor.stopped", data={"actor": actor}))
 
     def _tell(self, verb: str, listed: ListedEntity) -> None:
         data = {"kind": "claraaetitle", "name": listed.name, "retiring": listed.retiring}

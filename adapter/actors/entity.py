@@ -6,6 +6,7 @@ Produces: answers; its parts (`group_keeper`, `staging`) produce groups on disk.
 Rebuilds from: the group folders of its AE Title. Restart policy: replica.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -13,10 +14,11 @@ import trio
 from adapter.actors.group_keeper import GroupKeeper
 from adapter.actors.staging import Staging
 from adapter.channels import answer
+from adapter.domain.assignments import Assignment, attributes_of
 from adapter.domain.entities import ApplicationEntity
-from adapter.domain.entity_events import instance_event, settled_event
+from adapter.domain.entity_events import instance_event, settled_events
 from adapter.domain.events import Publish
-from adapter.domain.group_keys import SERIES, STUDY, grouped_by, lease_tags
+from adapter.domain.group_keys import SERIES, STUDY, lease_tags
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
 from adapter.domain.identifiers import NewId
@@ -38,7 +40,6 @@ from adapter.domain.messages import (
 )
 from adapter.domain.placing import objection, placement
 from adapter.domain.ports import SpaceGauge, WallClock
-from adapter.domain.processors import Processor
 from adapter.domain.statuses import OUT_OF_RESOURCES
 
 ATTRIBUTES = frozenset({STUDY, SERIES})
@@ -49,12 +50,13 @@ class ApplicationEntityActor:
     """Places instances in groups and hears what became of them."""
 
     entity: ApplicationEntity
-    processor: Processor
+    assignments: Sequence[Assignment]
     store: InstanceStore
     space: SpaceGauge
     requests: trio.MemoryReceiveChannel[EntityQuestion]
     notes: trio.MemoryReceiveChannel[EntityNote]
-    processor_wake: trio.MemorySendChannel[Wake]
+    wakes: Mapping[str, trio.MemorySendChannel[Wake]]
+    """Of the processors, by name."""
     publish: Publish
     new_id: NewId
     now: WallClock
@@ -69,10 +71,9 @@ class ApplicationEntityActor:
         """See `Actor.run`."""
         async with trio.open_nursery() as timers:
             keeper = GroupKeeper(
-                entity=self.entity,
-                quiet_s=self.processor.timeout_s,
+                assignments=self.assignments,
+                wakes=self.wakes,
                 store=self.store,
-                processor_wake=self.processor_wake,
                 publish=self.publish,
                 new_id=self.new_id,
                 now=self.now,
@@ -100,8 +101,8 @@ class ApplicationEntityActor:
                         answer(request.reply, released)
                     case GroupOrdered():
                         answer(request.reply, await keeper.obey(request))
-                    case EntityChanged(entity=entity, processor=processor):
-                        self._change(entity, processor, keeper)
+                    case EntityChanged():
+                        self._change(request, keeper)
                         answer(request.reply, True)
                     case GroupsCounted():
                         answer(request.reply, len(keeper.groups))
@@ -121,57 +122,76 @@ class ApplicationEntityActor:
         """See `Actor.close`."""
         self.requests.close()
         self.notes.close()
-        self.processor_wake.close()
+        self._close_wakes()
 
-    def _change(self, entity: ApplicationEntity, processor: Processor, keeper: GroupKeeper) -> None:
+    def _close_wakes(self) -> None:
+        for wake in self.wakes.values():
+            wake.close()
+
+    def _change(self, changed: EntityChanged, keeper: GroupKeeper) -> None:
         """Go on with other settings; open groups take them with the time they have left."""
-        old, new = self.entity, entity
-        self.entity, self.processor, self._staging.entity = entity, processor, entity
-        keeper.change(entity, processor.timeout_s)
-        if (grouped_by(old), old.processor, old.settings) != (
-            grouped_by(new), new.processor, new.settings,
-        ):  # fmt: skip
-            for group in keeper.groups:  # the same key may mean something else now
-                keeper.groups.seal(group)
+        self._close_wakes()
+        self.entity, self.assignments = changed.entity, changed.assignments
+        self.wakes, self._staging.entity = changed.wakes, changed.entity
+        keeper.change(self.assignments, self.wakes)
 
     async def _place(self, request: StoreRequest, keeper: GroupKeeper) -> StoreAnswer:
-        group = await self._group_of(request, keeper)
+        groups = await self._groups_of(request, keeper)
         instance, title = request.instance, self.entity.ae_title
-        if isinstance(group, Refused):
-            self.publish(instance_event("refused", title, instance, status=group.status))
-            return group
-        if isinstance(group, Ignored):
-            self.publish(instance_event("ignored", title, instance, why=group.why))
-            return group
-        group.placed(instance.association)
-        keeper.groups.join(group, instance.association)
-        place = placement(self.entity, group, instance)
-        if place.association:
-            group.stage(place.association)
-        keeper.restart(group)
+        if isinstance(groups, Refused):
+            self.publish(instance_event("refused", title, instance, status=groups.status))
+            return groups
+        if isinstance(groups, Ignored):
+            self.publish(instance_event("ignored", title, instance, why=groups.why))
+            return groups
+        place = placement(self.entity, groups, instance)
+        for group in groups:
+            if place.association:
+                group.stage(place.association)
+            keeper.restart(group)
         return place
 
-    async def _group_of(
+    async def _groups_of(
         self, request: StoreRequest, keeper: GroupKeeper
-    ) -> OpenGroup | Ignored | Refused:
+    ) -> list[OpenGroup] | Ignored | Refused:
+        """Return a group of each processor that wants the instance, which is on its way there."""
         instance, read = request.instance, request.grouping
-        tags = lease_tags(self.entity, self.processor.attributes)
+        tags = lease_tags(self.entity, attributes_of(self.assignments))
         if read is not None and not tags <= read:  # the association is older than a change
             return Refused(status=OUT_OF_RESOURCES, comment="settings changed, associate again")
         found = objection(self.entity, instance, space_is_low=self.space.low)
         if found is not None:
             return found
-        key = self.processor.group_key(instance)
-        if key is None:
-            return Ignored(why="no processor wants it")
-        return await keeper.group_of(instance, key)
+        # All are asked before a group opens: one that crashes leaves nothing behind.
+        asked = [one for one in self.assignments if one.name not in instance.joined]
+        keys = [(one, one.processor.group_key(instance)) for one in asked]
+        groups, ignored = list[OpenGroup](), Ignored(why="no processor wants it")
+        for one, key in keys:
+            if key is None:
+                continue
+            group = await keeper.group_of(instance, one, key)
+            if isinstance(group, Ignored):
+                ignored = group
+            elif isinstance(group, Refused):
+                for each in groups:
+                    each.settled(instance.association, trio.current_time())
+                    keeper.restart(each)
+                return group
+            else:
+                group.placed(instance.association)  # at once: it must not close meanwhile
+                keeper.groups.join(group, instance.association)
+                groups.append(group)
+        return groups or ignored
 
     def _settled(self, settled: InstanceSettled, keeper: GroupKeeper) -> None:
-        association, duplicate = settled.instance.association, settled.duplicate
-        group = keeper.groups.by_id(settled.placement.group_id)
-        if group is not None:
+        association = settled.instance.association
+        for arrival in settled.arrivals:
+            group = keeper.groups.by_id(arrival.group_id)
+            if group is None:
+                continue
             group.settled(association, trio.current_time())
-            if settled.stored and (duplicate is None or duplicate.kept == "both"):
+            if arrival.stored and (arrival.duplicate is None or arrival.duplicate.kept == "both"):
                 group.arrived(association, settled.instance.payload_bytes)
             keeper.restart(group)
-        self.publish(settled_event(self.entity.ae_title, settled))
+        for event in settled_events(self.entity.ae_title, settled):
+            self.publish(event)

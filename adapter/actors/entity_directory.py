@@ -17,7 +17,7 @@ from adapter.domain.messages import EntityQuestion
 
 
 class Running(Protocol):
-    """The entity and the processor of an AE Title, supervised; see `adapter.entity_wiring`."""
+    """The entity and the processors of an AE Title, supervised; see `adapter.entity_wiring`."""
 
     entity: ApplicationEntity
     door: EntityDoor
@@ -29,7 +29,7 @@ class Running(Protocol):
     @property
     def has_lost_its_entity(self) -> bool: ...
 
-    async def restart_processor(self) -> None: ...
+    async def restart_processors(self) -> None: ...
 
     async def change(self, entity: ApplicationEntity) -> None: ...
 

@@ -1,20 +1,22 @@
 """Group keeper: the open groups of one AE Title, a part of its application entity.
 
-Consumes: calls of its entity. Produces: group folders, open and closed, a hint to the processor.
+Consumes: calls of its entity. Produces: group folders, open and closed, hints to the processors.
 Owns: the open groups, their timers, the keys of groups that are just being closed. Rebuilds from:
 the group folders of its AE Title. Restart policy: none, each run of its entity makes a new one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from adapter.actors.association_timer import AssociationTimer
 from adapter.channels import notify
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.assignments import Assignment, owner_of
 from adapter.domain.entity_events import group_event
 from adapter.domain.events import Publish
-from adapter.domain.group_keys import GroupKey, group_key
+from adapter.domain.group_keys import GroupKey, group_key, grouped_by
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup, OpenGroups
 from adapter.domain.identifiers import NewId
@@ -38,37 +40,41 @@ OPERATOR = "operator"
 
 @dataclass(slots=True, kw_only=True)
 class GroupKeeper:
-    """Opens groups, and closes them when they are due, each by a timer of its own."""
+    """Opens groups, and closes them when they are due, each by a timer of its own.
 
-    entity: ApplicationEntity
-    quiet_s: float
+    A group is one processor's. In memory its record names one that there is: of what was left by
+    others the first one has become the owner.
+    """
+
+    assignments: Sequence[Assignment]
+    wakes: Mapping[str, trio.MemorySendChannel[Wake]]
     store: InstanceStore
-    processor_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     new_id: NewId
     now: WallClock
     timers: trio.Nursery
     groups: OpenGroups = field(default_factory=OpenGroups)
     _timers: dict[str, AssociationTimer] = field(default_factory=dict)
-    _closing: dict[str, str] = field(default_factory=dict)
-    """By key: groups that have ended and are not remembered by the store yet."""
+    _closing: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By processor and key: groups that have ended and are not remembered by the store yet."""
 
     # --- opening
 
     async def group_of(
-        self, instance: ReceivedInstance, processor_key: str
+        self, instance: ReceivedInstance, of: Assignment, processor_key: str
     ) -> OpenGroup | Ignored | Refused:
-        """Return the group the instance joins, or why it joins none."""
-        key = group_key(self.entity, instance, processor_key)
-        if group := self.groups.by_key(key.text):
+        """Return the group of this processor the instance joins, or why it joins none."""
+        key = group_key(of.entity, instance, processor_key)
+        if group := self.groups.by_key(of.name, key.text):
             return group
         try:
-            first = await self._came_late_to(key)
-            if first and self.entity.late_arrivals == "ignore":
+            first = await self._came_late_to(of, key)
+            if first and of.entity.late_arrivals == "ignore":
                 return Ignored(why="late")
             record = GroupRecord(
                 id=f"group-{self.new_id()}",
-                ae_title=self.entity.ae_title,
+                ae_title=of.entity.ae_title,
+                processor=of.name,
                 key=key.text,
                 opened_at=self.now(),
                 calling_ae_titles=(instance.calling_ae_title,),
@@ -79,27 +85,32 @@ class GroupKeeper:
             await self.store.open_group(record)
         except UnavailableError as error:
             return Refused(status=OUT_OF_RESOURCES, comment=str(error))
-        group = self._start(record, opened_ago=0.0, quiet_for=0.0)
+        group = self._start(record, of, opened_ago=0.0, quiet_for=0.0)
         self.groups.join(group, instance.association)
         self.tell("opened", group)
         return group
 
-    async def _came_late_to(self, key: GroupKey) -> str:
+    async def _came_late_to(self, of: Assignment, key: GroupKey) -> str:
         """Return the group this key had, if it has closed and that matters; else nothing."""
-        if self.entity.late_arrivals == "new-job" or key.association:
+        if of.entity.late_arrivals == "new-job" or key.association:
             return ""
-        if first := self._closing.get(key.text):
+        if first := self._closing.get((of.name, key.text)):
             return first
-        return await self.store.closed_before(self.entity.ae_title, key.text, self.now())
+        return await self.store.closed_before(of.entity.ae_title, of.name, key.text, self.now())
+
+    def _owner(self, record: GroupRecord) -> Assignment:
+        owner = owner_of(record.processor, [one.name for one in self.assignments])
+        return next(one for one in self.assignments if one.name == owner)
 
     def adopt(self, stored: StoredGroup) -> OpenGroup:
         """Take up a group found on disk with the time it has left."""
         # A wall clock that was set back must not make a group older or younger than it can be.
-        hold, wall = stored.hold, self.now()
+        hold, wall, record, of = stored.hold, self.now(), stored.record, self._owner(stored.record)
         group = self._start(
-            stored.record,
-            opened_ago=min(max(wall - stored.record.opened_at, 0.0), self.entity.max_age_s),
-            quiet_for=min(max(wall - stored.last_arrival_at, 0.0), self.quiet_s),
+            msgspec.structs.replace(record, processor=of.name),
+            of,
+            opened_ago=min(max(wall - record.opened_at, 0.0), of.entity.max_age_s),
+            quiet_for=min(max(wall - stored.last_arrival_at, 0.0), of.processor.timeout_s),
             instances=stored.instances,
             payload_bytes=stored.payload_bytes,
             hold=hold,
@@ -108,11 +119,14 @@ class GroupKeeper:
         if extended_for < hold.extended_s:
             group.not_before = trio.current_time() + hold.extended_s - extended_for
             self.restart(group)
+        if record.processor not in ("", of.name):  # the same key may mean something else to it
+            self.groups.seal(group)
         return group
 
     def _start(
         self,
         record: GroupRecord,
+        of: Assignment,
         *,
         opened_ago: float,
         quiet_for: float,
@@ -123,11 +137,11 @@ class GroupKeeper:
         clock = trio.current_time()
         group = OpenGroup(
             record=record,
-            quiet_s=self.quiet_s,
-            age_s=self.entity.max_age_s,
+            quiet_s=of.processor.timeout_s,
+            age_s=of.entity.max_age_s,
             opened=clock - opened_ago,
             last_arrival=clock - quiet_for,
-            instances_max=self.entity.max_instances,
+            instances_max=of.entity.max_instances,
             instances=instances,
             payload_bytes=payload_bytes,
             hold=hold,
@@ -137,12 +151,21 @@ class GroupKeeper:
         self.timers.start_soon(self._close_when_due, group, timer, name=f"timer:{record.id}")
         return group
 
-    def change(self, entity: ApplicationEntity, quiet_s: float) -> None:
-        """Go on with other settings, also for the groups that are open."""
-        self.entity, self.quiet_s = entity, quiet_s
+    def change(
+        self,
+        assignments: Sequence[Assignment],
+        wakes: Mapping[str, trio.MemorySendChannel[Wake]],
+    ) -> None:
+        """Go on with other processors and settings, also for the groups that are open."""
+        old = {one.name: _meaning_of_keys(one) for one in self.assignments}
+        self.assignments, self.wakes = assignments, wakes
         for group in self.groups:
-            group.quiet_s, group.age_s = quiet_s, entity.max_age_s
-            group.instances_max = entity.max_instances
+            of = self._owner(group.record)
+            if old.get(group.record.processor) != _meaning_of_keys(of):
+                self.groups.seal(group)
+            group.record = msgspec.structs.replace(group.record, processor=of.name)
+            group.quiet_s, group.age_s = of.processor.timeout_s, of.entity.max_age_s
+            group.instances_max = of.entity.max_instances
             self.restart(group)
             self.tell("extended", group)
 
@@ -156,28 +179,28 @@ class GroupKeeper:
     async def _close_when_due(self, group: OpenGroup, timer: AssociationTimer) -> None:
         await timer.wait_due()
         # From here to the first await nothing else runs: the group takes no more instances.
-        record = group.record
-        late_matter = self.entity.late_arrivals != "new-job" and not record.association
+        record, entity = group.record, self._owner(group.record).entity
+        late_matter = entity.late_arrivals != "new-job" and not record.association
         has_ended = late_matter and group.instances > 0 and group.is_complete(trio.current_time())
         if has_ended:
-            self._closing[record.key] = record.supplements or record.id
+            self._closing[record.processor, record.key] = record.supplements or record.id
         self.groups.remove(group)
         del self._timers[record.id]
         while True:
             try:
                 if has_ended:
-                    await self._remember(record)
+                    await self._remember(record, entity.late_arrival_window_s)
                 await self.store.close_group(record.id)
                 break
             except UnavailableError:
                 await trio.sleep(RETRY_S)
         self.tell("closed", group)
-        notify(self.processor_wake)
+        notify(self.wakes[self._owner(record).name])
 
-    async def _remember(self, record: GroupRecord) -> None:
+    async def _remember(self, record: GroupRecord, window_s: float) -> None:
         at = self.now()
-        await self.store.remember_closed(record, at, at + self.entity.late_arrival_window_s)
-        self._closing.pop(record.key, None)
+        await self.store.remember_closed(record, at, at + window_s)
+        self._closing.pop((record.processor, record.key), None)
 
     # --- orders
 
@@ -224,4 +247,11 @@ class GroupKeeper:
 
     def tell(self, verb: str, group: OpenGroup) -> None:
         """Publish where the group stands."""
-        self.publish(group_event(verb, group, trio.current_time(), self.entity.on_abort))
+        on_abort = self._owner(group.record).entity.on_abort
+        self.publish(group_event(verb, group, trio.current_time(), on_abort))
+
+
+def _meaning_of_keys(one: Assignment) -> tuple[object, ...]:
+    """Return what a key of this processor is made by; others may mean something else by it."""
+    entity = one.entity
+    return one.name, grouped_by(entity), entity.processor, entity.settings

@@ -1,12 +1,13 @@
-"""Processor: one per AE Title.
+"""Processor: one per AE Title and processor that is configured for it.
 
 Consumes: a hint that a group has closed. Produces: job folders, job rows, a hint to the submitter.
-Owns: nothing but the group in hand. Rebuilds from: the closed groups of its AE Title on disk.
+Owns: nothing but the group in hand. Rebuilds from: its closed groups on disk.
 Restart policy: replica. The plug-in decides which jobs a group becomes; a crash of it is a crash of
 this actor, and the group stays where it is. A group in hand at a crash comes last from then on, so
 one that cannot be processed does not hold up the others before the actor is parked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,13 +15,13 @@ import structlog
 import trio
 
 from adapter.channels import notify, wait_woken
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.assignments import Assignment, owner_of
 from adapter.domain.events import Event, Publish
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.identifiers import job_id, job_name
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, WallClock
-from adapter.domain.processors import JobSpec, Processor
+from adapter.domain.processors import JobSpec
 from adapter.domain.records import Job, JobChange, StoredGroup
 from adapter.domain.tables import JobState
 from adapter.errors import UnavailableError
@@ -35,8 +36,9 @@ POLL_S = 5.0
 class ProcessorActor:
     """Turns closed groups into jobs, each exactly once for each pipeline."""
 
-    entity: ApplicationEntity
-    processor: Processor
+    assignment: Assignment
+    names: Sequence[str]
+    """Of all the processors of the AE Title."""
     store: InstanceStore
     payloads: PayloadStore
     ledger: Ledger
@@ -44,13 +46,10 @@ class ProcessorActor:
     submitter_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     now: WallClock
-    name: str = ""
+    name: str
     _in_hand: str = ""
     _suspects: set[str] = field(default_factory=set)
     """Groups that were in hand at a crash."""
-
-    def __post_init__(self) -> None:
-        self.name = f"processor:{self.entity.name}"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -73,25 +72,30 @@ class ProcessorActor:
         self.submitter_wake.close()
 
     async def _process_closed(self) -> None:
+        entity = self.assignment.entity
         try:
-            groups = await self.store.closed_groups(self.entity.ae_title)
+            found = await self.store.closed_groups(entity.ae_title)
         except UnavailableError as error:
-            log.warning("group.waiting", entity=self.entity.name, why=str(error))
+            log.warning("group.waiting", entity=entity.name, why=str(error))
             return
+        groups = [group for group in found if self._is_mine(group)]
         self._suspects &= {group.record.id for group in groups}
         for group in sorted(groups, key=lambda group: group.record.id in self._suspects):
             self._in_hand = group.record.id
             try:
                 await self._process(group)
             except UnavailableError as error:  # the others may have more luck
-                log.warning("group.waiting", entity=self.entity.name, group=group.record.id,
+                log.warning("group.waiting", entity=entity.name, group=group.record.id,
                             why=str(error))  # fmt: skip
             self._in_hand = ""
+
+    def _is_mine(self, group: StoredGroup) -> bool:
+        return owner_of(group.record.processor, self.names) == self.assignment.name
 
     async def _process(self, group: StoredGroup) -> None:
         """Open the group's jobs; doing it again after a crash changes nothing."""
         opened_at = self.now()
-        specs = self.processor.jobs(group) if group.instances else []
+        specs = self.assignment.processor.jobs(group) if group.instances else []
         jobs = [self._job(group, spec, opened_at) for spec in specs]
         known = await self.ledger.known_jobs({job.id for job in jobs})
         for job in jobs:
@@ -103,14 +107,14 @@ class ProcessorActor:
         notify(self.submitter_wake)
 
     def _job(self, group: StoredGroup, spec: JobSpec, opened_at: float) -> Job:
-        first = group.record.supplements
+        entity, first = self.assignment.entity, group.record.supplements
         stamp = datetime.fromtimestamp(opened_at, UTC).strftime("%Y%m%d%H%M%S")
         return Job(
             id=job_id(group.record.id, spec.pipeline),
             group_id=group.record.id,
-            ae_title=self.entity.ae_title,
-            processor=self.processor.name,
-            name=job_name(self.entity.ae_title, spec.pipeline, stamp),
+            ae_title=entity.ae_title,
+            processor=self.assignment.label,
+            name=job_name(entity.ae_title, spec.pipeline, stamp),
             pipeline=spec.pipeline,
             pipeline_id=spec.pipeline_id,
             priority=spec.priority,
@@ -121,7 +125,7 @@ class ProcessorActor:
             retry_delay_s=spec.retry_delay_s,
             instances=group.instances,
             payload_bytes=group.payload_bytes,
-            destinations=tuple(self.entity.destinations),
+            destinations=tuple(entity.destinations),
             supplements=first and job_id(first, spec.pipeline),
         )
 

@@ -47,9 +47,11 @@ class Reader:
         if get_origin(base) is list and isinstance(value, list):
             item = get_args(base)[0]
             if _is_struct(item):
-                return [
+                value = [
                     self.read(entry, item, f"{path}[{index}]") for index, entry in enumerate(value)
                 ]
+                if None in value:  # told already
+                    return None
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:

@@ -80,13 +80,14 @@ class PartFile(Protocol):
     def write(self, views: Sequence[bytes | memoryview]) -> None:
         """Append."""
 
-    def commit(self, placement: Placement) -> Duplicate | None:
-        """Make the instance durable under its final name, or say that there was one.
+    def commit(self, placement: Placement, group_id: str) -> Duplicate | None:
+        """Make the instance durable under its final name in this group, or say that there was one.
 
-        Either way an instance of that name is durable on return.
+        Either way an instance of that name is durable on return. Once for each group of the
+        placement; all get the same file.
 
         Raises:
-            GroupClosedError: The group closed meanwhile; call `discard`.
+            GroupClosedError: The group closed meanwhile; go on with others, or call `discard`.
         """
 
     def discard(self) -> None:

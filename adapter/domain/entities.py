@@ -23,12 +23,32 @@ GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
 """`GGGG,EEEE` or `association`; `domain.group_keys` says what is wrong with any other."""
 SameInstance = Literal["keep-first", "replace", "keep-both"]
 """What happens to a second instance with the SOP Instance UID of one in the group."""
+PROCESSORS_MAX = 8
+"""Of one AE Title: each instance gets a name more for each."""
 OnAbort = Literal["keep", "drop", "hold"]
 LateArrivals = Literal["new-job", "ignore", "supplement"]
 
 DIMSE_PRIORITY: dict[str, int] = {"immediate": 1, "higher": 1, "normal": 0, "lower": 2}
 """What a destination is told (PS3.7 9.1.1.1)."""
 PRIORITY_ORDER: dict[str, int] = {"immediate": 0, "higher": 1, "normal": 2, "lower": 3}
+
+
+Grouping = GroupedBy | Annotated[list[GroupedBy], Meta(min_length=1, max_length=8)]
+QuietSeconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class OneProcessor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several processors of an AE Title; what it does not say, the AE Title says for it."""
+
+    name: Name
+    """Among those of the AE Title."""
+    processor: Name | None = None
+    """The plug-in; None: the one of this name."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    grouping: Grouping | None = None
+    timeout_s: QuietSeconds | None = None
+    pipelines: dict[str, str] | None = None
+    priority: Priority | None = None
 
 
 class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,8 +58,8 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ae_title: AETitle
     port: Port | None = None
     """Answers here and nowhere else; None: on the shared port."""
-    grouping: GroupedBy | Annotated[list[GroupedBy], Meta(min_length=1, max_length=8)] = "0020,000D"
-    timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
+    grouping: Grouping = "0020,000D"
+    timeout_s: QuietSeconds = 5.0
     """0 only with `association` in grouping; else at least 1."""
     max_age_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
     max_instances: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -53,6 +73,10 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allowed_sop_classes: list[UIDText] = field(default_factory=list)
     processor: Name = "aetitle"
     settings: dict[str, Any] = field(default_factory=dict)
+    processors: Annotated[list[OneProcessor], Meta(max_length=PROCESSORS_MAX)] = field(
+        default_factory=list
+    )
+    """In place of `processor` and `settings`, if there are several."""
     pipelines: dict[str, str] = field(default_factory=dict)
     priority: Priority = "normal"
     destinations: list[str] = field(default_factory=list)

@@ -1,5 +1,7 @@
 """What an application entity tells of its instances and groups, as live events."""
 
+from collections.abc import Iterator
+
 from adapter.domain.entities import OnAbort
 from adapter.domain.events import Event
 from adapter.domain.grouping import OpenGroup, Staged
@@ -27,16 +29,21 @@ def instance_event(
     )
 
 
-def settled_event(ae_title: str, settled: InstanceSettled) -> Event:
-    """Return what became of an instance that had a place."""
-    instance, group = settled.instance, settled.placement.group_id
+def settled_events(ae_title: str, settled: InstanceSettled) -> Iterator[Event]:
+    """Yield what became of an instance that had a place: stored once, a duplicate in each group."""
+    instance = settled.instance
     if not settled.stored:
-        return instance_event("refused", ae_title, instance, status=OUT_OF_RESOURCES)
-    if settled.duplicate is None:
-        return instance_event("stored", ae_title, instance, group)
-    return instance_event(
-        "duplicate", ae_title, instance, group, **_of_duplicate(settled.duplicate)
-    )
+        yield instance_event("refused", ae_title, instance, status=OUT_OF_RESOURCES)
+        return
+    stored = [one for one in settled.arrivals if one.stored]
+    new = [one.group_id for one in stored if one.duplicate is None]
+    if new:
+        several = {"groups": new} if len(new) > 1 else {}
+        yield instance_event("stored", ae_title, instance, new[0], **several)
+    for one in stored:
+        if one.duplicate is not None:
+            facts = _of_duplicate(one.duplicate)
+            yield instance_event("duplicate", ae_title, instance, one.group_id, **facts)
 
 
 def merged_event(record: GroupRecord, association: str, name: str, duplicate: Duplicate) -> Event:
@@ -69,6 +76,7 @@ def group_event(kind: str, group: OpenGroup, now: float, on_abort: OnAbort) -> E
     """Return where a group stands; its `leftS` is null while its end is not known."""
     record = group.record
     facts: dict[str, object] = {
+        "processor": record.processor,
         "instances": group.instances,
         "bytes": group.payload_bytes,
         "timeoutS": group.quiet_s,

@@ -36,12 +36,12 @@ class InstanceStore(Protocol):
         """Delete the association's staged instances; again is harmless."""
 
     async def remember_closed(self, record: GroupRecord, at: float, until_at: float) -> None:
-        """Remember, durably and until then, that a group with this key has closed.
+        """Remember, durably and until then, that a group of its processor and key has closed.
 
         Of a group that supplements another one, the other one is remembered.
         """
 
-    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
+    async def closed_before(self, ae_title: str, processor: str, key: str, now: float) -> str:
         """Return the id of the group that is remembered for this key; empty: none."""
 
     async def close_group(self, group_id: str) -> None:

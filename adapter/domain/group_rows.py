@@ -74,16 +74,18 @@ class GroupRows:
             **data,
         }
 
-    def arrived(self, event: Event, at: float, *, instances: int, payload_bytes: int) -> None:
+    def arrived(
+        self, group: str, association: str, at: float, instances: int, payload_bytes: int
+    ) -> None:
         """An instance has come into a group that has a row; so much more is in it."""
-        row, times = self._rows[event.group], self._times[event.group]
+        row, times = self._rows[group], self._times[group]
         row["instances"] += instances
         row["bytes"] += payload_bytes
-        if event.association not in times.associations:
-            times.associations.add(event.association)
+        if association not in times.associations:
+            times.associations.add(association)
             row["associations"] = sorted(times.associations)
-            self._of_association.setdefault(event.association, set()).add(event.group)
-        self._set_due(event.group, at)
+            self._of_association.setdefault(association, set()).add(group)
+        self._set_due(group, at)
 
     def association_ended(self, association: str, at: float) -> None:
         """The association sends no more."""

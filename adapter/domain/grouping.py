@@ -1,8 +1,8 @@
 """Open groups of one AE Title: which exist, what is on its way into them, when they are due.
 
-Pure bookkeeping for the application entity actor: times are floats of its clock. Invariants:
-a key has at most one open group that takes instances; a group with instances on their way, or with
-instances that wait for the release of their association, is never due.
+Pure bookkeeping for the application entity actor: times are floats of its clock. Invariants: a key
+of a processor has at most one open group that takes instances; a group with instances on their way,
+or with instances that wait for the release of their association, is never due.
 """
 
 import math
@@ -129,7 +129,8 @@ class OpenGroups:
     """The open groups of one AE Title, by key, by id, and by the associations that fill them."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, OpenGroup] = {}
+        self._by_key: dict[tuple[str, str], OpenGroup] = {}
+        """By processor and key."""
         self._by_id: dict[str, OpenGroup] = {}
         self._by_association: dict[str, set[str]] = {}
 
@@ -143,11 +144,11 @@ class OpenGroups:
         """Add a group. A recovered group whose key is taken keeps its id and takes no more."""
         assert group.record.id not in self._by_id
         self._by_id[group.record.id] = group
-        self._by_key.setdefault(group.record.key, group)
+        self._by_key.setdefault(_key(group.record), group)
 
-    def by_key(self, key: str) -> OpenGroup | None:
-        """Return the group that takes instances with this key."""
-        group = self._by_key.get(key)
+    def by_key(self, processor: str, key: str) -> OpenGroup | None:
+        """Return the group of this processor that takes instances with this key."""
+        group = self._by_key.get((processor, key))
         if group is not None and group.is_full():
             self.seal(group)
             return None
@@ -176,8 +177,8 @@ class OpenGroups:
 
     def seal(self, group: OpenGroup) -> None:
         """The group takes no more: the next instance with its key opens a new one."""
-        if self._by_key.get(group.record.key) is group:
-            del self._by_key[group.record.key]
+        if self._by_key.get(_key(group.record)) is group:
+            del self._by_key[_key(group.record)]
 
     def remove(self, group: OpenGroup) -> None:
         """Remove a group that closes."""
@@ -185,3 +186,7 @@ class OpenGroups:
         self.seal(group)
         for association in group.associations:
             self._by_association[association].discard(group.record.id)
+
+
+def _key(record: GroupRecord) -> tuple[str, str]:
+    return record.processor, record.key

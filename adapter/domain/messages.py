@@ -4,7 +4,7 @@ An answer channel has capacity 1 and is closed by the answering side, so an aske
 answer or the end of the channel (the actor crashed), never silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from adapter.domain.entities import ApplicationEntity, SameInstance
 from adapter.domain.records import Duplicate, Job
 
 if TYPE_CHECKING:  # a processor is handed instances, which are messages
-    from adapter.domain.processors import Processor
+    from adapter.domain.assignments import Assignment
 
 
 class Wake(Enum):
@@ -26,20 +26,21 @@ class Wake(Enum):
     LOOK_AGAIN = auto()
 
 
-class Placement(Struct, frozen=True, kw_only=True, tag=True):
-    """Where an instance goes: parts of a path below the group's folder, all safe."""
+class Placement(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Where an instance goes: parts of a path below each group's folder, all safe."""
 
-    group_id: str
+    groups: dict[str, str]
+    """The group it joins, by the name of the processor that wants it; at least one."""
     study: str
     series: str
     instance: str
     same_instance: SameInstance
     """What to do if there is one of the same name."""
     association: str = ""
-    """Stage it until this association is released; empty: it joins the group at once."""
+    """Stage it until this association is released; empty: it joins the groups at once."""
     lease_s: float = 0.0
-    """For so long the association may place further instances in this group without asking, if they
-    have the same SOP class and the same attributes the processor reads."""
+    """For so long the association may place further instances in these groups without asking, if
+    they have the same SOP class and the same attributes the processors read."""
 
 
 class Ignored(Struct, frozen=True, kw_only=True, tag=True):
@@ -65,7 +66,7 @@ class MoveOriginator(Struct, frozen=True, kw_only=True):
     message_id: int
 
 
-class ReceivedInstance(Struct, frozen=True, kw_only=True):
+class ReceivedInstance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instance whose last fragment has arrived and which is not yet stored."""
 
     association: str
@@ -79,6 +80,8 @@ class ReceivedInstance(Struct, frozen=True, kw_only=True):
     priority: int = 0
     """As the sender says: 0 medium, 1 high, 2 low (PS3.7 9.1.1.1)."""
     move_originator: MoveOriginator | None = None
+    joined: tuple[str, ...] = ()
+    """Processors in whose groups it is, when it is asked about again because another has closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +94,24 @@ class StoreRequest:
     reply: trio.MemorySendChannel[StoreAnswer]
 
 
-class InstanceSettled(Struct, frozen=True, kw_only=True):
-    """What became of a placed instance."""
+class Arrival(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an instance in one of its groups."""
 
-    instance: ReceivedInstance
-    placement: Placement
-    stored: bool
+    group_id: str
+    stored: bool = True
     """In the group and durable (also when it was there before)."""
     duplicate: Duplicate | None = None
     """It was there before."""
+
+
+class InstanceSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of a placed instance."""
+
+    instance: ReceivedInstance
+    stored: bool
+    """It is where it was to go, and the sender hears success."""
+    arrivals: tuple[Arrival, ...]
+    """One for each group it was on its way to, but those that had closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +172,9 @@ class EntityChanged:
     """Entities -> application entity: be this from now on. Answered when it is so."""
 
     entity: ApplicationEntity
-    processor: "Processor"
+    assignments: "Sequence[Assignment]"
+    wakes: Mapping[str, trio.MemorySendChannel[Wake]]
+    """Of the processors, by name; they are the entity's from then on."""
     reply: trio.MemorySendChannel[bool]
 
 

@@ -1,6 +1,7 @@
 """Whether an AE Title takes an instance, and where it then goes: its policies, without a clock."""
 
 import math
+from collections.abc import Sequence
 
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.group_keys import SERIES, STUDY
@@ -41,15 +42,15 @@ def objection(
     return None
 
 
-def placement(entity: ApplicationEntity, group: OpenGroup, instance: ReceivedInstance) -> Placement:
-    """Return where in the group the instance goes."""
+def placement(
+    entity: ApplicationEntity, groups: Sequence[OpenGroup], instance: ReceivedInstance
+) -> Placement:
+    """Return where in these groups, each of another processor, the instance goes."""
     attributes = instance.attributes
-    # A group with room for so many and no more is asked about each of them.
-    # One of a single association is not quiet as long as somebody could hold a lease.
-    quiet_s = math.inf if group.record.association else group.quiet_s
-    lease_s = 0.0 if group.instances_max else min(LEASE_S_MAX, quiet_s / 4)
+    # Where it has joined some groups already, others of its kind have yet to.
+    lease_s = 0.0 if instance.joined else min(_lease_s(group) for group in groups)
     return Placement(
-        group_id=group.record.id,
+        groups={group.record.processor: group.record.id for group in groups},
         study=path_part(attributes.get(STUDY, "")),
         series=path_part(attributes.get(SERIES, "")),
         instance=path_part(instance.sop_instance_uid),
@@ -57,3 +58,10 @@ def placement(entity: ApplicationEntity, group: OpenGroup, instance: ReceivedIns
         association="" if entity.on_abort == "keep" else instance.association,
         lease_s=lease_s,
     )
+
+
+def _lease_s(group: OpenGroup) -> float:
+    # A group with room for so many and no more is asked about each of them.
+    # One of a single association is not quiet as long as somebody could hold a lease.
+    quiet_s = math.inf if group.record.association else group.quiet_s
+    return 0.0 if group.instances_max else min(LEASE_S_MAX, quiet_s / 4)

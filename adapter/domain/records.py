@@ -20,6 +20,8 @@ class GroupRecord(Struct, frozen=True, kw_only=True):
 
     id: str
     ae_title: str
+    processor: str = ""
+    """Whose it is, by the name it has in the AE Title; empty: the first one's, as all were once."""
     key: str
     """What it is grouped by (`group_keys.GroupKey.text`): later instances find the group by it."""
     opened_at: float

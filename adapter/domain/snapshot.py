@@ -85,9 +85,13 @@ class Snapshot:
                 row["bytes"] += size
             elif verb == "refused":
                 row["refused"] += 1
-        if verb in ("stored", "duplicate") and event.group in self.sections["groups"]:
+        if verb in ("stored", "duplicate"):
             kept = verb == "stored" or event.data.get("kept") == "both"
-            self._groups.arrived(event, at, instances=int(kept), payload_bytes=size if kept else 0)
+            for group in event.data.get("groups", (event.group,)):
+                if group in self.sections["groups"]:
+                    self._groups.arrived(
+                        group, event.association, at, int(kept), size if kept else 0
+                    )
 
     def _job(self, event: Event, _verb: str, at: float) -> None:
         section = self.sections["jobs"]

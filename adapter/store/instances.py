@@ -112,9 +112,9 @@ class FolderInstanceStore:
         """See `InstanceStore.remember_closed`."""
         await self._threads.run(self._remembered.remember, record, at, until_at)
 
-    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
+    async def closed_before(self, ae_title: str, processor: str, key: str, now: float) -> str:
         """See `InstanceStore.closed_before`."""
-        return await self._threads.run(self._remembered.find, ae_title, key, now)
+        return await self._threads.run(self._remembered.find, ae_title, processor, key, now)
 
     async def close_group(self, group_id: str) -> None:
         """See `InstanceStore.close_group`."""

@@ -27,6 +27,7 @@ from adapter.store.layout import Layout
 from adapter.store.naming import name_instance
 from adapter.store.staged import STAGED
 
+SPARE = "spare"
 GROUPS_REMEMBERED = 10_000
 """Groups whose folders are known to be durable; a folder of any other is synced once more."""
 
@@ -55,14 +56,14 @@ class PartFiles:
             raise translated(error) from error
         return DiskPartFile(self, path, fd)
 
-    def series_folder(self, placement: Placement) -> str:
-        """Return the folder for the instance, made and durable.
+    def series_folder(self, placement: Placement, group_id: str) -> str:
+        """Return the folder for the instance in this group, made and durable.
 
         A folder another thread has just made is synced here again: its maker may not have got
         that far, and our instance may be acknowledged first.
         """
-        durable = self._durable_in(placement.group_id)
-        folder = f"{self.incoming}/{placement.group_id}"
+        durable = self._durable_in(group_id)
+        folder = f"{self.incoming}/{group_id}"
         parts = ["dcm", placement.study, placement.series]
         if placement.association:
             parts = [STAGED, placement.association, placement.study, placement.series]
@@ -93,12 +94,13 @@ class PartFiles:
 class DiskPartFile:
     """See port `PartFile`."""
 
-    __slots__ = ("_fd", "_files", "_path")
+    __slots__ = ("_fd", "_files", "_path", "_synced")
 
     def __init__(self, files: PartFiles, path: str, fd: int) -> None:
         self._files = files
         self._path = path
         self._fd = fd
+        self._synced = False
 
     def write(self, views: Sequence[bytes | memoryview]) -> None:
         """See `PartFile.write`."""
@@ -107,15 +109,16 @@ class DiskPartFile:
         except OSError as error:
             raise translated(error) from error
 
-    def commit(self, placement: Placement) -> Duplicate | None:
+    def commit(self, placement: Placement, group_id: str) -> Duplicate | None:
         """See `PartFile.commit`."""
         files = self._files
         try:
-            if files.durability == "fsync":
+            if files.durability == "fsync" and not self._synced:
                 os.fsync(self._fd)
-            folder = files.series_folder(placement)
+                self._synced = True
+            folder = files.series_folder(placement, group_id)
             final = f"{folder}/{placement.instance}.dcm"
-            duplicate = name_instance(self._path, final, placement.same_instance)
+            duplicate = self._name(final, placement)
             sync_folder(folder, files.durability)
         except FileNotFoundError as error:
             raise GroupClosedError("the group has closed, please send again") from error
@@ -123,16 +126,30 @@ class DiskPartFile:
             raise translated(error) from error
         return duplicate
 
+    def _name(self, final: str, placement: Placement) -> Duplicate | None:
+        if placement.same_instance != "replace" or len(placement.groups) == 1:
+            return name_instance(self._path, final, placement.same_instance)
+        spare = f"{self._path}-{SPARE}"  # replacing takes a name away, and another group needs one
+        os.link(self._path, spare)
+        try:
+            return name_instance(spare, final, placement.same_instance)
+        finally:
+            _remove(spare)
+
     def discard(self) -> None:
         """See `PartFile.discard`."""
         if self._fd < 0:
             return
         os.close(self._fd)
         self._fd = -1
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            pass  # renamed to its final place
+        _remove(self._path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # renamed to its final place
 
 
 def _name_of(pid: int) -> str:

@@ -1,6 +1,6 @@
 """Which groups have closed lately, for the policy on late arrivals: a small file for each key.
 
-    remembered/<digest>.json            which group it was
+    remembered/<digest>.json            which group it was; of AE Title, processor and key
     remembered/.salt
 
 A key may be a Patient ID: the digest is keyed with a secret of this storage root, so whoever sees
@@ -51,7 +51,7 @@ class RememberedGroups:
 
     def remember(self, record: GroupRecord, at: float, until_at: float) -> None:
         """See `InstanceStore.remember_closed`."""
-        path = self._path(record.ae_title, record.key)
+        path = self._path(record.ae_title, record.processor, record.key)
         group = record.supplements or record.id
         content = msgspec.json.encode(_Remembered(group=group, at=at, until_at=until_at))
         unfinished = path.with_name(f".{path.name}")
@@ -65,17 +65,18 @@ class RememberedGroups:
             self._since_forgotten = 0
             self._forget(at)
 
-    def find(self, ae_title: str, key: str, now: float) -> str:
+    def find(self, ae_title: str, processor: str, key: str, now: float) -> str:
         """See `InstanceStore.closed_before`."""
+        path = self._path(ae_title, processor, key)
         try:
-            found = msgspec.json.decode(self._path(ae_title, key).read_bytes(), type=_Remembered)
+            found = msgspec.json.decode(path.read_bytes(), type=_Remembered)
         except (FileNotFoundError, msgspec.MsgspecError):
             return ""
         return found.group if now < found.until_at else ""
 
-    def _path(self, ae_title: str, key: str) -> Path:
+    def _path(self, ae_title: str, processor: str, key: str) -> Path:
         assert self._salt, "not prepared"
-        text = f"{ae_title}\n{key}".encode("utf-8", "surrogateescape")
+        text = f"{ae_title}\n{processor}\n{key}".encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(text, digest_size=20, key=self._salt).hexdigest()
         return self._folder / f"{digest}.json"
 

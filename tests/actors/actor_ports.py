@@ -114,11 +114,12 @@ class Disk:
     async def remember_closed(self, record, at, until_at):
         await trio.lowlevel.checkpoint()
         self._may_fail("remember_closed", record.id)
-        self.remembered[record.ae_title, record.key] = (record.supplements or record.id, until_at)
+        first = record.supplements or record.id
+        self.remembered[record.ae_title, record.processor, record.key] = (first, until_at)
 
-    async def closed_before(self, ae_title, key, now):
+    async def closed_before(self, ae_title, processor, key, now):
         await trio.lowlevel.checkpoint()
-        group, until_at = self.remembered.get((ae_title, key), ("", 0.0))
+        group, until_at = self.remembered.get((ae_title, processor, key), ("", 0.0))
         return group if now < until_at else ""
 
     async def close_group(self, group_id):

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import trio
 from actor_ports import CT, EXPLICIT, Crashing, Disk, Space, counting_ids, new_ledger, wall
+from fakes.placements import first_group, settled
 
 from adapter.actors.entities import Entities
 from adapter.actors.entity_directory import EntityDirectory
@@ -14,7 +15,6 @@ from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_orders import EntityOrder, EntityRefused
 from adapter.domain.entity_rows import row_of
 from adapter.domain.messages import (
-    InstanceSettled,
     InstancesSettled,
     Placement,
     ReceivedInstance,
@@ -95,11 +95,11 @@ class Stage:
             10.0,
         )
         if isinstance(answer, Placement):
-            group = self.disk.open[answer.group_id]
-            group = msgspec.structs.replace(group, instances=group.instances + 1)
-            self.disk.open[answer.group_id] = group
-            settled = InstanceSettled(instance=instance, placement=answer, stored=True)
-            await door.notes.send(InstancesSettled(settled=[settled]))
+            for group_id in answer.groups.values():
+                group = self.disk.open[group_id]
+                group = msgspec.structs.replace(group, instances=group.instances + 1)
+                self.disk.open[group_id] = group
+            await door.notes.send(InstancesSettled(settled=[settled(instance, answer)]))
         return answer
 
     async def jobs(self):
@@ -155,7 +155,7 @@ async def test_group_of_other_grouping_takes_no_more(stage, autojump_clock):
     first = await stage.place(stage.doors["BRAIN"], 1)
     await stage.order("change", entity=changed(grouping="0020,000E"))
     second = await stage.place(stage.doors["BRAIN"], 2)
-    assert first.group_id != second.group_id
+    assert first_group(first) != first_group(second)
     await trio.sleep(QUIET_S + 1)
     assert await stage.jobs() == [("seg", 1), ("seg", 1)]
 

@@ -4,15 +4,16 @@ import msgspec
 import trio
 import trio.testing
 from actor_ports import BOOTED_AT, CT, EXPLICIT, Disk, Space, counting_ids, running, wall
+from fakes.placements import ONLY, first_group, settled
 
 from adapter.actors.entity import ApplicationEntityActor
 from adapter.actors.group_keeper import RETRY_S
 from adapter.channels import ask
+from adapter.domain.assignments import load_processors
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import (
     AssociationEnded,
     Ignored,
-    InstanceSettled,
     InstancesSettled,
     Placement,
     ReceivedInstance,
@@ -20,7 +21,6 @@ from adapter.domain.messages import (
     StoreRequest,
 )
 from adapter.domain.placing import LEASE_S_MAX
-from adapter.domain.processors import AETitleProcessor
 from adapter.domain.records import Duplicate, GroupRecord
 
 STUDY, SERIES = "0020,000D", "0020,000E"
@@ -39,8 +39,8 @@ class Stage:
         self.notes, notes = trio.open_memory_channel(100)
         wake, self.woken = trio.open_memory_channel(1)
         self.actor = ApplicationEntityActor(
-            entity=self.entity, processor=AETitleProcessor(self.entity), store=self.disk,
-            space=self.space, requests=requests, notes=notes, processor_wake=wake,
+            entity=self.entity, assignments=load_processors(self.entity), store=self.disk,
+            space=self.space, requests=requests, notes=notes, wakes={ONLY: wake},
             publish=self.events.append,
             new_id=counting_ids(), now=wall,
         )  # fmt: skip
@@ -54,10 +54,8 @@ class Stage:
         )
 
     async def settle(self, instance, placement, *, stored=True, duplicate=None):
-        settled = InstanceSettled(
-            instance=instance, placement=placement, stored=stored, duplicate=duplicate
-        )
-        await self.notes.send(InstancesSettled(settled=[settled]))
+        one = settled(instance, placement, stored=stored, duplicate=duplicate)
+        await self.notes.send(InstancesSettled(settled=[one]))
         await trio.testing.wait_all_tasks_blocked()
 
     async def store(self, instance, **how):
@@ -85,7 +83,7 @@ async def test_instance_is_placed_by_its_uids(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         assert await stage.place(instance()) == Placement(
-            group_id="group-000001",
+            groups={ONLY: "group-000001"},
             study="1.2",
             series="1.2.1",
             instance="1.2.1.1",
@@ -108,7 +106,7 @@ async def test_instance_without_attributes_is_placed(autojump_clock):
     async with running(stage.actor):
         bare = msgspec.structs.replace(instance(), attributes={})
         placement = await stage.place(bare)
-        assert stage.disk.open[placement.group_id].record.fallback
+        assert stage.disk.open[first_group(placement)].record.fallback
 
 
 async def test_overwriting_is_passed_on(autojump_clock):
@@ -121,9 +119,9 @@ async def test_group_opens_once_for_a_key(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         placements = [await stage.store(instance(n, association=f"a-{n % 2}")) for n in range(5)]
-        assert {placement.group_id for placement in placements} == {"group-000001"}
+        assert {first_group(placement) for placement in placements} == {"group-000001"}
         other = await stage.store(instance(9, study="1.3"))
-        assert other.group_id == "group-000002"
+        assert first_group(other) == "group-000002"
         assert stage.told() == ["group.opened", "group.opened"]
         assert [call for call, _ in stage.disk.calls] == ["open_group", "open_group"]
 
@@ -133,9 +131,9 @@ async def test_group_records_who_opened_it(autojump_clock):
     await trio.sleep(7)
     async with running(stage.actor):
         placement = await stage.place(instance())
-    assert stage.disk.open[placement.group_id].record == GroupRecord(
-        id="group-000001", ae_title="BRAIN", key="1.2", opened_at=BOOTED_AT + 7,
-        calling_ae_titles=("CT1",),
+    assert stage.disk.open[first_group(placement)].record == GroupRecord(
+        id="group-000001", ae_title="BRAIN", processor=ONLY, key="1.2",
+        opened_at=BOOTED_AT + 7, calling_ae_titles=("CT1",),
     )  # fmt: skip
 
 
@@ -189,11 +187,11 @@ async def test_group_closes_when_it_has_been_quiet(autojump_clock):
         assert stage.told() == ["group.opened"]
         await trio.sleep(0.2)
         assert stage.told() == ["group.opened", "group.closed"]
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
         stage.woken.receive_nowait()
         closed = stage.events[-1]
         assert (closed.group, closed.data["instances"], closed.data["bytes"]) == (
-            placement.group_id, 2, 200,
+            first_group(placement), 2, 200,
         )  # fmt: skip
 
 
@@ -203,7 +201,7 @@ async def test_next_instance_of_a_closed_group_opens_a_new_one(autojump_clock):
         first = await stage.store(instance(1))
         await trio.sleep(6)
         second = await stage.store(instance(2))
-        assert first.group_id != second.group_id
+        assert first_group(first) != first_group(second)
 
 
 async def test_group_does_not_close_while_an_instance_is_on_its_way(autojump_clock):
@@ -216,7 +214,7 @@ async def test_group_does_not_close_while_an_instance_is_on_its_way(autojump_clo
         await trio.sleep(4.9)
         assert stage.disk.closed == {}
         await trio.sleep(0.2)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_end_of_the_association_lets_its_group_close(autojump_clock):
@@ -241,7 +239,7 @@ async def test_group_closes_at_its_maximum_age_although_instances_keep_coming(au
         for number in range(8):
             placements.append(await stage.store(instance(number)))
             await trio.sleep(3)
-        assert [p.group_id for p in placements] == ["group-000001"] * 7 + ["group-000002"]
+        assert [first_group(p) for p in placements] == ["group-000001"] * 7 + ["group-000002"]
 
 
 async def test_group_that_cannot_be_closed_is_tried_again(autojump_clock):
@@ -252,9 +250,9 @@ async def test_group_that_cannot_be_closed_is_tried_again(autojump_clock):
         await trio.sleep(6)
         assert stage.disk.closed == {}
         second = await stage.store(instance(2))
-        assert second.group_id != first.group_id
+        assert first_group(second) != first_group(first)
         await trio.sleep(2 * RETRY_S)
-        assert first.group_id in stage.disk.closed
+        assert first_group(first) in stage.disk.closed
         assert stage.told().count("group.closed") == 2
 
 
@@ -265,7 +263,7 @@ async def test_instance_that_comes_while_its_group_is_closing_opens_a_new_one(au
         first = await stage.store(instance(1))
         await trio.sleep(6)
         second = await stage.store(instance(2))
-        assert second.group_id != first.group_id
+        assert first_group(second) != first_group(first)
 
 
 async def test_duplicate_is_told_and_not_counted(autojump_clock):
@@ -322,7 +320,7 @@ async def test_recovered_group_takes_further_instances(autojump_clock):
     stage = Stage(timeout_s=5.0)
     left_behind(stage)
     async with running(stage.actor):
-        assert (await stage.store(instance())).group_id == "group-old"
+        assert first_group(await stage.store(instance())) == "group-old"
         assert [call for call, _ in stage.disk.calls] == []
 
 
@@ -367,7 +365,7 @@ async def test_actor_that_is_run_again_finds_its_groups_on_disk(autojump_clock):
     async with running(stage.actor):
         first = await stage.store(instance(1))
     async with running(stage.actor):
-        assert (await stage.store(instance(2))).group_id == first.group_id
+        assert first_group(await stage.store(instance(2))) == first_group(first)
 
 
 async def test_open_groups_stay_on_disk_at_a_stop(autojump_clock):

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 from actor_ports import running, wall
+from fakes.placements import first_group, settled
 from test_entity import STUDY, Stage, instance, left_behind
 
 from adapter.actors.group_keeper import RETRY_S
@@ -16,7 +17,6 @@ from adapter.domain.messages import (
     AssociationReleased,
     GroupOrdered,
     Ignored,
-    InstanceSettled,
     InstancesSettled,
     OrderOutcome,
     Placement,
@@ -55,7 +55,7 @@ def last(stage, kind):
 async def test_group_closes_when_it_has_enough(autojump_clock):
     stage = Stage(max_instances=3)
     async with running(stage.actor):
-        groups = [(await stage.store(instance(n))).group_id for n in range(7)]
+        groups = [first_group(await stage.store(instance(n))) for n in range(7)]
         await trio.testing.wait_all_tasks_blocked()
         assert groups == ["group-000001"] * 3 + ["group-000002"] * 3 + ["group-000003"]
         assert trio.current_time() == 0
@@ -68,7 +68,7 @@ async def test_instances_on_their_way_count_as_there(autojump_clock):
     stage = Stage(max_instances=2)
     async with running(stage.actor):
         placed = [await stage.place(instance(n, association=f"a-{n}")) for n in range(4)]
-        assert [p.group_id[-1] for p in placed] == ["1", "1", "2", "2"]
+        assert [first_group(p)[-1] for p in placed] == ["1", "1", "2", "2"]
         assert {p.lease_s for p in placed} == {0.0}
         for n in range(4):
             await stage.settle(instance(n, association=f"a-{n}"), placed[n])
@@ -89,7 +89,7 @@ async def test_recovered_group_with_enough_closes_at_once(autojump_clock):
     stage = Stage(max_instances=4)
     left_behind(stage, arrived_ago=0.0)
     async with running(stage.actor):
-        assert (await stage.place(instance())).group_id != "group-old"
+        assert first_group(await stage.place(instance())) != "group-old"
         await trio.testing.wait_all_tasks_blocked()
         assert list(stage.disk.closed) == ["group-old"]
 
@@ -102,13 +102,13 @@ async def test_group_of_an_association_with_timeout_0_closes_at_its_end(autojump
     async with running(stage.actor):
         first = await stage.store(instance(1))
         await trio.sleep(1000)
-        assert (await stage.store(instance(2, study="1.3"))).group_id == first.group_id
+        assert first_group(await stage.store(instance(2, study="1.3"))) == first_group(first)
         other = await stage.store(instance(3, association="a-2"))
-        assert other.group_id != first.group_id
+        assert first_group(other) != first_group(first)
         await stage.end("a-1")
-        assert list(stage.disk.closed) == [first.group_id]
+        assert list(stage.disk.closed) == [first_group(first)]
         await stage.end("a-2")
-        assert list(stage.disk.closed) == [first.group_id, other.group_id]
+        assert list(stage.disk.closed) == [first_group(first), first_group(other)]
 
 
 async def test_group_of_an_association_closes_so_long_after_its_end(autojump_clock):
@@ -128,8 +128,8 @@ async def test_association_that_never_ends_closes_its_group_at_its_maximum_age(a
     async with running(stage.actor):
         first = await stage.store(instance(1))
         await trio.sleep(101)
-        assert list(stage.disk.closed) == [first.group_id]
-        assert (await stage.store(instance(2))).group_id != first.group_id
+        assert list(stage.disk.closed) == [first_group(first)]
+        assert first_group(await stage.store(instance(2))) != first_group(first)
 
 
 async def test_one_association_has_a_group_for_each_study_where_both_count(autojump_clock):
@@ -163,8 +163,8 @@ async def test_instances_without_the_attribute_are_visible_and_become_a_group(au
     stage = Stage(grouping="0010,0020", timeout_s=5.0)
     async with running(stage.actor):
         first = await stage.store(instance(1))
-        assert (await stage.store(instance(2, association="a-2"))).group_id == first.group_id
-        assert (await stage.store(instance(3, study="1.3"))).group_id != first.group_id
+        assert first_group(await stage.store(instance(2, association="a-2"))) == first_group(first)
+        assert first_group(await stage.store(instance(3, study="1.3"))) != first_group(first)
         opened = last(stage, "group.opened")
         assert opened.data["fallback"] is True
         await trio.sleep(5.1)
@@ -178,8 +178,8 @@ async def closed_once(stage):
     first = await stage.store(instance(1))
     await stage.end("a-1")
     await trio.sleep(stage.entity.timeout_s + 0.1)
-    assert first.group_id in stage.disk.closed
-    return first.group_id
+    assert first_group(first) in stage.disk.closed
+    return first_group(first)
 
 
 async def test_late_instances_make_a_new_job_by_default(autojump_clock):
@@ -187,7 +187,7 @@ async def test_late_instances_make_a_new_job_by_default(autojump_clock):
     async with running(stage.actor):
         await closed_once(stage)
         placement = await stage.store(instance(2))
-        assert stage.disk.open[placement.group_id].record.supplements == ""
+        assert stage.disk.open[first_group(placement)].record.supplements == ""
         assert stage.disk.remembered == {}
 
 
@@ -208,11 +208,11 @@ async def test_late_instances_supplement_the_first_group(autojump_clock):
     async with running(stage.actor):
         first = await closed_once(stage)
         second = await stage.store(instance(2))
-        assert stage.disk.open[second.group_id].record.supplements == first
+        assert stage.disk.open[first_group(second)].record.supplements == first
         assert last(stage, "group.opened").data["supplements"] == first
         await trio.sleep(6)
         third = await stage.store(instance(3))
-        assert stage.disk.open[third.group_id].record.supplements == first
+        assert stage.disk.open[first_group(third)].record.supplements == first
 
 
 async def test_closed_groups_are_remembered_over_a_restart(autojump_clock):
@@ -249,14 +249,14 @@ async def test_group_an_operator_closed_is_complete(autojump_clock):
     stage = Stage(late_arrivals="ignore")
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        assert await order(stage, placement.group_id, "close") is DONE
+        assert await order(stage, first_group(placement), "close") is DONE
         assert await stage.place(instance(2)) == Ignored(why="late")
 
 
 async def test_store_that_cannot_say_refuses_for_now(autojump_clock):
     stage = Stage(late_arrivals="ignore")
 
-    async def closed_before(ae_title, key, now):
+    async def closed_before(ae_title, processor, key, now):
         stage.disk._may_fail("closed_before", key)
         return ""
 
@@ -275,50 +275,50 @@ async def test_operator_closes_a_group_now(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         placement = await stage.store(instance())
-        assert await order(stage, placement.group_id, "close") is DONE
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert await order(stage, first_group(placement), "close") is DONE
+        assert list(stage.disk.closed) == [first_group(placement)]
         assert trio.current_time() == 0
-        assert await order(stage, placement.group_id, "close") is UNKNOWN
+        assert await order(stage, first_group(placement), "close") is UNKNOWN
 
 
 async def test_group_that_is_to_be_closed_waits_for_what_is_on_its_way(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         placement = await stage.place(instance(1))
-        assert await order(stage, placement.group_id, "close") is DONE
+        assert await order(stage, first_group(placement), "close") is DONE
         assert stage.disk.closed == {}
-        assert (await stage.place(instance(2))).group_id != placement.group_id
+        assert first_group(await stage.place(instance(2))) != first_group(placement)
         await stage.settle(instance(1), placement)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_held_group_stays_open_and_takes_instances(autojump_clock):
     stage = Stage(timeout_s=5.0, max_age_s=60.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        assert await order(stage, placement.group_id, "hold") is DONE
+        assert await order(stage, first_group(placement), "hold") is DONE
         held = last(stage, "group.held").data
         assert (held["held"], held["why"], held["leftS"]) == (True, "operator", None)
         await trio.sleep(1000)
-        assert (await stage.store(instance(2))).group_id == placement.group_id
+        assert first_group(await stage.store(instance(2))) == first_group(placement)
         assert stage.disk.closed == {}
-        assert await order(stage, placement.group_id, "close") is DONE
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert await order(stage, first_group(placement), "close") is DONE
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_hold_survives_a_restart(autojump_clock):
     stage = Stage(timeout_s=5.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        await order(stage, placement.group_id, "hold")
+        await order(stage, first_group(placement), "hold")
     await trio.sleep(1000)
     async with running(stage.actor):
         await trio.sleep(1000)
         assert stage.disk.closed == {}
         assert last(stage, "group.opened").data["held"] is True
-        await order(stage, placement.group_id, "extend", 0)
+        await order(stage, first_group(placement), "extend", 0)
         await trio.testing.wait_all_tasks_blocked()
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_extension_counts_from_the_order(autojump_clock):
@@ -326,38 +326,38 @@ async def test_extension_counts_from_the_order(autojump_clock):
     async with running(stage.actor):
         placement = await stage.store(instance(1))
         await trio.sleep(4)
-        assert await order(stage, placement.group_id, "extend", 100.0) is DONE
+        assert await order(stage, first_group(placement), "extend", 100.0) is DONE
         extended = last(stage, "group.extended").data
         assert (extended["leftS"], extended["notBeforeS"]) == (100.0, 100.0)
         await trio.sleep(99.9)
         assert stage.disk.closed == {}
         await trio.sleep(0.2)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_extension_survives_a_restart_with_the_time_left(autojump_clock):
     stage = Stage(timeout_s=5.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        await order(stage, placement.group_id, "extend", 100.0)
+        await order(stage, first_group(placement), "extend", 100.0)
         await trio.sleep(30)
     await trio.sleep(30)
     async with running(stage.actor):
         await trio.sleep(39.9)
         assert stage.disk.closed == {}
         await trio.sleep(0.2)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_extension_ends_a_hold(autojump_clock):
     stage = Stage(timeout_s=5.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        await order(stage, placement.group_id, "hold")
+        await order(stage, first_group(placement), "hold")
         await trio.sleep(100)
-        await order(stage, placement.group_id, "extend", 10)
+        await order(stage, first_group(placement), "extend", 10)
         await trio.sleep(10.1)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 async def test_order_that_cannot_be_recorded_has_no_effect(autojump_clock):
@@ -365,10 +365,10 @@ async def test_order_that_cannot_be_recorded_has_no_effect(autojump_clock):
     stage.disk.faults = ["hold_group"]
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        assert await order(stage, placement.group_id, "hold") is UNAVAILABLE
+        assert await order(stage, first_group(placement), "hold") is UNAVAILABLE
         await trio.sleep(5.1)
-        assert list(stage.disk.closed) == [placement.group_id]
-        assert await order(stage, placement.group_id, "hold") is UNKNOWN
+        assert list(stage.disk.closed) == [first_group(placement)]
+        assert await order(stage, first_group(placement), "hold") is UNKNOWN
 
 
 # --- clock
@@ -384,7 +384,7 @@ async def test_jump_of_the_wall_clock_moves_no_timer_of_a_running_entity(autojum
         await trio.sleep(4.9)
         assert stage.disk.closed == {}
         await trio.sleep(0.2)
-        assert list(stage.disk.closed) == [placement.group_id]
+        assert list(stage.disk.closed) == [first_group(placement)]
 
 
 @pytest.mark.parametrize("jump", [-315_360_000.0, -3600.0, 0.0, 3600.0, 315_360_000.0])
@@ -398,7 +398,7 @@ async def test_jump_of_the_wall_clock_while_down_makes_no_group_wait_longer(auto
     async with running(stage.actor):
         await trio.sleep(50.1)
         assert list(stage.disk.closed) == ["group-old"]
-        assert (await stage.place(instance())).group_id != "group-old"
+        assert first_group(await stage.place(instance())) != "group-old"
 
 
 # --- aborted associations
@@ -424,7 +424,7 @@ async def test_released_instances_join_their_group(autojump_clock, policy):
         await trio.sleep(1000)
         assert stage.disk.closed == {}
         assert await release(stage)
-        assert stage.disk.calls[-1] == ("release_staged", (placement.group_id, "a-1"))
+        assert stage.disk.calls[-1] == ("release_staged", (first_group(placement), "a-1"))
         await stage.end("a-1")
         await trio.testing.wait_all_tasks_blocked()
         assert last(stage, "group.closed").data["instances"] == 1
@@ -435,7 +435,9 @@ async def test_instances_of_an_aborted_association_are_dropped(autojump_clock):
     stage = Stage(on_abort="drop", timeout_s=5.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-        assert (await stage.store(instance(2, association="a-2"))).group_id == placement.group_id
+        assert first_group(await stage.store(instance(2, association="a-2"))) == first_group(
+            placement
+        )
         await stage.end("a-1")
         dropped = last(stage, "group.dropped")
         assert (dropped.association, dropped.data) == ("a-1", {"instances": 1, "bytes": 100})
@@ -454,7 +456,7 @@ async def test_instances_of_an_aborted_association_hold_their_group(autojump_clo
         assert stage.disk.calls[-1][0] == "release_staged"
         await trio.sleep(1000)
         assert stage.disk.closed == {}
-        assert await order(stage, placement.group_id, "close") is DONE
+        assert await order(stage, first_group(placement), "close") is DONE
         assert last(stage, "group.closed").data["instances"] == 1
 
 
@@ -535,8 +537,10 @@ async def test_association_that_outlives_a_crash_of_its_entity_can_be_released(a
     stage = Stage(on_abort="drop", timeout_s=5.0)
     async with running(stage.actor):
         placement = await stage.store(instance(1))
-    staged = stage.disk.open[placement.group_id]
-    stage.disk.open[placement.group_id] = msgspec.structs.replace(staged, staged={"a-1": (1, 100)})
+    staged = stage.disk.open[first_group(placement)]
+    stage.disk.open[first_group(placement)] = msgspec.structs.replace(
+        staged, staged={"a-1": (1, 100)}
+    )
     async with running(stage.actor):
         await trio.sleep(1000)
         assert "drop_staged" not in [call for call, _ in stage.disk.calls]
@@ -608,8 +612,7 @@ async def test_ten_thousand_open_groups_have_a_timer_each_and_close_in_time(auto
     async with running(stage.actor):
         for number in range(count):
             one = instance(number, study=f"1.{number}", association=f"a-{number % 7}")
-            settled = InstanceSettled(instance=one, placement=await stage.place(one), stored=True)
-            await stage.notes.send(InstancesSettled(settled=[settled]))
+            await stage.notes.send(InstancesSettled(settled=[settled(one, await stage.place(one))]))
         statistics = trio.lowlevel.current_statistics()
         assert count <= statistics.tasks_living < count + 20
         assert len(stage.disk.open) == count

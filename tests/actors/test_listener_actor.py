@@ -2,15 +2,16 @@
 
 import trio
 from actor_ports import CT, Disk, Space, counting_ids, running, wall
+from fakes.placements import ONLY
 
 from adapter.actors.entity import ApplicationEntityActor
 from adapter.actors.listener import Listener
 from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy, AssociationRequest, Rejection
+from adapter.domain.assignments import load_processors
 from adapter.domain.dimse_ports import AssociationReport, Unasked
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.occupancy import Occupancy
-from adapter.domain.processors import AETitleProcessor
 from adapter.errors import UnavailableError
 
 
@@ -101,10 +102,10 @@ class Stage:
         self.notes, notes = trio.open_memory_channel(10)
         wake, self.woken = trio.open_memory_channel(1)
         self.occupancy = Occupancy(associations_max, half_open_max)
-        processor, space, self.stop = AETitleProcessor(entity), Space(), trio.Event()
+        space, self.stop = Space(), trio.Event()
         self.entity = ApplicationEntityActor(
-            entity=entity, processor=processor, store=self.disk, space=space, requests=requests,
-            notes=notes, processor_wake=wake, publish=self.events.append,
+            entity=entity, assignments=load_processors(entity), store=self.disk, space=space,
+            requests=requests, notes=notes, wakes={ONLY: wake}, publish=self.events.append,
             new_id=counting_ids(), now=wall,
         )  # fmt: skip
         policy = AdmissionPolicy(

@@ -5,6 +5,7 @@ Clara's scenarios T-028 (a job add that fails), T-133 to T-136 (adding a job).
 
 import trio
 from actor_ports import BugError, Crashing, Disk, Rows, new_ledger, running, wall
+from fakes.placements import ONLY, only
 
 from adapter.actors.processor import POLL_S, ProcessorActor
 from adapter.channels import notify
@@ -64,7 +65,8 @@ class Stage:
         self.wake, woken = trio.open_memory_channel(1)
         submitter_wake, self.submitter = trio.open_memory_channel(1)
         self.actor = ProcessorActor(
-            entity=ENTITY, processor=plugin, store=disk or self.disk, payloads=disk or self.disk,
+            assignment=only(ENTITY, plugin), names=[ONLY], name="processor:brain",
+            store=disk or self.disk, payloads=disk or self.disk,
             ledger=ledger or self.ledger, wake=woken, submitter_wake=submitter_wake,
             publish=self.events.append, now=wall,
         )  # fmt: skip

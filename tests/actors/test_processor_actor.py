@@ -5,6 +5,7 @@ import itertools
 import pytest
 import trio
 from actor_ports import Disk, new_ledger, wall
+from fakes.placements import ONLY, only
 
 from adapter.actors.processor import POLL_S, ProcessorActor
 from adapter.domain.entities import ApplicationEntity
@@ -41,7 +42,8 @@ class Stage:
         self.wake, woken = trio.open_memory_channel(1)
         submitter_wake, self.submitter = trio.open_memory_channel(1)
         self.actor = ProcessorActor(
-            entity=ENTITY, processor=self.processor, store=self.disk, payloads=self.disk,
+            assignment=only(ENTITY, self.processor), names=[ONLY], name="processor:brain",
+            store=self.disk, payloads=self.disk,
             ledger=self.ledger, wake=woken, submitter_wake=submitter_wake,
             publish=self.events.append, now=wall,
         )  # fmt: skip

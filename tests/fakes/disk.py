@@ -93,7 +93,7 @@ class FakeDisk:
     history: dict[str, FakePayload] = field(default_factory=dict)
     """Every payload ever made: what the checkers look at."""
     removed: set[str] = field(default_factory=set)
-    remembered: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    remembered: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
     dropped: set[tuple[str, str]] = field(default_factory=set)
     """(group, file) of what was staged and dropped."""
 
@@ -137,10 +137,10 @@ class FakeStore:
         self.life.maybe_full()
         self.disk.open_groups[record.id] = FakeGroup(record)
 
-    def commit(self, placement: Placement, now: float) -> Duplicate | None:
-        """Commit an instance; its bytes are always the same."""
+    def commit(self, placement: Placement, group_id: str, now: float) -> Duplicate | None:
+        """Commit an instance into one of its groups; its bytes are always the same."""
         self.life.maybe_full()
-        group = self.disk.open_groups.get(placement.group_id)
+        group = self.disk.open_groups.get(group_id)
         if group is None:
             raise GroupClosedError("the group has closed")
         name = f"{placement.study}/{placement.series}/{placement.instance}"
@@ -188,11 +188,11 @@ class FakeStore:
         await self.life.io()
         self.life.maybe_full()
         first = record.supplements or record.id
-        self.disk.remembered[record.ae_title, record.key] = (first, until_at)
+        self.disk.remembered[record.ae_title, record.processor, record.key] = (first, until_at)
 
-    async def closed_before(self, ae_title: str, key: str, now: float) -> str:
+    async def closed_before(self, ae_title: str, processor: str, key: str, now: float) -> str:
         await self.life.io()
-        group, until_at = self.disk.remembered.get((ae_title, key), ("", 0.0))
+        group, until_at = self.disk.remembered.get((ae_title, processor, key), ("", 0.0))
         return group if now < until_at else ""
 
     async def open_groups(self, ae_title: str) -> list[StoredGroup]:

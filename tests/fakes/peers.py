@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 import trio.lowlevel
 from fakes.committers import Archive, Promises
@@ -19,10 +20,18 @@ from adapter.domain.dimse_ports import (
     SendResult,
 )
 from adapter.domain.entities import Destination
-from adapter.domain.messages import Ignored, InstanceSettled, Placement, ReceivedInstance
+from adapter.domain.messages import (
+    Arrival,
+    Ignored,
+    InstanceSettled,
+    Placement,
+    ReceivedInstance,
+    Refused,
+    StoreAnswer,
+)
 from adapter.domain.records import Job, OutgoingInstance
 from adapter.domain.statuses import status_words
-from adapter.errors import PipelineError, UnavailableError
+from adapter.errors import GroupClosedError, PipelineError, UnavailableError
 
 CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 
@@ -37,6 +46,10 @@ class Oracle:
     """(study, instance) a sender still wants to deliver."""
     ignored: list[tuple[str, str]] = field(default_factory=list)
     """(AE Title, why) of every instance that was answered 0x0000 and not stored."""
+    joined: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
+    """(AE Title, study, processors) of every instance that was answered 0x0000 and stored."""
+    processor_of: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """AE Title and processor by group."""
     delivered: set[tuple[str, str]] = field(default_factory=set)
     """(destination, SOP Instance UID) that a destination has answered 0x0000."""
     slowest_answer_s: float = 0.0
@@ -109,37 +122,75 @@ class FakeAssociation(Visit):
             sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, payload_bytes=1,
             attributes={"0020,000D": study, "0020,000E": study + ".1"},
         )  # fmt: skip
+        answer = await self._place(service, instance)
+        arrivals, joined = list[Arrival](), dict[str, str]()
+        done = False
+        staged = isinstance(answer, Placement) and bool(answer.association)
+        try:
+            if isinstance(answer, Placement):
+                try:
+                    await self._commit(answer, arrivals, joined, may_pretend=True)
+                except GroupClosedError:
+                    again = msgspec.structs.replace(instance, joined=tuple(joined))
+                    answer = await self._place(service, again)
+                    if isinstance(answer, Placement):
+                        await self._commit(answer, arrivals, joined)
+            done = bool(joined) and not isinstance(answer, Refused)
+        except UnavailableError:
+            pass  # answered 0xA700
+        finally:
+            if arrivals:
+                settled = InstanceSettled(instance=instance, stored=done, arrivals=tuple(arrivals))
+                service.settled([settled])
+        if isinstance(answer, Ignored) and not joined:
+            self.oracle.ignored.append((self.called, answer.why))
+            self.oracle.pending.discard((study, uid))
+        if done:
+            self._acknowledge(joined, study, uid, staged=staged)
+        return done
+
+    async def _place(self, service: AssociationService, instance: ReceivedInstance) -> StoreAnswer:
         begin = trio.current_time()
         answer = await service.place(instance)
         waited = trio.current_time() - begin
         self.oracle.slowest_answer_s = max(self.oracle.slowest_answer_s, waited)
-        if isinstance(answer, Ignored):
-            self.oracle.ignored.append((self.called, answer.why))
-            self.oracle.pending.discard((study, uid))
-        if not isinstance(answer, Placement):
-            return False
-        done, duplicate = False, None
+        return answer
+
+    async def _commit(
+        self,
+        placement: Placement,
+        arrivals: list[Arrival],
+        joined: dict[str, str],
+        *,
+        may_pretend: bool = False,
+    ) -> None:
+        """Commit into each group; in between it may die, or find a group closed, or pretend so."""
+        left = dict(placement.groups)
         try:
-            await trio.sleep(self.store.life.rng.uniform(0, 0.02))
-            if self.store.life.dead:
-                await trio.sleep_forever()
-            duplicate = self.store.commit(answer, self._wall + trio.current_time())
-            done = True
-        except UnavailableError:
-            pass  # answered 0xA700
+            for processor, group_id in placement.groups.items():
+                await trio.sleep(self.store.life.rng.uniform(0, 0.02))
+                if self.store.life.dead:
+                    await trio.sleep_forever()
+                if may_pretend and joined and self.store.life.rng.random() < 0.2:
+                    raise GroupClosedError("as it may be under a lease")
+                at = self._wall + trio.current_time()
+                duplicate = self.store.commit(placement, group_id, at)
+                arrivals.append(Arrival(group_id=group_id, duplicate=duplicate))
+                joined[processor] = left.pop(processor)
         finally:
-            settled = InstanceSettled(
-                instance=instance, placement=answer, stored=done, duplicate=duplicate
-            )
-            service.settled([settled])
-        if done:
-            name = f"{answer.study}/{answer.series}/{answer.instance}"
-            promise = answer.group_id, name, study, uid
-            if answer.association:
+            arrivals += [Arrival(group_id=group_id, stored=False) for group_id in left.values()]
+
+    def _acknowledge(self, joined: dict[str, str], study: str, uid: str, *, staged: bool) -> None:
+        name = f"{study}/{study}.1/{uid}"
+        self.oracle.joined.append((self.called, study, frozenset(joined)))
+        for processor, group in joined.items():
+            self.oracle.processor_of[group] = self.called, processor
+        for group in joined.values():
+            promise = group, name, study, uid
+            if staged:
                 self._staged.append(promise)
             else:
                 self._promised(*promise)
-        return done
 
 
 class FakePlatform:

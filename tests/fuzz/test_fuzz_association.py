@@ -99,7 +99,7 @@ class Part:
             raise StorageFullError("no room")
         self.content += b"".join(views)
 
-    def commit(self, placement: Placement) -> Duplicate | None:
+    def commit(self, placement: Placement, group_id: str) -> Duplicate | None:
         assert not self.closed
         match self.disk._trouble():
             case "closed":
@@ -123,7 +123,7 @@ class Entity:
 
     def place(self, instance: ReceivedInstance) -> Placement:
         return Placement(
-            group_id="g-1",
+            groups={"aetitle": "g-1"},
             study="1",
             series="2",
             instance=instance.sop_instance_uid,

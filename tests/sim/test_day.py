@@ -7,11 +7,13 @@ from random import Random
 
 import trio
 from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.placements import ONLY, first_group, settled
 from trio.testing import MockClock
 
 from adapter.actors.entity import ApplicationEntityActor
 from adapter.actors.processor import ProcessorActor
 from adapter.channels import ask
+from adapter.domain.assignments import load_processors
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.messages import (
     AssociationEnded,
@@ -25,7 +27,6 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
-from adapter.domain.plugins import load_processor
 from adapter.store.ledger import RowLedger
 
 GROUPS = 10_000
@@ -86,18 +87,19 @@ class Day:
 
     async def run(self) -> None:
         """Receive everything, and see every group off."""
-        processor = load_processor(self.entity)
+        (assignment,) = load_processors(self.entity)
         questions_in, questions = trio.open_memory_channel[EntityQuestion](0)
         notes_in, notes = trio.open_memory_channel[EntityNote](100)
         wake, woken = trio.open_memory_channel[Wake](1)
         submitter_wake, _ = trio.open_memory_channel[Wake](1)
         entity = ApplicationEntityActor(
-            entity=self.entity, processor=processor, store=self.store, space=self.space,
-            requests=questions, notes=notes, processor_wake=wake, publish=lambda event: None,
+            entity=self.entity, assignments=[assignment], store=self.store, space=self.space,
+            requests=questions, notes=notes, wakes={ONLY: wake}, publish=lambda event: None,
             new_id=self.new_id, now=self.now,
         )  # fmt: skip
         maker = ProcessorActor(
-            entity=self.entity, processor=processor, store=self.store, payloads=self.store,
+            assignment=assignment, names=[ONLY], name="processor:ae1",
+            store=self.store, payloads=self.store,
             ledger=self.ledger, wake=woken, submitter_wake=submitter_wake,
             publish=lambda event: None, now=self.now,
         )  # fmt: skip
@@ -118,11 +120,11 @@ class Day:
         for count, (at, instances) in enumerate(self.associations()):
             await trio.sleep_until(at)
             association = f"a-{count}"
-            settled = [
+            stored = [
                 await self.store_one(questions, association, study, number)
                 for study, number in instances
             ]
-            await notes.send(InstancesSettled(settled=settled))
+            await notes.send(InstancesSettled(settled=stored))
             await notes.send(AssociationEnded(association=association))
             self.most_open = max(self.most_open, len(self.disk.open_groups))
             tasks = trio.lowlevel.current_statistics().tasks_living
@@ -145,8 +147,8 @@ class Day:
             questions, lambda reply: StoreRequest(instance=instance, reply=reply), 10.0
         )
         assert isinstance(answer, Placement)
-        self.store.commit(answer, self.now())
-        return InstanceSettled(instance=instance, placement=answer, stored=True)
+        self.store.commit(answer, first_group(answer), self.now())
+        return settled(instance, answer)
 
     async def reclaim(self) -> None:
         """Jobs are somebody else's matter: forget them once they are open."""

@@ -6,6 +6,7 @@ everything outstanding must end (liveness). Replay a failure with `make sim SEED
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -25,9 +26,11 @@ from fakes.peers import (
     believe,
     resolve,
 )
+from fakes.picky import wants
 from trio.testing import MockClock
 
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.assignments import views_of
+from adapter.domain.entities import ApplicationEntity, OneProcessor
 from adapter.domain.records import Commitment, Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
 from adapter.domain.views import Views
@@ -96,16 +99,50 @@ def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
         ("0020,000D", "0020,000D", "0020,000E", "0008,0050", "association",
          ["association", "0020,000D"])
     )  # fmt: skip
-    by_association = "association" in grouping
     return msgspec.structs.replace(
         entity,
         grouping=grouping,
-        timeout_s=rng.choice((0.0, 5.0)) if by_association else rng.choice((2.0, 5.0)),
+        timeout_s=drawn_timeout(grouping, rng),
+        processors=drawn_processors(grouping, rng),
         max_instances=rng.choice((0, 0, 3)),
         late_arrivals=rng.choice(("new-job", "new-job", "ignore", "supplement")),
         late_arrival_window_s=rng.choice((10.0, 1000.0)),
         on_abort=rng.choice(("keep", "keep", "drop", "hold")),
     )
+
+
+def drawn_timeout(grouping: str | list[str], rng: Random) -> float:
+    return rng.choice((0.0, 5.0)) if "association" in grouping else rng.choice((2.0, 5.0))
+
+
+def drawn_processors(of_entity: str | list[str], rng: Random) -> list[OneProcessor]:
+    """Draw an only processor, or some more: with the same groups, with others, with some of them.
+
+    Args:
+        of_entity: What the AE Title groups by.
+    """
+    grouping = rng.choice((of_entity, "0020,000E", "association"))
+    drawn = [
+        OneProcessor(name="same", processor="aetitle"),
+        OneProcessor(
+            name="other", processor="aetitle", grouping=grouping,
+            timeout_s=drawn_timeout(grouping, rng), pipelines={"three": "three"},
+        ),
+        OneProcessor(name="picky"),
+    ]  # fmt: skip
+    return drawn[: rng.choice((0, 0, 2, 3))] if rng.random() < 0.7 else drawn[2:]
+
+
+@pytest.fixture(autouse=True)
+def picky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a plug-in that does not want everything."""
+    info = tmp_path / "picky-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: picky\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[dicom_adapter.processors]\npicky = fakes.picky:Picky\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
 
 
 class World:
@@ -269,6 +306,25 @@ async def simulate(seed: int) -> World:
     return world
 
 
+def wanted_pipelines(world: World, group_id: str) -> list[str]:
+    """Return the pipelines of the processor that an acknowledged group belongs to."""
+    ae_title, processor = world.oracle.processor_of[group_id]
+    (entity,) = (e for e in world.settings.application_entities if e.ae_title == ae_title)
+    return sorted(dict(views_of(entity))[processor].pipelines)
+
+
+def check_processors(world: World) -> None:
+    """Every instance that was answered 0x0000 has joined a group of each that wants it."""
+    for entity in world.settings.application_entities:
+        names = {name for name, view in views_of(entity) if view.processor == "aetitle"}
+        picky = {name for name, view in views_of(entity) if view.processor == "picky"}
+        for ae_title, study, joined in world.oracle.joined:
+            if ae_title == entity.ae_title:
+                wanted = names | picky if wants(study) else names
+                late = wanted - joined if entity.late_arrivals == "ignore" else set[str]()
+                assert joined == wanted - late
+
+
 def check_safety(world: World) -> None:
     """I1, I2, I3: nothing acknowledged is lost, doubled, or deleted while it is held."""
     disk = world.disk
@@ -279,12 +335,13 @@ def check_safety(world: World) -> None:
     for group_id, name in world.oracle.acknowledged:
         group = disk.open_groups.get(group_id) or disk.closed_groups.get(group_id)
         pipelines = jobs_of.get((group_id, name), [])
+        wanted = wanted_pipelines(world, group_id)
         assert len(pipelines) == len(set(pipelines)), f"{name} is in two jobs of one pipeline"
         if group is not None:
             staged = (name in files for files in group.staged.values())
             assert name in group.files or any(staged), f"{name} was acknowledged and is gone"
         else:
-            assert sorted(pipelines) == sorted(PIPELINES), f"{name} has no job: {pipelines}"
+            assert sorted(pipelines) == wanted, f"{name} has no job: {pipelines}"
     for job_id in disk.removed:
         payload = disk.history[job_id]
         for result in (payload.outputs or {}).values():
@@ -292,7 +349,12 @@ def check_safety(world: World) -> None:
             assert ("pacs", uid) in world.oracle.delivered, "deleted too early"
             assert uid in world.promises.committed, "deleted before it was committed"
     entities = {entity.ae_title: entity for entity in world.settings.application_entities}
-    assert all(entities[title].late_arrivals == "ignore" for title, _ in world.oracle.ignored)
+    check_processors(world)
+    for title, why in world.oracle.ignored:
+        allowed = {"late"} if entities[title].late_arrivals == "ignore" else set[str]()
+        if all(view.processor == "picky" for _, view in views_of(entities[title])):
+            allowed.add("no processor wants it")
+        assert why in allowed
     for payload in disk.history.values():
         entity = entities[payload.job.ae_title]
         assert len(payload.files) <= (entity.max_instances or len(payload.files))

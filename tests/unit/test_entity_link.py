@@ -1,8 +1,9 @@
 """How seldom an association's thread crosses into Trio, and that nothing is lost by it."""
 
 import trio
+from fakes.placements import ONLY, first_group, settled
 
-from adapter.domain.messages import InstanceSettled, Placement, ReceivedInstance
+from adapter.domain.messages import Placement, ReceivedInstance
 from adapter.protocols.dimse.entity_link import EntityLink
 from adapter.protocols.dimse.service_link import TrioLink
 
@@ -21,7 +22,7 @@ class Service:
         self.asked += 1
         self.order.append("asked")
         return Placement(
-            group_id=f"group-{self.asked}", study="9", series="9", instance="9",
+            groups={ONLY: f"group-{self.asked}"}, study="9", series="9", instance="9",
             same_instance="keep-first", association=self.staged, lease_s=self.lease_s,
         )  # fmt: skip
 
@@ -53,7 +54,7 @@ async def test_lease_places_what_is_of_the_same_kind_by_its_own_uids():
     placed = []
     await in_thread(lambda: placed.extend(link.place(instance(n)) for n in range(3)))
     assert service.asked == 1
-    assert {p.group_id for p in placed} == {"group-1"}
+    assert {first_group(p) for p in placed} == {"group-1"}
     assert (placed[2].study, placed[2].series, placed[2].instance) == ("1.2", "1.2.2", "1.9.2")
 
 
@@ -79,7 +80,7 @@ async def test_news_are_told_in_order_and_before_the_next_question():
     def work():
         for number in range(3):
             one = instance(number)
-            link.settled(InstanceSettled(instance=one, placement=link.place(one), stored=True))
+            link.settled(settled(one, link.place(one)))
         assert link.has_news
         link.ask(instance(4))
         assert not link.has_news
@@ -107,7 +108,7 @@ async def test_what_became_of_instances_is_told_before_the_release():
 
     def store_and_release():
         one = instance(1)
-        link.settled(InstanceSettled(instance=one, placement=link.place(one), stored=True))
+        link.settled(settled(one, link.place(one)))
         link.released()
 
     await in_thread(store_and_release)

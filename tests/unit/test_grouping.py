@@ -85,7 +85,7 @@ def test_group_is_due_exactly_when_nothing_is_on_its_way(walk):
 def test_open_group_is_found_by_key_and_id():
     groups, one = OpenGroups(), group()
     groups.add(one)
-    assert groups.by_key("1.2") is one
+    assert groups.by_key("", "1.2") is one
     assert groups.by_id("group-1") is one
     assert (list(groups), len(groups)) == ([one], 1)
 
@@ -94,7 +94,7 @@ def test_removed_group_is_found_no_more():
     groups, one = OpenGroups(), group()
     groups.add(one)
     groups.remove(one)
-    assert groups.by_key("1.2") is None
+    assert groups.by_key("", "1.2") is None
     assert groups.by_id("group-1") is None
     assert len(groups) == 0
 
@@ -103,9 +103,9 @@ def test_second_recovered_group_of_a_key_takes_no_instances():
     groups, first, second = OpenGroups(), group("group-1"), group("group-2")
     groups.add(first)
     groups.add(second)
-    assert groups.by_key("1.2") is first
+    assert groups.by_key("", "1.2") is first
     groups.remove(second)
-    assert groups.by_key("1.2") is first
+    assert groups.by_key("", "1.2") is first
 
 
 def test_groups_may_be_removed_while_they_are_walked():

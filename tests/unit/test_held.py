@@ -1,6 +1,7 @@
 """Finding instances by SOP Instance UID, wherever their group is on its way."""
 
 import trio
+from fakes.placements import ONLY
 from msgspec import structs
 
 from adapter.domain.messages import Placement
@@ -45,11 +46,11 @@ class Storage:
             part = self.parts.open()
             meta = FileMetaWriter(sop_class, "1.2.840.10008.1.2.1", "CT1")
             part.write([meta.encode(uid), b"data"])
-            part.commit(
-                Placement(
-                    group_id=group, study="1", series="2", instance=uid, same_instance="keep-first"
-                )
-            )
+            where = Placement(
+                groups={ONLY: group}, study="1", series="2", instance=uid,
+                same_instance="keep-first",
+            )  # fmt: skip
+            part.commit(where, group)
             part.discard()
 
 

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import trio
+from fakes.placements import ONLY
 
 from adapter.domain.messages import Placement
 from adapter.domain.records import GroupRecord
@@ -32,9 +33,10 @@ class Storage:
         part = self.parts.open()
         part.write([content])
         where = Placement(
-            group_id=group, study="1", series="2", instance=instance, same_instance="keep-first"
-        )
-        part.commit(where)
+            groups={ONLY: group}, study="1", series="2", instance=instance,
+            same_instance="keep-first",
+        )  # fmt: skip
+        part.commit(where, group)
         part.discard()
         if at is not None:
             path = self.layout.open_group(group) / "dcm" / "1" / "2" / f"{instance}.dcm"

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+from fakes.placements import ONLY
 
 from adapter.domain.messages import Placement
 from adapter.domain.records import Duplicate
@@ -24,8 +25,19 @@ def place(request, tmp_path):
 
 def placement(instance="1.2.3", same_instance="keep-first", group="group-1"):
     return Placement(
-        group_id=group, study="1.2", series="1.2.1", instance=instance, same_instance=same_instance
+        groups={ONLY: group},
+        study="1.2",
+        series="1.2.1",
+        instance=instance,
+        same_instance=same_instance,
     )
+
+
+def commit(part, where):
+    """Commit into every group; return what became of it in the last one."""
+    for group_id in where.groups.values():
+        duplicate = part.commit(where, group_id)
+    return duplicate
 
 
 def final(layout, instance="1.2.3"):
@@ -42,7 +54,7 @@ def test_committed_instance_lies_under_its_final_name(place):
     layout, files = place
     part = received(files, b"one", b"", b"two")
     part.write([b"three"])
-    assert part.commit(placement()) is None
+    assert commit(part, placement()) is None
     part.discard()
     assert final(layout).read_bytes() == b"onetwothree"
     assert list(layout.parts.iterdir()) == []
@@ -51,7 +63,7 @@ def test_committed_instance_lies_under_its_final_name(place):
 def test_committed_instance_is_read_only_and_not_executable(place):
     layout, files = place
     part = received(files)
-    part.commit(placement())
+    commit(part, placement())
     part.discard()
     assert stat.S_IMODE(final(layout).stat().st_mode) & 0o337 == 0
 
@@ -61,7 +73,7 @@ def test_first_instance_of_a_name_is_kept(place):
     kept = Duplicate(differs=True, kept="first")
     for content, duplicate in ((b"first", None), (b"second", kept)):
         part = received(files, content)
-        assert part.commit(placement()) == duplicate
+        assert commit(part, placement()) == duplicate
         part.discard()
     assert final(layout).read_bytes() == b"first"
     assert list(layout.parts.iterdir()) == []
@@ -72,7 +84,7 @@ def test_instance_is_replaced_when_asked(place):
     replaced = Duplicate(differs=True, kept="last")
     for content, duplicate in ((b"first", None), (b"second", replaced)):
         part = received(files, content)
-        assert part.commit(placement(same_instance="replace")) == duplicate
+        assert commit(part, placement(same_instance="replace")) == duplicate
         part.discard()
     assert final(layout).read_bytes() == b"second"
     assert list(layout.parts.iterdir()) == []
@@ -81,12 +93,12 @@ def test_instance_is_replaced_when_asked(place):
 def test_replacing_leaves_the_input_of_a_job_alone(place):
     layout, files = place
     part = received(files, b"first")
-    part.commit(placement())
+    commit(part, placement())
     part.discard()
     linked = layout.payloads / "input.dcm"
     os.link(final(layout), linked)
     part = received(files, b"second")
-    part.commit(placement(same_instance="replace"))
+    commit(part, placement(same_instance="replace"))
     part.discard()
     assert linked.read_bytes() == b"first"
 
@@ -101,12 +113,12 @@ def test_commit_into_a_closed_group_fails_as_a_whole(place, known, same_instance
     layout, files = place
     if known:
         part = received(files, b"before")
-        part.commit(placement("1.2.9"))
+        commit(part, placement("1.2.9"))
         part.discard()
     late = received(files)
     close(layout, files)
     with pytest.raises(GroupClosedError):
-        late.commit(placement(same_instance=same_instance))
+        commit(late, placement(same_instance=same_instance))
     late.discard()
     assert list(layout.parts.iterdir()) == []
     assert not layout.open_group("group-1").exists()
@@ -118,12 +130,12 @@ def test_commit_fails_even_when_the_series_folder_is_remembered(place):
     """The group may close between the look at the memory and the link."""
     layout, files = place
     part = received(files, b"before")
-    part.commit(placement("1.2.9"))
+    commit(part, placement("1.2.9"))
     part.discard()
     late = received(files)
     layout.open_group("group-1").rename(layout.closed_group("group-1"))
     with pytest.raises(GroupClosedError):
-        late.commit(placement())
+        commit(late, placement())
     late.discard()
 
 
@@ -140,7 +152,7 @@ def test_discard_after_a_commit_is_harmless(place):
     layout, files = place
     for same_instance in ("keep-first", "replace", "keep-both"):
         part = received(files)
-        part.commit(placement(same_instance=same_instance))
+        commit(part, placement(same_instance=same_instance))
         part.discard()
         part.discard()
     assert final(layout).read_bytes() == b"bytes"
@@ -151,8 +163,8 @@ def test_parts_of_two_associations_do_not_meet(place):
     one, other = received(files, b"1"), received(files, b"2")
     one.write([b"1"])
     other.write([b"2"])
-    one.commit(placement("1.1"))
-    other.commit(placement("1.2"))
+    commit(one, placement("1.1"))
+    commit(other, placement("1.2"))
     one.discard()
     other.discard()
     assert final(layout, "1.1").read_bytes() == b"11"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from fakes.placements import ONLY
 
 from adapter.domain.messages import Placement
 from adapter.domain.records import GroupRecord, Job
@@ -29,15 +30,11 @@ async def disk(tmp_path):
     for instance in ("1.1", "1.2"):
         part = parts.open()
         part.write([instance.encode() * 100])
-        part.commit(
-            Placement(
-                group_id="group-1",
-                study="7",
-                series="8",
-                instance=instance,
-                same_instance="keep-first",
-            )
-        )
+        where = Placement(
+            groups={ONLY: "group-1"}, study="7", series="8", instance=instance,
+            same_instance="keep-first",
+        )  # fmt: skip
+        part.commit(where, "group-1")
         part.discard()
     return layout, store, FolderPayloadStore(layout, "fsync", threads)
 

@@ -1,5 +1,7 @@
 """One instance from its command to its status: what is asked, committed, told and answered."""
 
+from fakes.placements import ONLY
+
 from adapter.domain.messages import Ignored, Placement, Refused
 from adapter.errors import GroupClosedError, StorageFaultError, StorageFullError
 from adapter.protocols.dimse.command_set import Command
@@ -38,10 +40,11 @@ class Disk:
             raise StorageFullError("no space left on the storage")
         self.written += b"".join(views)
 
-    def commit(self, placement):
-        if self.failures:
-            raise self.failures.pop(0)
-        self.committed.append(placement.group_id)
+    def commit(self, placement, group_id):
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
+        self.committed.append(group_id)
 
     def discard(self):
         self.discarded += 1
@@ -61,12 +64,13 @@ class Entity:
         return self.answers.pop(0)
 
     def settled(self, settled):
-        self.told.append((settled.placement.group_id, settled.stored, settled.duplicate))
+        arrivals = [(one.group_id, one.stored, one.duplicate) for one in settled.arrivals]
+        self.told.append((settled.stored, arrivals))
 
 
 def placement(group):
     return Placement(
-        group_id=group, study="1", series="2", instance="3", same_instance="keep-first"
+        groups={ONLY: group}, study="1", series="2", instance="3", same_instance="keep-first"
     )
 
 
@@ -86,7 +90,7 @@ def test_stored_instance_is_told_and_answered_with_success():
     assert received(disk, entity) == 0x0000
     assert disk.committed == ["new"]
     assert disk.written.endswith(DATA)
-    assert entity.told == [("new", True, None)]
+    assert entity.told == [(True, [("new", True, None)])]
 
 
 def test_group_that_closed_under_a_lease_is_asked_about_again():
@@ -95,7 +99,7 @@ def test_group_that_closed_under_a_lease_is_asked_about_again():
     assert received(disk, entity) == 0x0000
     assert disk.committed == ["new"]
     assert entity.asked == 1
-    assert entity.told == [("new", True, None)]
+    assert entity.told == [(True, [("new", True, None)])]
 
 
 def test_group_that_closes_twice_is_left_to_the_sender():
@@ -104,14 +108,14 @@ def test_group_that_closes_twice_is_left_to_the_sender():
     assert received(disk, entity) == 0xA700
     assert disk.committed == []
     assert disk.discarded
-    assert entity.told == [("new", False, None)]
+    assert entity.told == [(False, [])]
 
 
 def test_failing_disk_is_out_of_resources_and_told():
     for failure in (StorageFullError("full"), StorageFaultError("I/O error")):
         disk, entity = Disk(failure), Entity(placement("new"))
         assert received(disk, entity) == 0xA700
-        assert entity.told == [("new", False, None)]
+        assert entity.told == [(False, [("new", False, None)])]
         assert disk.discarded
 
 

@@ -23,28 +23,28 @@ def groups(tmp_path):
 
 def test_group_is_found_by_title_and_key_until_its_time(groups):
     groups.remember(record(), 100.0, 200.0)
-    assert groups.find("BRAIN", CANARY, 199.0) == "group-1"
-    assert groups.find("BRAIN", CANARY, 200.0) == ""
-    assert groups.find("LUNG", CANARY, 150.0) == ""
-    assert groups.find("BRAIN", "PHI^4712", 150.0) == ""
+    assert groups.find("BRAIN", "", CANARY, 199.0) == "group-1"
+    assert groups.find("BRAIN", "", CANARY, 200.0) == ""
+    assert groups.find("LUNG", "", CANARY, 150.0) == ""
+    assert groups.find("BRAIN", "", "PHI^4712", 150.0) == ""
 
 
 def test_group_is_found_after_a_restart(groups, tmp_path):
     groups.remember(record(), 100.0, 200.0)
     again = RememberedGroups(tmp_path, "fsync")
     again.prepare()
-    assert again.find("BRAIN", CANARY, 150.0) == "group-1"
+    assert again.find("BRAIN", "", CANARY, 150.0) == "group-1"
 
 
 def test_wall_clock_that_was_set_back_makes_nothing_new(groups):
     groups.remember(record(), 100.0, 200.0)
-    assert groups.find("BRAIN", CANARY, -1e9) == "group-1"
+    assert groups.find("BRAIN", "", CANARY, -1e9) == "group-1"
 
 
 def test_group_that_supplements_keeps_the_first_one_known(groups):
     groups.remember(record(), 100.0, 200.0)
     groups.remember(record(identifier="group-2", supplements="group-1"), 190.0, 290.0)
-    assert groups.find("BRAIN", CANARY, 250.0) == "group-1"
+    assert groups.find("BRAIN", "", CANARY, 250.0) == "group-1"
 
 
 def test_nothing_of_a_key_is_on_the_disk(groups, tmp_path):
@@ -72,7 +72,7 @@ def test_damaged_memory_is_none(groups, tmp_path, damaged):
     (path,) = tmp_path.glob("*.json")
     path.unlink()
     path.write_bytes(damaged)
-    assert groups.find("BRAIN", CANARY, 150.0) == ""
+    assert groups.find("BRAIN", "", CANARY, 150.0) == ""
 
 
 def test_what_is_over_and_what_is_too_much_is_forgotten(groups, tmp_path, monkeypatch):
@@ -81,8 +81,8 @@ def test_what_is_over_and_what_is_too_much_is_forgotten(groups, tmp_path, monkey
     for number in range(40):
         groups.remember(record(key=f"{number}"), float(number), 1000.0 + number)
     assert len(list(tmp_path.glob("*.json"))) <= 5 + 11
-    assert groups.find("BRAIN", "39", 50.0) == "group-1"
-    assert groups.find("BRAIN", "0", 50.0) == ""
+    assert groups.find("BRAIN", "", "39", 50.0) == "group-1"
+    assert groups.find("BRAIN", "", "0", 50.0) == ""
     for number in range(12):
         groups.remember(record(key=f"new{number}"), 5000.0, 6000.0)
     left = [msgspec.json.decode(path.read_bytes()) for path in tmp_path.glob("*.json")]

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from fakes.placements import ONLY
 from test_instances import Storage, record
 
 from adapter.domain.messages import Placement
@@ -23,10 +24,10 @@ def stage(storage, instance="1.2.3", content=b"bytes", association="a-1", series
     part = storage.parts.open()
     part.write([content])
     where = Placement(
-        group_id="group-1", study="1", series=series, instance=instance,
+        groups={ONLY: "group-1"}, study="1", series=series, instance=instance,
         same_instance="keep-first", association=association,
     )  # fmt: skip
-    duplicate = part.commit(where)
+    duplicate = part.commit(where, "group-1")
     part.discard()
     return duplicate
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
+import msgspec
+
 from adapter.domain.admission import VERIFICATION
 from adapter.domain.dimse_ports import PartFile
 from adapter.domain.identifiers import is_uid
 from adapter.domain.messages import (
+    Arrival,
     Ignored,
     InstanceSettled,
     Placement,
@@ -95,6 +98,8 @@ class Reception:
         self._part: PartFile | None = None
         self._unwritten: list[bytes | memoryview] = []
         self._refused: Refused | None = None
+        self._arrivals: tuple[Arrival, ...] = ()
+        self._joined: tuple[str, ...] = ()
         self._settled: InstanceSettled | None = None
         self._head = Head(context.layout)
         if command.mistyped:
@@ -171,6 +176,8 @@ class Reception:
             try:
                 return self._commit(instance, answer)
             except GroupClosedError:  # it fell quiet while we held a lease on it
+                if self._joined:  # others have not, and are not to get it once more
+                    instance = msgspec.structs.replace(instance, joined=self._joined)
                 answer = entity.ask(instance)
         return self._settle(instance, answer)
 
@@ -180,35 +187,56 @@ class Reception:
                 try:
                     return self._commit(instance, answer)
                 except GroupClosedError as error:
-                    return self._not_stored(instance, answer, str(error))
+                    return self._not_stored(instance, str(error))
             case Ignored():
+                if self._arrivals:
+                    self._settle_as(instance, stored=True)
                 return SUCCESS, ""
             case Refused(status=status, comment=comment):
+                if self._arrivals:
+                    self._settle_as(instance, stored=False)
                 self._refuse(status, comment)
                 return status, comment
 
     def _commit(self, instance: ReceivedInstance, placement: Placement) -> tuple[int, str]:
-        """Commit.
+        """Commit into every group, one after the other.
 
         Raises:
-            GroupClosedError: There is no such group any more; the part file is still there.
+            GroupClosedError: One of them is no more; the part file is still there.
         """
         assert self._part is not None
-        try:
-            duplicate = self._part.commit(placement)
-        except (StorageFullError, StorageFaultError) as error:
-            return self._not_stored(instance, placement, str(error))
-        self._settled = InstanceSettled(
-            instance=instance, placement=placement, stored=True, duplicate=duplicate
-        )
+        for processor, group_id in placement.groups.items():
+            try:
+                duplicate = self._part.commit(placement, group_id)
+            except GroupClosedError:
+                self._miss(placement, closed=group_id)
+                raise
+            except (StorageFullError, StorageFaultError) as error:
+                self._miss(placement)
+                return self._not_stored(instance, str(error))
+            self._arrivals += (Arrival(group_id=group_id, duplicate=duplicate),)
+            self._joined += (processor,)
+        self._settle_as(instance, stored=True)
         return SUCCESS, ""
 
-    def _not_stored(
-        self, instance: ReceivedInstance, placement: Placement, why: str
-    ) -> tuple[int, str]:
+    def _miss(self, placement: Placement, closed: str = "") -> None:
+        """It does not get into those groups of the placement that it has not joined by now.
+
+        Nobody waits for it in the one that has closed.
+        """
+        self._arrivals += tuple(
+            Arrival(group_id=group_id, stored=False)
+            for processor, group_id in placement.groups.items()
+            if processor not in self._joined and group_id != closed
+        )
+
+    def _not_stored(self, instance: ReceivedInstance, why: str) -> tuple[int, str]:
         self._refuse(OUT_OF_RESOURCES, why)
-        self._settled = InstanceSettled(instance=instance, placement=placement, stored=False)
+        self._settle_as(instance, stored=False)
         return OUT_OF_RESOURCES, why
+
+    def _settle_as(self, instance: ReceivedInstance, *, stored: bool) -> None:
+        self._settled = InstanceSettled(instance=instance, stored=stored, arrivals=self._arrivals)
 
     def conclude(self, entity: Entity) -> None:
         """Do what nobody waits for: clear away the part file, tell the entity.

@@ -5,7 +5,7 @@ would refuse is refused here. The key of an AE Title is its `name`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from litestar.params import Body, FromPath
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.conversion import Reader
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entities import ApplicationEntity, OneProcessor
 from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefused
 from adapter.domain.entity_rows import ListedEntity
 from adapter.domain.views import Views
@@ -40,7 +40,7 @@ Document = Annotated[
     Body(
         description=(
             "The keys of `[[application_entities]]` in camelCase, `settings` as "
-            "`processorSettings`; `name` is the AE Title if it is missing."
+            "`processorSettings`, also in `processors`; `name` is the AE Title if it is missing."
         )
     ),
 ]
@@ -59,12 +59,13 @@ def spelled(field: str) -> str:
     return CLARA.get(field) or camel_name(field)
 
 
-_FIELDS = re.compile(rf"^({'|'.join(ApplicationEntity.__struct_fields__)})\b")
+_FIELDS = "|".join({*ApplicationEntity.__struct_fields__, *OneProcessor.__struct_fields__})
+_KEY = re.compile(rf"^(processors\[\d+\]\.)?({_FIELDS})\b")
 
 
 def _in_our_words(problem: str) -> str:
     """Return the problem with its key as it is spelled here."""
-    return _FIELDS.sub(lambda found: spelled(found[1]), problem)
+    return _KEY.sub(lambda found: (found[1] or "") + spelled(found[2]), problem)
 
 
 def _read(document: dict[str, Any]) -> ApplicationEntity:
@@ -92,24 +93,26 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _shown(web: Views, listed: ListedEntity) -> dict[str, Any]:
-    document = {spelled(key): value for key, value in listed.settings.items()}
     return {
-        **document,
+        **_spelled(listed.settings),
+        "processors": [_spelled(one) for one in listed.settings.get("processors", [])],
         "origin": listed.origin,
         "state": _state(web, listed),
         "problems": [_in_our_words(problem) for problem in listed.problems],
     }
 
 
+def _spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {spelled(key): value for key, value in settings.items()}
+
+
 def _state(web: Views, listed: ListedEntity) -> Literal["running", "parked", "draining"]:
-    actors = web.snapshot.sections["actors"]
-    states = {actors.get(f"{kind}:{listed.name}", {}).get("state") for kind in _KINDS}
+    own = re.compile(rf"(entity|processor):{re.escape(listed.name)}(:.+)?")
+    actors = web.snapshot.sections["actors"].values()
+    states = {row["state"] for row in actors if own.fullmatch(row["name"])}
     if listed.problems or "parked" in states:
         return "parked"
     return "draining" if listed.retiring else "running"
-
-
-_KINDS = ("entity", "processor")
 
 
 @get("/api/config/claraaetitle", summary="AE Titles that take instances")

@@ -11,7 +11,7 @@ from fakes.placements import first_group, settled
 from adapter.actors.entities import Entities
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.channels import UNANSWERED, ask
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entities import ApplicationEntity, OneProcessor
 from adapter.domain.entity_orders import EntityOrder, EntityRefused
 from adapter.domain.entity_rows import row_of
 from adapter.domain.messages import (
@@ -212,6 +212,138 @@ async def test_parked_processor_shuts_the_door_until_a_restart(stage, autojump_c
 
 async def _bug(*_):
     raise RuntimeError
+
+
+# --- several processors
+
+ALONE = OneProcessor(name="aetitle")
+SECOND = OneProcessor(name="second", processor="aetitle", pipelines={"other": "p3"})
+BOTH = [ALONE, SECOND]
+
+
+def actors(stage):
+    """Return the processors of the AE Title BRAIN and their states, as events tell them."""
+    states = {}
+    for event in stage.events:
+        if event.type.startswith("actor.") and ":brain" in event.data["actor"]:
+            states[event.data["actor"]] = event.type.removeprefix("actor.")
+    return {name: state for name, state in states.items() if name.startswith("processor")}
+
+
+async def test_second_processor_is_added_while_a_group_is_open(stage, autojump_clock):
+    await stage.order("create", entity=BRAIN)
+    door = stage.doors["BRAIN"].clone()
+    await stage.place(door, 1)
+    await stage.order("change", entity=changed(processors=BOTH))
+    await stage.place(door, 2, grouping=door.grouping)
+    await trio.sleep(QUIET_S + 1)
+    assert sorted(await stage.jobs()) == [("other", 1), ("seg", 2)]
+    assert {job.processor for job in await stage.ledger.jobs()} == {"aetitle", "second"}
+    assert actors(stage) == {
+        "processor:brain": "stopped",
+        "processor:brain:aetitle": "started",
+        "processor:brain:second": "started",
+    }
+    door.close()
+
+
+async def test_processor_is_taken_away_while_its_group_is_open(stage, autojump_clock):
+    """What it has is not lost: the first one makes jobs of it."""
+    await stage.order("create", entity=changed(processors=BOTH))
+    door = stage.doors["BRAIN"].clone()
+    await stage.place(door, 1)
+    await stage.order("change", entity=BRAIN)
+    await stage.place(door, 2, grouping=door.grouping)
+    await trio.sleep(QUIET_S + 1)
+    assert sorted(await stage.jobs()) == [("seg", 1), ("seg", 2)]
+    assert actors(stage)["processor:brain:second"] == "stopped"
+    door.close()
+
+
+async def test_ids_of_jobs_differ_between_processors_with_one_pipeline(stage, autojump_clock):
+    same = msgspec.structs.replace(SECOND, pipelines=None)
+    await stage.order("create", entity=changed(processors=[ALONE, same]))
+    await stage.place(stage.doors["BRAIN"], 1)
+    await trio.sleep(QUIET_S + 1)
+    assert await stage.jobs() == [("seg", 1), ("seg", 1)]
+    assert len({job.id for job in await stage.ledger.jobs()}) == 2
+
+
+async def test_one_parked_processor_shuts_the_door_and_the_other_goes_on(stage, autojump_clock):
+    await stage.order("create", entity=changed(processors=BOTH))
+    door = stage.doors["BRAIN"].clone()
+    second = (await stage.place(door, 1)).groups["second"]
+    remove_group = stage.disk.remove_group
+
+    async def remove_but_one(group_id):
+        return await (_bug() if group_id == second else remove_group(group_id))
+
+    stage.disk.remove_group = remove_but_one
+    await trio.sleep(60)
+    assert sorted(await stage.jobs()) == [("other", 1), ("seg", 1)]
+    assert actors(stage) == {
+        "processor:brain:aetitle": "started", "processor:brain:second": "parked",
+    }  # fmt: skip
+    assert not door.is_open
+    await stage.place(door, 2)
+    await trio.sleep(QUIET_S + 1)
+    assert sorted(await stage.jobs()) == [("other", 1), ("seg", 1), ("seg", 1)]
+    stage.disk.remove_group = remove_group
+    assert (await stage.order("restart")).problems == ()
+    assert stage.doors["BRAIN"].is_open
+    await trio.sleep(1)
+    assert sorted(await stage.jobs()) == [("other", 1), ("other", 1), ("seg", 1), ("seg", 1)]
+    door.close()
+
+
+async def test_parked_processor_that_is_taken_away_is_not_parked_any_more(stage, autojump_clock):
+    await stage.order("create", entity=changed(processors=BOTH))
+    await stage.place(stage.doors["BRAIN"], 1)
+    stage.disk.remove_group, whole = _bug, stage.disk.remove_group
+    await trio.sleep(60)
+    assert set(actors(stage).values()) == {"parked"}
+    stage.disk.remove_group = whole
+    await stage.order("change", entity=BRAIN)
+    assert stage.doors["BRAIN"].is_open
+    assert actors(stage) == {
+        "processor:brain:aetitle": "stopped",
+        "processor:brain:second": "stopped",
+        "processor:brain": "started",
+    }
+    await trio.sleep(1)
+    assert not stage.disk.closed
+
+
+async def test_removed_ae_title_with_several_processors_goes_when_all_are_done(
+    stage, autojump_clock
+):
+    slow = msgspec.structs.replace(SECOND, timeout_s=30.0)
+    await stage.order("create", entity=changed(processors=[ALONE, slow]))
+    await stage.place(stage.doors["BRAIN"], 1)
+    await stage.order("remove")
+    await trio.sleep(QUIET_S + 2)
+    assert "brain" in stage.directory.listed
+    await trio.sleep(30)
+    assert set(stage.directory.listed) == {"main"}
+    assert sorted(await stage.jobs()) == [("other", 1), ("seg", 1)]
+    assert set(actors(stage).values()) == {"stopped"}
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_change_that_was_cut_off_is_made_again(stage, autojump_clock, steps):
+    """The entities actor may be gone between any two steps of a change."""
+    running = await stage.actor.staff.start(BRAIN)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.change, changed(processors=BOTH))
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    await running.change(changed(processors=BOTH))
+    assert running.door.is_open
+    placement = await stage.place(running.door, 1)
+    assert list(placement.groups) == ["aetitle", "second"]
+    await trio.sleep(QUIET_S + 1)
+    assert sorted(await stage.jobs()) == [("other", 1), ("seg", 1)]
 
 
 async def test_parked_entity_starts_again_with_its_groups(stage, autojump_clock):

@@ -37,10 +37,13 @@ class Stage:
         self.disk, self.space, self.events = Disk(), Space(), []
         self.requests, requests = trio.open_memory_channel(0)
         self.notes, notes = trio.open_memory_channel(100)
-        wake, self.woken = trio.open_memory_channel(1)
+        assignments = load_processors(self.entity)
+        wakes = {one.name: trio.open_memory_channel(1) for one in assignments}
+        self.woken = {name: woken for name, (_, woken) in wakes.items()}
         self.actor = ApplicationEntityActor(
-            entity=self.entity, assignments=load_processors(self.entity), store=self.disk,
-            space=self.space, requests=requests, notes=notes, wakes={ONLY: wake},
+            entity=self.entity, assignments=assignments, store=self.disk,
+            space=self.space, requests=requests, notes=notes,
+            wakes={name: wake for name, (wake, _) in wakes.items()},
             publish=self.events.append,
             new_id=counting_ids(), now=wall,
         )  # fmt: skip
@@ -188,7 +191,7 @@ async def test_group_closes_when_it_has_been_quiet(autojump_clock):
         await trio.sleep(0.2)
         assert stage.told() == ["group.opened", "group.closed"]
         assert list(stage.disk.closed) == [first_group(placement)]
-        stage.woken.receive_nowait()
+        stage.woken[ONLY].receive_nowait()
         closed = stage.events[-1]
         assert (closed.group, closed.data["instances"], closed.data["bytes"]) == (
             first_group(placement), 2, 200,

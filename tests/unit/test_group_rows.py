@@ -119,6 +119,18 @@ def test_duplicate_counts_only_if_both_are_kept():
     assert rows.row["instances"] == 2
 
 
+def test_instance_of_several_groups_counts_in_each():
+    rows = Rows()
+    event = Event(type="group.opened", group="g-2", data=rows.facts)
+    rows.snapshot.apply(event, rows.at)
+    rows.instance(groups=["g-1", "g-2", "g-gone"])
+    rows.instance("duplicate", differs=True, kept="both")
+    counts = {row["id"]: row["instances"] for row in rows.snapshot.sections["groups"].values()}
+    assert counts == {"g-1": 2, "g-2": 1}
+    rows.ended()
+    assert [row["associations"] for row in rows.snapshot.sections["groups"].values()] == [[], []]
+
+
 def test_association_that_ends_after_its_group_closed_does_no_harm():
     rows = Rows()
     rows.instance()

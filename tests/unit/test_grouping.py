@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,19 @@ def test_group_is_due_exactly_when_nothing_is_on_its_way(walk):
                 left[association] = 0
         assert (one.due() == math.inf) == any(left.values())
         assert one.due() == math.inf or one.due() <= one.opened + one.age_s
+
+
+def test_same_key_of_another_processor_is_another_group():
+    groups = OpenGroups()
+    for number, processor in enumerate(("one", "two")):
+        each = group(f"group-{number}")
+        each.record = msgspec.structs.replace(each.record, processor=processor)
+        groups.add(each)
+    assert groups.by_key("one", "1.2") is groups.by_id("group-0")
+    assert groups.by_key("two", "1.2") is groups.by_id("group-1")
+    groups.seal(groups.by_id("group-0"))
+    assert groups.by_key("one", "1.2") is None
+    assert groups.by_key("two", "1.2") is groups.by_id("group-1")
 
 
 def test_open_group_is_found_by_key_and_id():

@@ -1,5 +1,6 @@
 """One instance from its command to its status: what is asked, committed, told and answered."""
 
+import pytest
 from fakes.placements import ONLY
 
 from adapter.domain.messages import Ignored, Placement, Refused
@@ -61,6 +62,7 @@ class Entity:
 
     def ask(self, instance):
         self.asked += 1
+        self.joined = instance.joined
         return self.answers.pop(0)
 
     def settled(self, settled):
@@ -68,9 +70,13 @@ class Entity:
         self.told.append((settled.stored, arrivals))
 
 
-def placement(group):
+def placement(group="", **groups):
     return Placement(
-        groups={ONLY: group}, study="1", series="2", instance="3", same_instance="keep-first"
+        groups=groups or {ONLY: group},
+        study="1",
+        series="2",
+        instance="3",
+        same_instance="keep-first",
     )
 
 
@@ -145,3 +151,51 @@ def test_wrong_identity_is_refused_before_anybody_is_asked():
     assert received(Disk(), Entity(), has_data_set=False) == 0xC000
     assert received(Disk(), Entity(), b"") == 0xC000
     assert received(Disk(), Entity(), bytes(range(128, 256)) * 8) == 0xC000
+
+
+# --- several processors
+
+
+def test_instance_is_committed_into_every_group_and_told_once():
+    disk, entity = Disk(), Entity(placement(one="a", two="b"))
+    assert received(disk, entity) == 0x0000
+    assert disk.committed == ["a", "b"]
+    assert entity.told == [(True, [("a", True, None), ("b", True, None)])]
+
+
+def test_group_that_has_it_is_not_asked_about_again():
+    disk = Disk(None, GroupClosedError("closed"))
+    entity = Entity(placement(one="a", two="b", three="c"), placement(two="new", three="c"))
+    assert received(disk, entity) == 0x0000
+    assert entity.joined == ("one",)
+    assert disk.committed == ["a", "new", "c"]
+    first, missed, *then = entity.told[0][1]
+    assert (first, missed) == (("a", True, None), ("c", False, None))
+    assert then == [("new", True, None), ("c", True, None)]
+
+
+def test_what_one_group_has_is_stored_if_nobody_else_wants_it_any_more():
+    disk = Disk(None, GroupClosedError("closed"))
+    entity = Entity(placement(one="a", two="b"), Ignored(why="late"))
+    assert received(disk, entity) == 0x0000
+    assert entity.told == [(True, [("a", True, None)])]
+
+
+@pytest.mark.parametrize(
+    "answer", [Refused(status=0xA700, comment="low"), placement(two="new")], ids=["refused", "gone"]
+)
+def test_what_not_all_groups_get_is_not_acknowledged(answer):
+    disk = Disk(None, GroupClosedError("closed"), GroupClosedError("closed"))
+    entity = Entity(placement(one="a", two="b"), answer)
+    assert received(disk, entity) == 0xA700
+    assert entity.told == [(False, [("a", True, None)])]
+    assert disk.discarded
+
+
+def test_disk_that_fails_between_two_groups_is_out_of_resources():
+    disk = Disk(None, StorageFullError("full"))
+    entity = Entity(placement(one="a", two="b", three="c"))
+    assert received(disk, entity) == 0xA700
+    told = [("a", True, None), ("b", False, None), ("c", False, None)]
+    assert entity.told == [(False, told)]
+    assert disk.discarded

@@ -29,6 +29,14 @@ def test_group_is_found_by_title_and_key_until_its_time(groups):
     assert groups.find("BRAIN", "", "PHI^4712", 150.0) == ""
 
 
+def test_each_processor_has_groups_of_its_own(groups):
+    groups.remember(record(processor="one"), 100.0, 200.0)
+    groups.remember(record(processor="two", identifier="group-2"), 100.0, 200.0)
+    assert groups.find("BRAIN", "one", CANARY, 150.0) == "group-1"
+    assert groups.find("BRAIN", "two", CANARY, 150.0) == "group-2"
+    assert groups.find("BRAIN", "", CANARY, 150.0) == ""
+
+
 def test_group_is_found_after_a_restart(groups, tmp_path):
     groups.remember(record(), 100.0, 200.0)
     again = RememberedGroups(tmp_path, "fsync")

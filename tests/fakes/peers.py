@@ -48,6 +48,8 @@ class Oracle:
     """(AE Title, why) of every instance that was answered 0x0000 and not stored."""
     joined: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
     """(AE Title, study, processors) of every instance that was answered 0x0000 and stored."""
+    placed_twice: list[str] = field(default_factory=list)
+    """Groups of processors in whose groups the instance was already."""
     processor_of: dict[str, tuple[str, str]] = field(default_factory=dict)
     """AE Title and processor by group."""
     delivered: set[tuple[str, str]] = field(default_factory=set)
@@ -173,6 +175,8 @@ class FakeAssociation(Visit):
                     await trio.sleep_forever()
                 if may_pretend and joined and self.store.life.rng.random() < 0.2:
                     raise GroupClosedError("as it may be under a lease")
+                if processor in joined:
+                    self.oracle.placed_twice.append(group_id)
                 at = self._wall + trio.current_time()
                 duplicate = self.store.commit(placement, group_id, at)
                 arrivals.append(Arrival(group_id=group_id, duplicate=duplicate))

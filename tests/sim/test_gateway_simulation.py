@@ -314,7 +314,8 @@ def wanted_pipelines(world: World, group_id: str) -> list[str]:
 
 
 def check_processors(world: World) -> None:
-    """Every instance that was answered 0x0000 has joined a group of each that wants it."""
+    """Every instance that was answered 0x0000 has joined one group of each that wants it."""
+    assert not world.oracle.placed_twice
     for entity in world.settings.application_entities:
         names = {name for name, view in views_of(entity) if view.processor == "aetitle"}
         picky = {name for name, view in views_of(entity) if view.processor == "picky"}

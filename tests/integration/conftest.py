@@ -1,6 +1,7 @@
 """Fixtures of the integration tests: the real program, real peers, and their logs on failure."""
 
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from dicom_peers import PROGRAMS
-from harness import RUNNING, Adapter
+from harness import EXAMPLE, RUNNING, Adapter
 from health import MakeAdapter, crashes, missing
 
 LOG_LINES = 25
@@ -78,3 +79,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         missing(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
     yield where
     subprocess.run(["/bin/umount", "-l", str(where)], check=True)
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example package, installed as its README says, but into a folder."""
+    folder = tmp_path_factory.mktemp("packages")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+         "--no-index", "--no-deps", "--no-build-isolation", "--target", str(folder), str(EXAMPLE)],
+        check=True,
+    )  # fmt: skip
+    return folder

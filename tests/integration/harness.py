@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = REPOSITORY / "examples" / "processor_plugin"
+"""The processor plug-in of the documentation."""
 POLL_S = 0.02
 START_S = 60.0
 LOADED = 4

@@ -126,6 +126,16 @@ def audit(adapter: Adapter, acknowledged: set[str], sent: int) -> None:
     for parent in ("incoming", "closed"):
         eventually(lambda at=parent: not list(adapter.instances(at)), 10, "groups are removed")
     assert not any((adapter.root / "quarantine").iterdir())
+    found = found_in_jobs(adapter)
+    for counts in found.values():
+        assert acknowledged - counts.keys() == set(), "acknowledged, and lost"
+        assert [uid for uid, count in counts.items() if count > 1] == []
+        assert len(counts) <= sent
+    assert found["one"] == found["two"]
+
+
+def found_in_jobs(adapter: Adapter) -> dict[str, Counter[str]]:
+    """Return how often each instance is the input of a job, by pipeline; every one is whole."""
     found: dict[str, Counter[str]] = {pipeline: Counter() for pipeline in PIPELINES}
     for folder in adapter.payload_folders():
         meta = json.loads((folder / "job.meta").read_bytes())
@@ -133,13 +143,9 @@ def audit(adapter: Adapter, acknowledged: set[str], sent: int) -> None:
         instances = [Path(at, n) for at, _, names in os.walk(folder / "input") for n in names]
         assert meta["metadata"]["Instances"] == str(len(instances))
         found[meta["pipeline"]].update(check_whole(path) for path in instances)
-    for counts in found.values():
-        assert acknowledged - counts.keys() == set(), "acknowledged, and lost"
-        assert [uid for uid, count in counts.items() if count > 1] == []
-        assert len(counts) <= sent
-    assert found["one"] == found["two"]
     rows = {job["id"] for job in every_job(adapter)}
     assert rows == {folder.name for folder in adapter.payload_folders()}
+    return found
 
 
 def every_job(adapter: Adapter) -> list[dict[str, str]]:

@@ -4,8 +4,6 @@ docs/plugins.md says what is tested here.
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ from typing import Any
 import pytest
 import trio
 from dicom_peers import run_peer
-from harness import REPOSITORY, Adapter, eventually, run_cli
+from harness import EXAMPLE, Adapter, eventually, run_cli
 from health import MakeAdapter
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from test_events import subscribed
 from wire import CT, Wire, associate_rq, data_set, explicit
 
-EXAMPLE = REPOSITORY / "examples" / "processor_plugin"
 TRANSIENT = ("reject", 2, 3, 1)
 OTHER = {"name": "other", "ae_title": "OTHER", "timeout_s": 1, "pipelines": {"one": "pipe-one"}}
 
@@ -51,18 +48,6 @@ class Crashing:
         self.crash_in("jobs")
         return [JobSpec(pipeline="one", pipeline_id="pipe-one", priority="normal")]
 """
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example package, installed as its README says, but into a folder."""
-    folder = tmp_path_factory.mktemp("packages")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--no-index", "--no-deps", "--no-build-isolation", "--target", str(folder), str(EXAMPLE)],
-        check=True,
-    )  # fmt: skip
-    return folder
 
 
 @pytest.fixture
@@ -219,10 +204,12 @@ def make_crashing(tmp_path: Path, crashing: Path) -> Any:
     """Adapters whose crashes are the test's; `make_adapter` would take them for its failure."""
     made: list[Adapter] = []
 
-    def make(where: str) -> Adapter:
-        adapter = Adapter(tmp_path / "adapter", {
-            "application_entities": [entity("CRASHING", "crashing", where=where), OTHER],
-        })  # fmt: skip
+    def make(where: str, beside: dict[str, Any] | None = None) -> Adapter:
+        wanted = entity("CRASHING", "crashing", where=where)
+        if beside:  # another processor comes first
+            one = {"name": "crashing", "settings": wanted.pop("settings")}
+            wanted |= {"processor": "aetitle", "processors": [beside, one]}
+        adapter = Adapter(tmp_path / "adapter", {"application_entities": [wanted, OTHER]})
         adapter.packages = crashing
         made.append(adapter)
         return adapter.start()
@@ -306,3 +293,41 @@ def test_crash_in_jobs_parks_the_ae_title_and_loses_nothing(
     mended(adapter, crashing)
     eventually(lambda: len(adapter.get("/api/jobs")) == 4, 15)
     assert {path.stem for path in adapter.instances("payloads")} == {"1.1", "1.2", "5.1", "5.2"}
+
+
+BESIDE = {"name": "aetitle", "pipelines": {"two": "pipe-two"}}
+
+
+def test_crash_of_one_processor_in_jobs_shuts_the_door_and_the_other_goes_on(
+    make_crashing: Any, crashing: Path
+) -> None:
+    adapter = make_crashing("jobs", beside=BESIDE)
+    with associated(adapter, "CRASHING") as wire:
+        assert wire.store("1.1", data_set("1.1", study="1.9.1")) == ("response", 0)
+        eventually(lambda: [e for e in adapter.events("actor.crashed") if e["gave_up"]], 20)
+        assert wire.store("1.2", data_set("1.2", study="1.9.2")) == ("response", 0)
+        wire.release()
+    assert answer_to_association(adapter, "CRASHING") == TRANSIENT
+    because = adapter.get("/health/status")["unreadyBecause"]
+    assert because == ["processor:crashing:crashing is parked"]
+    assert adapter.get("/api/config/claraaetitle/crashing")["state"] == "parked"
+    eventually(lambda: len(adapter.get("/api/jobs")) == 2)
+    assert {job["pipeline"] for job in adapter.get("/api/jobs")} == {"two"}
+    mended(adapter, crashing)
+    jobs = eventually(lambda: (j := adapter.get("/api/jobs")) and len(j) == 4 and j, 15)
+    assert sorted(job["processor"] for job in jobs) == ["aetitle"] * 2 + ["crashing"] * 2
+
+
+def test_crash_of_one_processor_in_group_key_stores_nothing_with_the_other(
+    make_crashing: Any, crashing: Path
+) -> None:
+    adapter = make_crashing("group_key", beside=BESIDE)
+    with associated(adapter, "CRASHING") as wire:
+        assert wire.store("1.1", data_set("1.1", study="1.9.1")) == ("response", 0x0110)
+        wire.release()
+    assert list(adapter.instances("incoming")) == []
+    mended(adapter, crashing)
+    with associated(adapter, "CRASHING") as wire:
+        assert wire.store("1.1", data_set("1.1", study="1.9.1")) == ("response", 0)
+        wire.release()
+    eventually(lambda: len(adapter.get("/api/jobs")) == 2)

@@ -142,7 +142,7 @@ class EntityDoor:
     attributes: frozenset[str]
     """What to read of each instance."""
     grouping: frozenset[str]
-    """What of it the processor reads."""
+    """What of it the processors read."""
     is_staffed: Callable[[], bool] = lambda: True
     """Tells whether somebody makes jobs of its groups."""
     commits: bool = False
@@ -150,7 +150,7 @@ class EntityDoor:
 
     @property
     def is_open(self) -> bool:
-        """Whether the entity and its processor run, or are being restarted."""
+        """Whether the entity and its processors run, or are being restarted."""
         return self.requests.statistics().open_receive_channels > 0 and self.is_staffed()
 
     @property

@@ -2,12 +2,13 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dicom_peers import run_peer
-from harness import Adapter, eventually
+from harness import REPOSITORY, Adapter, eventually, run_cli
 from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from test_ae_titles import ROUTE, call, store
@@ -48,6 +49,16 @@ def send(adapter: Adapter, name: str) -> None:
 def close_all(adapter: Adapter) -> None:
     for group in adapter.get("/api/groups"):
         assert adapter.request("POST", f"/api/groups/{group['id']}/close")[0] == 204
+
+
+def test_what_the_documentation_shows_is_a_configuration(example: Path, tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "plugins.md").read_text()
+    (shown,) = (toml for toml in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+                if "application_entities.processors" in toml)  # fmt: skip
+    file = tmp_path / "adapter.toml"
+    file.write_text(shown)
+    done = run_cli("config", "check", str(file), packages=example)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.peer("dcmtk")

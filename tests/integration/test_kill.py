@@ -108,34 +108,30 @@ def test_acknowledged_instances_survive_kills(
         },
         start=False,
     )
+    found = audit(adapter, *many_lives(adapter, KILLS, rng))
+    assert found["one"] == found["two"]
+
+
+def many_lives(adapter: Adapter, kills: int, rng: random.Random) -> tuple[set[str], int]:
+    """Return what was acknowledged over so many kills, and how many instances were sent."""
     senders = []
-    for life in range(KILLS):
+    for life in range(kills):
         senders += one_life(adapter, life, rng)
         for path in adapter.instances("incoming"):
             check_whole(path)
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
-    assert len(acknowledged) > 10 * KILLS, "the test did not do much"
+    assert len(acknowledged) > 10 * kills, "the test did not do much"
     assert [problem for sender in senders for problem in sender.problems] == []
     adapter.start()
     eventually(lambda: not adapter.groups_on_disk(), 30, "all groups have become jobs")
-    audit(adapter, acknowledged, sum(sender.sent for sender in senders))
+    return acknowledged, sum(sender.sent for sender in senders)
 
 
-def audit(adapter: Adapter, acknowledged: set[str], sent: int) -> None:
-    """Compare what senders were told with what pipelines see."""
+def audit(adapter: Adapter, acknowledged: set[str], sent: int) -> dict[str, Counter[str]]:
+    """Compare what senders were told with what pipelines see; return that, by pipeline."""
     for parent in ("incoming", "closed"):
         eventually(lambda at=parent: not list(adapter.instances(at)), 10, "groups are removed")
     assert not any((adapter.root / "quarantine").iterdir())
-    found = found_in_jobs(adapter)
-    for counts in found.values():
-        assert acknowledged - counts.keys() == set(), "acknowledged, and lost"
-        assert [uid for uid, count in counts.items() if count > 1] == []
-        assert len(counts) <= sent
-    assert found["one"] == found["two"]
-
-
-def found_in_jobs(adapter: Adapter) -> dict[str, Counter[str]]:
-    """Return how often each instance is the input of a job, by pipeline; every one is whole."""
     found: dict[str, Counter[str]] = {pipeline: Counter() for pipeline in PIPELINES}
     for folder in adapter.payload_folders():
         meta = json.loads((folder / "job.meta").read_bytes())
@@ -143,6 +139,10 @@ def found_in_jobs(adapter: Adapter) -> dict[str, Counter[str]]:
         instances = [Path(at, n) for at, _, names in os.walk(folder / "input") for n in names]
         assert meta["metadata"]["Instances"] == str(len(instances))
         found[meta["pipeline"]].update(check_whole(path) for path in instances)
+    for counts in found.values():
+        assert acknowledged - counts.keys() == set(), "acknowledged, and lost"
+        assert [uid for uid, count in counts.items() if count > 1] == []
+        assert len(counts) <= sent
     rows = {job["id"] for job in every_job(adapter)}
     assert rows == {folder.name for folder in adapter.payload_folders()}
     return found

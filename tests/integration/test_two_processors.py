@@ -12,7 +12,7 @@ from harness import REPOSITORY, Adapter, eventually, run_cli
 from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from test_ae_titles import ROUTE, call, store
-from test_kill import PIPELINES, check_whole, found_in_jobs, one_life
+from test_kill import PIPELINES, audit, many_lives
 from wire import Wire
 
 KILLS = 12
@@ -118,20 +118,7 @@ def test_acknowledged_instances_are_with_both_processors_over_kills(
     request.node.add_report_section("call", "seed", str(seed))
     by_study = {"name": "study", "processor": "aetitle", "pipelines": {"one": PIPELINES["one"]}}
     adapter = make_adapter({"application_entities": [entity(by_study, BY_SERIES)]}, start=False)
-    rng, senders = random.Random(seed), []
-    for life in range(KILLS):
-        senders += one_life(adapter, life, rng)
-        for path in adapter.instances("incoming"):
-            check_whole(path)
-    acknowledged = {uid for sender in senders for uid in sender.acknowledged}
-    assert len(acknowledged) > 10 * KILLS, "the test did not do much"
-    assert [problem for sender in senders for problem in sender.problems] == []
-    adapter.start()
-    eventually(lambda: not adapter.groups_on_disk(), 30, "all groups have become jobs")
-    for counts in found_in_jobs(adapter).values():
-        assert acknowledged - counts.keys() == set(), "acknowledged, and lost"
-        assert [uid for uid, count in counts.items() if count > 1] == []
-        assert len(counts) <= sum(sender.sent for sender in senders)
+    audit(adapter, *many_lives(adapter, KILLS, random.Random(seed)))
 
 
 # --- over REST

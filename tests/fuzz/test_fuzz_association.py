@@ -54,6 +54,10 @@ SILENT_MEANS_OVER = struct.pack("@ii", 1, 0)  # SO_LINGER: RST instead of TIME_W
 FILE_BYTES = 4000
 
 
+GROUPS = {"one": "g-1", "two": "g-2"}
+"""Of two processors, both of which want everything."""
+
+
 @contextmanager
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Yield two connected TCP sockets; a socketpair has none of TCP's options."""
@@ -90,8 +94,13 @@ class Part:
 
     disk: Disk
     content: bytes = b""
-    committed: bool = False
+    groups: set[str] = field(default_factory=set)
     closed: bool = False
+
+    @property
+    def committed(self) -> bool:
+        """Whether it is in the groups of both processors."""
+        return self.groups == {*GROUPS.values()}
 
     def write(self, views: list[bytes | memoryview]) -> None:
         assert not self.closed
@@ -106,7 +115,8 @@ class Part:
                 raise GroupClosedError("too late")
             case "commit":
                 raise StorageFullError("no room")
-        self.committed = True
+        assert group_id not in self.groups, "once for each group"
+        self.groups.add(group_id)
         again = placement.instance == "1.2.3.1"
         return Duplicate(differs=False, kept="first") if again else None
 
@@ -116,14 +126,14 @@ class Part:
 
 @dataclass
 class Entity:
-    """An entity that takes everything; see `service_link.ServiceLink`."""
+    """An entity whose processors want everything; see `service_link.ServiceLink`."""
 
     told: list[InstanceSettled] = field(default_factory=list)
     over: bool = False
 
     def place(self, instance: ReceivedInstance) -> Placement:
         return Placement(
-            groups={"aetitle": "g-1"},
+            groups={name: GROUPS[name] for name in GROUPS if name not in instance.joined},
             study="1",
             series="2",
             instance=instance.sop_instance_uid,

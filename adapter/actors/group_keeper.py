@@ -42,8 +42,8 @@ OPERATOR = "operator"
 class GroupKeeper:
     """Opens groups, and closes them when they are due, each by a timer of its own.
 
-    A group is one processor's. In memory its record names one that there is: of what was left by
-    others the first one has become the owner.
+    A group is one processor's. What is left of one that is gone keeps its name, so no instance of
+    another joins it or counts as late for it; it ends as a group of the first one.
     """
 
     assignments: Sequence[Assignment]
@@ -105,9 +105,12 @@ class GroupKeeper:
     def adopt(self, stored: StoredGroup) -> OpenGroup:
         """Take up a group found on disk with the time it has left."""
         # A wall clock that was set back must not make a group older or younger than it can be.
-        hold, wall, record, of = stored.hold, self.now(), stored.record, self._owner(stored.record)
+        hold, wall, record = stored.hold, self.now(), stored.record
+        of = self._owner(record)
+        if not record.processor:
+            record = msgspec.structs.replace(record, processor=of.name)
         group = self._start(
-            msgspec.structs.replace(record, processor=of.name),
+            record,
             of,
             opened_ago=min(max(wall - record.opened_at, 0.0), of.entity.max_age_s),
             quiet_for=min(max(wall - stored.last_arrival_at, 0.0), of.processor.timeout_s),
@@ -119,7 +122,7 @@ class GroupKeeper:
         if extended_for < hold.extended_s:
             group.not_before = trio.current_time() + hold.extended_s - extended_for
             self.restart(group)
-        if record.processor not in ("", of.name):  # the same key may mean something else to it
+        if record.processor != of.name:
             self.groups.seal(group)
         return group
 
@@ -162,8 +165,7 @@ class GroupKeeper:
         for group in self.groups:
             of = self._owner(group.record)
             if old.get(group.record.processor) != _meaning_of_keys(of):
-                self.groups.seal(group)
-            group.record = msgspec.structs.replace(group.record, processor=of.name)
+                self.groups.seal(group)  # the same key may mean something else now
             group.quiet_s, group.age_s = of.processor.timeout_s, of.entity.max_age_s
             group.instances_max = of.entity.max_instances
             self.restart(group)

@@ -384,7 +384,40 @@ async def test_group_of_a_processor_that_is_gone_closes_as_the_first_ones(autoju
         assert "group-a" not in placement.groups.values(), "its key meant something else"
         await trio.sleep(5.1)
         assert "group-a" in stage.disk.closed
-        assert last(stage, "group.closed").data["processor"] in ("by-study", "other-study")
+        stage.woken["by-study"].receive_nowait()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_nothing_is_late_for_a_group_of_a_processor_that_is_gone(
+    autojump_clock, is_restarted
+):
+    stage = several(BY_SERIES, OTHER_STUDY, late_arrivals="ignore")
+    async with running(stage.actor):
+        first = await stage.place(instance(1))
+        note = InstancesSettled(settled=[settled(instance(1), first)])
+        await stage.notes.send(note)
+        for group_id in first.groups.values():
+            group = stage.disk.open[group_id]
+            stage.disk.open[group_id] = msgspec.structs.replace(group, instances=1)
+        await change(stage, BY_STUDY, late_arrivals="ignore")
+        if not is_restarted:
+            await trio.sleep(5.1)
+            assert len(stage.disk.closed) == 2
+            assert isinstance(await stage.place(instance(2)), Placement)
+    async with running(stage.actor):
+        await trio.sleep(5.1)
+        assert isinstance(await stage.place(instance(3)), Placement)
+
+
+async def test_processor_that_comes_back_does_not_go_on_with_what_it_had(autojump_clock):
+    stage = several(BY_STUDY, OTHER_STUDY, timeout_s=600.0)
+    async with running(stage.actor):
+        first = await stage.store(instance(1))
+        await change(stage, BY_STUDY)
+        await change(stage, BY_STUDY, OTHER_STUDY)
+        second = await stage.store(instance(2))
+        assert second.groups["by-study"] == first.groups["by-study"]
+        assert second.groups["other-study"] != first.groups["other-study"]
 
 
 async def test_second_processor_comes_while_groups_are_open(autojump_clock):

@@ -250,7 +250,7 @@ def test_removed_ae_title_drains(make_adapter: MakeAdapter) -> None:
         assert store(wire, "1.2.2", "1.9") == ("response", 0)
         assert call(adapter, "GET", "/brain")[1]["state"] == "draining"
         wire.release()
-    eventually(lambda: is_gone(adapter))
+    eventually(lambda: is_gone(adapter) and adapter.events("config.deleted"))
     assert [job["instances"] for job in adapter.get("/api/jobs")] == [1, 1]
     assert adapter.groups_on_disk() == []
     kinds = [kind for verb in ("created", "changed", "deleted")

@@ -25,4 +25,7 @@ def make_requestor(settings: Settings, tls: TlsContexts) -> DicomRequestor:
         dimse_s=scu.dimse_s,
         transcription=transcription(scu),
     )
-    return DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)
+    # Exporters count their associations themselves. Probes and reports come on top, one of each for
+    # a destination, so that one that hangs keeps no thread from the others.
+    threads = scu.max_associations + 2 * len(settings.destinations)
+    return DicomRequestor(options, trio.CapacityLimiter(threads), tls)

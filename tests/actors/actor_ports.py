@@ -199,6 +199,7 @@ class Peer:
         self.up = True
         self.answers = {}
         self.tries = []
+        self.probes = []
         self.proposals = []
         self.received = []
         self.store_s = 0.0
@@ -267,6 +268,12 @@ class Peer:
     async def echo(self, destination):
         await trio.lowlevel.checkpoint()
         return 0
+
+    async def probe(self, destination):
+        await trio.lowlevel.checkpoint()
+        self.probes.append(trio.current_time())
+        if not self.up:
+            raise UnavailableError("no connection: refused")
 
 
 LATER = SendResult(status=0xA700, error="status 0xA700")

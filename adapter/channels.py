@@ -7,10 +7,12 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from adapter.domain.export_figures import ExportFigures
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
     EntityQuestion,
+    ExportOrder,
     ReportEnded,
     Wake,
 )
@@ -222,3 +224,22 @@ class EntryHall:
         if door := self.doors.pop(called_ae_title, None):
             del self.limits[called_ae_title]
             door.close()
+
+
+class ExportDesk:
+    """Where operators' orders for exporters are given and taken, and what exporters count."""
+
+    def __init__(self, destinations: Iterable[str]) -> None:
+        self.given: dict[str, trio.MemorySendChannel[ExportOrder]] = {}
+        self.taken: dict[str, trio.MemoryReceiveChannel[ExportOrder]] = {}
+        """Both by destination."""
+        for name in destinations:
+            self.given[name], self.taken[name] = trio.open_memory_channel[ExportOrder](0)
+        self.figures = ExportFigures()
+
+    def __enter__(self) -> "ExportDesk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for orders in self.given.values():
+            orders.close()

@@ -12,6 +12,7 @@ import trio
 
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
+from adapter.channels import ExportDesk
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Event
 from adapter.domain.messages import JobOrder, Subscribe
@@ -48,6 +49,7 @@ async def gateway(
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder](0)
+    desk = ExportDesk(destination.name for destination in settings.destinations)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
@@ -57,26 +59,26 @@ async def gateway(
     )  # fmt: skip
     ports = {port.serves for port in listening_ports(settings)}
     directory = EntityDirectory(scp.port, ports)
-    with events, subscriptions_in, orders_in, entity_orders_in:
+    with events, subscriptions_in, orders_in, entity_orders_in, desk:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
                     settings, edges, publish, occupancy, stop, nursery, orders, figures,
-                    entity_orders, directory,
+                    entity_orders, directory, desk,
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
                     views = Views(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
-                        orders=orders_in, entities=directory.questions, figures=figures,
+                        orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
+                        entities=directory.questions, figures=figures,
                         entity_orders=entity_orders_in, listed=directory.listed,
                         stop=stop, web_stop=web_stop, now=edges.now,
                         events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
-                        receiver_loads=edges.receiver_loads,
-                        platform=edges.platform,
+                        receiver_loads=edges.receiver_loads, platform=edges.platform,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

@@ -24,6 +24,7 @@ from adapter.domain.entities import (
     UIDText,
     network_of,
 )
+from adapter.domain.fallback import destination_problems
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.processors import pipelines_of
@@ -244,6 +245,7 @@ def relations(settings: Settings) -> list[str]:
             load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
+    problems += destination_problems(settings.destinations)
     return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
 
 

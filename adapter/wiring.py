@@ -1,6 +1,6 @@
 """Who is connected to whom: makes every channel and every actor of the program, and starts them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,18 +11,20 @@ from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.entities import Entities
 from adapter.actors.entity_directory import EntityDirectory
+from adapter.actors.export_places import ExportPlaces
 from adapter.actors.exporter import Exporter
+from adapter.actors.fallback_giver import FallbackGiver
 from adapter.actors.hub import Publisher
 from adapter.actors.listener import Listener
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
-from adapter.channels import CommitmentDoor
+from adapter.channels import CommitmentDoor, ExportDesk
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.entities import Source
+from adapter.domain.entities import Destination, Source
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.exporting import RetryRules
 from adapter.domain.messages import (
@@ -54,6 +56,7 @@ class Wiring:
     figures: QueueFigures
     entity_orders: trio.MemoryReceiveChannel[EntityOrder]
     directory: EntityDirectory
+    desk: ExportDesk
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -94,17 +97,34 @@ class Wiring:
                 max_retries=asking.max_retries, max_instances=asking.max_instances,
             ),
         )  # fmt: skip
-        wakes = {}
-        for destination in self.settings.destinations:
-            wakes[destination.name], woken = trio.open_memory_channel[Wake](1)
+        destinations = self.settings.destinations
+        places = ExportPlaces(
+            self.settings.dicom.scu.max_associations, [one.name for one in destinations]
+        )
+        ends = {one.name: trio.open_memory_channel[Wake](1) for one in destinations}
+        wakes = {name: wake for name, (wake, _) in ends.items()}
+        for one in destinations:
             exporter = Exporter(
-                destination=destination, ledger=edges.ledger, source=edges.results,
-                requestor=edges.requestor, committer=committer, wake=woken,
+                destination=one, ledger=edges.ledger, source=edges.results,
+                requestor=edges.requestor, committer=committer, places=places,
+                figures=self.desk.figures, wake=ends[one.name][1],
+                orders=self.desk.taken[one.name], giver=self._giver(one, wakes),
                 reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-                rules=RetryRules(rules.max_retries, rules.retry_delay_s),
+                draw=edges.draw, rules=RetryRules(rules.max_retries, rules.retry_delay_s),
             )  # fmt: skip
             await self._start(exporter, REPLICA)
         return wakes
+
+    def _giver(
+        self, destination: Destination, wakes: Mapping[str, trio.MemorySendChannel[Wake]]
+    ) -> FallbackGiver | None:
+        if not destination.fallback:
+            return None
+        return FallbackGiver(
+            fallback=destination.fallback, after_s=destination.fallback_after_s,
+            wake=wakes[destination.fallback].clone(), ledger=self.edges.ledger,
+            publish=self.publish, now=self.edges.now,
+        )  # fmt: skip
 
     async def _results(
         self,

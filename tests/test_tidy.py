@@ -41,7 +41,7 @@ ALLOWED = {
         "settings",
         "supervision",
     },
-    "gateway": {"actors", "domain", "edges", "settings", "supervision", "wiring"},
+    "gateway": {"actors", "channels", "domain", "edges", "settings", "supervision", "wiring"},
     "edges": {"domain", "supervision"},
     "platforms": {"domain", "errors", "protocols", "settings"},
     "requestors": {"protocols", "settings"},

@@ -1,12 +1,16 @@
 """Exporter: one per destination.
 
-Consumes: a hint that there are exports, or reports about them. Produces: associations to its
-destination, outcomes and export states, a hint to the reclaimer. Owns: its queue (rows of the
-ledger), the pause before the next try. Rebuilds from: the ledger. Restart policy: replica.
+Consumes: a hint that there are exports, or reports about them; orders of operators to retry one.
+Produces: associations to its destination, outcomes and export states, hints to the reclaimer and
+to the exporter of its fallback. Owns: its queue (rows of the ledger), its breaker, its pace, its
+lanes: tasks that take one export after the other, as many as it may have associations. Rebuilds
+from: the ledger. Restart policy: replica.
+
+Theory: whoever changes what can be done next - a lane that ends, an outage, a probe, an order, a
+hint - lets the actor look again; what is due then starts lanes. While the breaker is open there are
+no lanes, and so no places are held, until a probe was answered.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,30 +18,33 @@ import trio
 from msgspec import structs
 
 from adapter.actors.committer import Committer
-from adapter.channels import aborted_on_cancel, notify, wait_woken
-from adapter.domain.commitment import COMMITMENT_CONTEXT
-from adapter.domain.dimse_ports import Context, OutboundAssociation, Requestor
-from adapter.domain.entities import DIMSE_PRIORITY, PRIORITY_ORDER, Destination
-from adapter.domain.events import Event, Publish
-from adapter.domain.exporting import (
-    Attempt,
-    RetryRules,
-    association_loads,
-    outage_pause_s,
-    outcome_after,
-    verdict,
-)
-from adapter.domain.messages import Wake
+from adapter.actors.destination_watch import DestinationWatch
+from adapter.actors.export_orders import ExportOrders
+from adapter.actors.export_places import ExportPlaces
+from adapter.actors.fallback_giver import FallbackGiver
+from adapter.actors.sender import LostError, Sender, tell_change
+from adapter.channels import notify, wait_woken
+from adapter.domain.breaker import Breaker, BreakerState
+from adapter.domain.delivery_window import opens_at
+from adapter.domain.dimse_ports import Requestor
+from adapter.domain.entities import Destination
+from adapter.domain.events import Publish
+from adapter.domain.export_figures import ExportFigures
+from adapter.domain.export_queue import ExportQueue
+from adapter.domain.exporting import Attempt, RetryRules, verdict
+from adapter.domain.messages import ExportOrder, Wake
+from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, ResultSource, WallClock
-from adapter.domain.records import Export, Outcome, OutgoingInstance
+from adapter.domain.queueing import Draw
+from adapter.domain.records import Export, Order
 from adapter.domain.tables import EXPORT_WAITING, EXPORT_WORKING, ExportState, StepEvent
-from adapter.errors import UnavailableError
+from adapter.errors import RowNotFoundError, UnavailableError
 
 log = structlog.get_logger("adapter.exporter")
 
 POLL_S = 5.0
-BATCH = 16
-"""Instances handed to the association's thread at once; a stop waits for so many at the most."""
+RECLAIM_HINT_S = 1.0
+"""Between two hints to the reclaimer, who looks at everything, while exports end one by one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,177 +56,197 @@ class Exporter:
     source: ResultSource
     requestor: Requestor
     committer: Committer
+    places: ExportPlaces
+    figures: ExportFigures
     wake: trio.MemoryReceiveChannel[Wake]
+    orders: trio.MemoryReceiveChannel[ExportOrder]
+    giver: FallbackGiver | None
     reclaimer_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     now: WallClock
+    draw: Draw
     rules: RetryRules
     name: str = ""
-    _outages: int = 0
-    """Tries in a row that did not reach the destination."""
-    _again_at: float = 0.0
-    """Wall time before which the destination is left alone."""
-    _up: bool | None = field(default=None)
+    _queue: ExportQueue = field(default_factory=ExportQueue)
+    _in_hand: set[str] = field(default_factory=set)
+    _lanes: int = 0
+    _breaker: Breaker = field(init=False)
+    _watch: DestinationWatch = field(init=False)
+    _orders: ExportOrders = field(init=False)
+    _pace: Pace = field(init=False)
+    _stopped: trio.Event = field(default_factory=trio.Event)
+    _nap: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _hinted_at: float = float("-inf")
 
     def __post_init__(self) -> None:
         self.name = f"exporter:{self.destination.name}"
+        self._breaker = Breaker(retry_delay_s=self.rules.retry_delay_s, draw=self.draw)
+        self._watch = DestinationWatch(
+            destination=self.destination, requestor=self.requestor, breaker=self._breaker,
+            figures=self.figures, publish=self.publish, now=self.now, changed=self._look_again,
+        )  # fmt: skip
+        self._orders = ExportOrders(ledger=self.ledger, change=self._change, now=self.now)
+        self._pace = Pace(self.destination.rate_mb_s)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
+        self._queue, self._in_hand, self._lanes = ExportQueue(), set(), 0
+        self._watch.probing = False
         for export in await self._mine(EXPORT_WORKING):  # a crash of ours left these
             await self.ledger.change_export(export.id, StepEvent.INTERRUPT)
         task_status.started()
-        while True:
-            next_due = await self._work()
-            try:
-                await wait_woken(self.wake, min(next_due, trio.current_time() + POLL_S))
-            except trio.EndOfChannel:
-                return
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self._orders.serve, self.orders, self._look_again)
+            async with trio.open_nursery() as lanes:
+                await self._look_on(lanes, beside)
+            beside.cancel_scope.cancel()
+        notify(self.reclaimer_wake)
 
     def close(self) -> None:
         """See `Actor.close`."""
         self.wake.close()
+        self.orders.close()
         self.reclaimer_wake.close()
+        if self.giver is not None:
+            self.giver.wake.close()
+
+    # --- what is to be done
+
+    async def _look_on(self, lanes: trio.Nursery, beside: trio.Nursery) -> None:
+        while True:
+            self._nap = trio.CancelScope()
+            next_due = await self._look(lanes, beside)
+            try:
+                with self._nap:
+                    await wait_woken(self.wake, min(next_due, trio.current_time() + POLL_S))
+            except trio.EndOfChannel:
+                self._stopped.set()
+                return
+
+    def _look_again(self) -> None:
+        self._nap.cancel()
+
+    async def _look(self, lanes: trio.Nursery, beside: trio.Nursery) -> float:
+        """Start what can be done; return the clock time at which there may be more."""
+        report_due_at = await self._take_reported()
+        waiting = await self._mine(EXPORT_WAITING)
+        self._queue.add(export for export in waiting if export.id not in self._in_hand)
+        now, breaker = self.now(), self._breaker
+        opened_at = opens_at(self.destination.window, now)
+        if breaker.state is BreakerState.OPEN:
+            next_at = await self._wait_out(beside, now)
+        elif opened_at > now:
+            next_at = opened_at
+        else:
+            tried = breaker.state is BreakerState.HALF_OPEN
+            if tried and not self._queue.due(now) and not self._lanes:
+                self._watch.answered()  # nothing to try it with
+            room = 1 if tried else self.destination.max_associations
+            for _ in range(min(room - self._lanes, self._queue.due(now))):
+                self._lanes += 1
+                lanes.start_soon(self._lane)
+            next_at = self._queue.next_due_at()
+        return trio.current_time() + min(next_at, report_due_at) - now
 
     async def _mine(self, states: frozenset[ExportState]) -> list[Export]:
-        exports = await self.ledger.exports(states)
-        return [e for e in exports if e.destination == self.destination.name]
-
-    async def _work(self) -> float:
-        """Do what is due, most urgent first; return the clock time at which the next is due."""
-        while not self._stopping():
-            report_due_at = await self._take_reported()
-            now = self.now()
-            if now < self._again_at:
-                return trio.current_time() + min(self._again_at, report_due_at) - now
-            waiting = await self._mine(EXPORT_WAITING)
-            due = [export for export in waiting if export.due_at <= now]
-            if not due:
-                next_due_at = min([report_due_at, *(export.due_at for export in waiting)])
-                return trio.current_time() + next_due_at - now
-            export = min(due, key=lambda e: (PRIORITY_ORDER[e.priority], e.opened_at))
-            step = self._send if export.state is ExportState.QUEUED else self._commit
-            await step(export)
-        return trio.current_time()
+        return await self.ledger.exports(states, self.destination.name)
 
     def _stopping(self) -> bool:
         return self.wake.statistics().open_send_channels == 0
 
-    async def _send(self, export: Export) -> None:
-        await self._change(export, StepEvent.BEGIN)
-        outcomes = await self.ledger.outcomes(export.id)
-        attempt = Attempt()
+    def _halted(self) -> bool:
+        """Whether what is in hand is to be left for later."""
+        return self._stopping() or opens_at(self.destination.window, self.now()) > self.now()
+
+    async def _lane(self) -> None:
+        """Take one export after the other as long as there is something to send."""
+        name = self.destination.name
+        try:
+            async with self.places.one(name), self._sender() as sender:
+                while (export := self._next()) is not None:
+                    await self._work(export, sender)
+                    if self.places.is_wanted_back(name):
+                        return
+        finally:  # also on a crash
+            self._lanes -= 1
+            self._look_again()
+
+    def _sender(self) -> Sender:
+        return Sender(
+            destination=self.destination, ledger=self.ledger, requestor=self.requestor,
+            committer=self.committer, pace=self._pace, figures=self.figures, publish=self.publish,
+            now=self.now, answered=self._watch.answered, halted=self._halted,
+            stopped=self._stopped,
+        )  # fmt: skip
+
+    def _next(self) -> Export | None:
+        if self._halted() or self._breaker.state is BreakerState.OPEN:
+            return None
+        return self._queue.take(self.now())
+
+    # --- an export
+
+    async def _work(self, export: Export, sender: Sender) -> None:
+        self._in_hand.add(export.id)
+        try:
+            export = await self.ledger.export(export.id)  # as it is now
+            if export.state is ExportState.QUEUED:
+                await self._send(await self._change(export, StepEvent.BEGIN), sender)
+            elif export.state is ExportState.SENT:
+                await self._commit(await self._change(export, StepEvent.BEGIN), sender)
+            left = await self.ledger.export(export.id)
+        except RowNotFoundError:  # removed with its job
+            return
+        finally:
+            self._in_hand.discard(export.id)
+        if left.state in EXPORT_WAITING:
+            self._queue.add([left])
+        elif left.state is ExportState.COMMITTING:
+            self._look_again()  # perhaps all is reported already
+
+    async def _send(self, export: Export, sender: Sender) -> None:
         try:
             results = await self.source.results(export.job_id)
-            pending = [o for o in outcomes if not o.delivered and not o.permanent]
-            await self._send_all(export, pending, results.files)
-            attempt = Attempt(stopped=self._stopping(), commits=self.destination.storage_commitment)
-        except UnavailableError as error:
-            attempt = Attempt(unreachable=str(error))
-        await self._conclude(export, await self.ledger.outcomes(export.id), attempt)
-
-    async def _send_all(
-        self,
-        export: Export,
-        pending: Sequence[Outcome],
-        files: Mapping[str, OutgoingInstance],
-    ) -> None:
-        """Send in as many associations as the number of presentation contexts asks for."""
-        missing = [o for o in pending if o.file not in files]
-        await self._record(export, [outcome_after(o, None, self.now()) for o in missing])
-        priority = DIMSE_PRIORITY[export.priority]
-        left = [
-            (o, structs.replace(files[o.file], priority=priority))
-            for o in pending
-            if o.file in files
-        ]
-        beside = [COMMITMENT_CONTEXT] if self.destination.storage_commitment else []
-        for contexts, load in association_loads(left, lambda pair: pair[1].context, beside):
-            if self._stopping():
-                return
-            async with self._associated(contexts) as association:
-                await self._send_batches(export, association, load)
-                if association.accepted(COMMITMENT_CONTEXT) and await self._all_delivered(export):
-                    await self.committer.ask(export, association, self._stopping)
-
-    @asynccontextmanager
-    async def _associated(self, contexts: Sequence[Context]) -> AsyncIterator[OutboundAssociation]:
-        async with self.requestor.associate(self.destination, contexts) as association:
-            self._reached()
-            async with aborted_on_cancel(association):
-                yield association
-
-    async def _all_delivered(self, export: Export) -> bool:
-        return all(outcome.delivered for outcome in await self.ledger.outcomes(export.id))
-
-    async def _send_batches(
-        self,
-        export: Export,
-        association: OutboundAssociation,
-        load: Sequence[tuple[Outcome, OutgoingInstance]],
-    ) -> None:
-        for first in range(0, len(load), BATCH):
-            if self._stopping():
-                return
-            await self._send_batch(export, association, load[first : first + BATCH])
-
-    async def _send_batch(
-        self,
-        export: Export,
-        association: OutboundAssociation,
-        batch: Sequence[tuple[Outcome, OutgoingInstance]],
-    ) -> None:
-        results = await association.store([instance for _, instance in batch])
-        at = self.now()
-        await self._record(
-            export,
-            [outcome_after(o, result, at) for (o, _), result in zip(batch, results, strict=True)],
-        )
-
-    async def _record(self, export: Export, outcomes: Sequence[Outcome]) -> None:
-        if not outcomes:
+        except UnavailableError as error:  # our own disk: nothing against the destination
+            due_at = self.now() + self.rules.retry_delay_s
+            await self._end(export, StepEvent.INTERRUPT, error=str(error), due_at=due_at)
             return
-        await self.ledger.record_outcomes(outcomes)
-        self._tell(
-            "export.sent",
-            export,
-            delivered=sum(o.delivered for o in outcomes),
-            failed=sum(not o.delivered for o in outcomes),
-            errors=sorted({o.error for o in outcomes if o.error})[:3],
-        )
+        attempt = Attempt(commits=self.destination.storage_commitment)
+        try:
+            await sender.send(export, results.files)
+            attempt = structs.replace(attempt, stopped=self._halted())
+        except LostError as lost:
+            self._watch.lost(str(lost))
+        except UnavailableError as error:
+            self._watch.unreached(str(error))
+            attempt = structs.replace(attempt, unreachable=str(error))
+        await self._conclude(export, attempt)
 
-    async def _conclude(
-        self, export: Export, outcomes: Sequence[Outcome], attempt: Attempt
-    ) -> None:
+    async def _conclude(self, export: Export, attempt: Attempt) -> None:
         """Decide what follows an attempt: done, again later, or held for an operator."""
-        if attempt.unreachable:
-            self._lost(attempt.unreachable)
+        outcomes = await self.ledger.outcomes(export.id)
         event, changes = verdict(export, outcomes, attempt, self.rules, self.now())
+        if event is StepEvent.FAIL:
+            self.figures.retries[self.destination.name] += 1
         await self._end(export, event, **changes)
 
-    # --- storage commitment
-
-    async def _commit(self, export: Export) -> None:
-        """Ask for storage commitment on a new association, unless it has been asked for."""
+    async def _commit(self, export: Export, sender: Sender) -> None:
+        """Ask for storage commitment, unless that has been done."""
         if not self.destination.storage_commitment:  # not wanted any more
-            await self._change(export, StepEvent.BEGIN)
             await self._end(export, StepEvent.SUCCEED)
             return
-        await self._change(export, StepEvent.BEGIN)
-        outcomes = await self.ledger.outcomes(export.id)
-        if all(o.committed for o in outcomes) or await self.committer.open_transactions(export):
-            return
         try:
-            async with self._associated([COMMITMENT_CONTEXT]) as association:
-                await self.committer.ask(export, association, self._stopping)
+            await sender.commit(export)
         except UnavailableError as error:
-            self._lost(str(error))
+            self._watch.unreached(str(error))
             await self._end(export, StepEvent.INTERRUPT, error=str(error))
 
     async def _take_reported(self) -> float:
         """Decide what follows where no report is due any more; return when the next one is."""
         next_due_at = float("inf")
         for export in await self._mine(frozenset({ExportState.COMMITTING})):
+            if export.id in self._in_hand:
+                continue  # it is just being asked about
             follows = await self.committer.verdict(export, self.rules)
             if isinstance(follows, float):
                 next_due_at = min(next_due_at, follows)
@@ -227,56 +254,44 @@ class Exporter:
                 await self._end(export, follows[0], **follows[1])
         return next_due_at
 
-    # --- the row
-
     async def _end(self, export: Export, event: StepEvent, **changes: object) -> None:
         """End a step of an export, and let the reclaimer look what that sets free."""
         changed = await self._change(export, event, **changes)
         if changed.error:
             log.warning("export.undelivered", export=export.id, destination=self.destination.name,
                         state=changed.state, error=changed.error)  # fmt: skip
-        notify(self.reclaimer_wake)
+        now = trio.current_time()
+        if now - self._hinted_at >= RECLAIM_HINT_S or not len(self._queue):
+            self._hinted_at = now
+            notify(self.reclaimer_wake)
 
-    async def _change(self, export: Export, event: StepEvent, **changes: object) -> Export:
-        changed = await self.ledger.change_export(export.id, event, **changes)
-        verb = {ExportState.COMPLETED: "completed", ExportState.FAILED: "failed"}.get(
-            changed.state, "state"
-        )
-        self._tell(f"export.{verb}", changed)
+    async def _change(
+        self, export: Export, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Export:
+        changed = await self.ledger.change_export(export.id, event, order, **changes)
+        tell_change(self.publish, changed)
         return changed
 
     # --- the destination
 
-    def _reached(self) -> None:
-        self._outages = 0
-        if self._up is not True:
-            self._up = True
-            self.publish(Event(type="destination.up", destination=self.destination.name))
+    async def _wait_out(self, beside: trio.Nursery, now: float) -> float:
+        """Use the pause of an outage; return the wall time when there is more to do."""
+        given_at = float("inf")
+        if self.giver is not None:
+            given_at = now - self._breaker.down_for(now) + self.giver.after_s
+            if given_at <= now:
+                await self._give_away(self.giver)
+                given_at = float("inf")
+        if self._watch.probing:
+            return given_at
+        if now >= self._breaker.again_at:
+            self._watch.probing = True
+            beside.start_soon(self._watch.probe)
+        return min(given_at, max(self._breaker.again_at, now))
 
-    def _lost(self, why: str) -> None:
-        self._outages += 1
-        self._again_at = self.now() + outage_pause_s(self._outages, self.rules.retry_delay_s)
-        if self._up is not False:
-            self._up = False
-            self.publish(
-                Event(type="destination.down", destination=self.destination.name, data={"why": why})
-            )
-
-    def _tell(self, kind: str, export: Export, **data: object) -> None:
-        facts = {
-            "state": export.state,
-            "instances": export.instances,
-            "sent": export.sent,
-            "failed": export.failed,
-            "committed": export.committed,
-            "error": export.error,
-        }
-        self.publish(
-            Event(
-                type=kind,
-                job=export.job_id,
-                export=export.id,
-                destination=export.destination,
-                data={**facts, **data},
-            )
-        )
+    async def _give_away(self, giver: FallbackGiver) -> None:
+        """Give what waits to the fallback; what stays is read from the ledger at the next look."""
+        for export in self._queue.take_all():
+            if await giver.give(export):
+                begun = await self._change(export, StepEvent.BEGIN)
+                await self._conclude(begun, Attempt(commits=self.destination.storage_commitment))

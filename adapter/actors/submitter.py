@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from adapter.actors.order_keys import known_before
 from adapter.channels import answer, notify, wait_woken
 from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import RetryRules
@@ -195,12 +196,11 @@ class Submitter:
             await self._take_up(nursery)
 
     async def _obey(self, order: JobOrder) -> Job | OrderRefused:
-        kept = known = None
-        if order.key:
-            kept = Order(key=order.key, job_id=order.job_id, action=order.action, at=self.now())
-            known = await self.ledger.order(order.key)
-        if known and (known.job_id, known.action) != (order.job_id, order.action):
-            return OrderRefused(OrderRefusal.KEY, "this Idempotency-Key was another request's")
+        named = Order(key=order.key, job_id=order.job_id, action=order.action, at=self.now())
+        known = await known_before(self.ledger, named)
+        if isinstance(known, OrderRefused):
+            return known
+        kept = named if order.key else None
         try:
             job = await self.ledger.job(order.job_id)
         except RowNotFoundError as error:

@@ -116,14 +116,14 @@ def commitment_verdict(
         now: Wall time.
     """
     held = [o for o in outcomes if o.permanent]
-    again = [o for o in outcomes if not o.delivered and not o.permanent]
+    again = [o for o in outcomes if o.waits]
     changes: dict[str, object] = {
         "sent": sum(o.delivered for o in outcomes),
         "committed": sum(o.committed for o in outcomes),
         "failed": len(held),
         "error": "",
     }
-    if all(o.committed for o in outcomes):
+    if all(o.committed or o.given_to for o in outcomes):
         return StepEvent.SUCCEED, changes
     changes["error"] = summary(outcomes, otherwise=why)
     if again and export.try_count < retry.max_retries:
@@ -135,5 +135,5 @@ def commitment_verdict(
             "due_at": now + retry.retry_delay_s,
         }
         return StepEvent.FAIL, changes
-    changes["failed"] = sum(not o.committed for o in outcomes)
+    changes["failed"] = sum(not (o.committed or o.given_to) for o in outcomes)
     return StepEvent.GIVE_UP, changes

@@ -18,6 +18,7 @@ ListenPort = Annotated[int, Meta(ge=0, le=65535)]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
 Tag = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")]
 UIDText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+WINDOW = r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
 Priority = Literal["lower", "normal", "higher", "immediate"]
 GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
 """`GGGG,EEEE` or `association`; `domain.group_keys` says what is wrong with any other."""
@@ -147,6 +148,17 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tls: DestinationTls | None = None
     storage_commitment: bool = False
     """What is sent there is held until it has committed to keep it (PS3.4 J)."""
+    max_associations: Annotated[int, Meta(ge=1, le=100)] = 1
+    """At once, within `dicom.scu.max_associations`."""
+    warnings: Literal["delivered", "failed"] = "delivered"
+    """What an instance is that was stored with a warning (PS3.4 B.2.3)."""
+    rate_mb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
+    """0: no limit."""
+    window: Annotated[str, Meta(pattern=WINDOW)] = ""
+    """`HH:MM-HH:MM` in local time; empty: at any time."""
+    fallback: Annotated[str, Meta(max_length=64)] = ""
+    """Another destination, for what this one could not be given for long."""
+    fallback_after_s: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

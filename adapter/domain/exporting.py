@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from adapter.domain.dimse_ports import CONTEXTS_MAX, Context, SendResult
 from adapter.domain.records import Export, Outcome
-from adapter.domain.statuses import is_success
+from adapter.domain.statuses import is_success, status_words
 from adapter.domain.tables import StepEvent
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     commits: bool = False
     """The destination is to commit what was delivered."""
     stopped: bool = False
-    """The process stops; the rest is sent after the next start."""
+    """The process stops, or the destination's window closes; the rest is sent later."""
 
 
 def association_loads(
@@ -66,11 +66,24 @@ def association_loads(
         yield [*proposed, *beside], [one for one in pending if context_of(one) in carried]
 
 
-def outcome_after(outcome: Outcome, result: SendResult | None, at: float) -> Outcome:
-    """Return the outcome of an instance after it was sent, or (result None) its file had gone."""
+def outcome_after(
+    outcome: Outcome, result: SendResult | None, at: float, warnings: str = "delivered"
+) -> Outcome:
+    """Return the outcome of an instance after it was sent, or (result None) its file had gone.
+
+    Args:
+        outcome: Before.
+        result: What the destination answered.
+        at: Wall time.
+        warnings: `destinations[].warnings`. One that fails is held: to send the same bytes again
+            would earn the same warning.
+    """
     if result is None:
         result = SendResult(status=None, error="the result file is missing", permanent=True)
     delivered = result.status is not None and is_success(result.status)
+    if delivered and result.status and warnings == "failed":
+        words = status_words(result.status)
+        result, delivered = structs.replace(result, error=words, permanent=True), False
     return structs.replace(
         outcome,
         status=result.status,
@@ -82,13 +95,18 @@ def outcome_after(outcome: Outcome, result: SendResult | None, at: float) -> Out
     )
 
 
+def resubmitted(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those outcomes that change when an operator wants everything to be sent again."""
+    return [structs.replace(o, permanent=False) for o in outcomes if o.permanent]
+
+
 def verdict(
     export: Export, outcomes: Sequence[Outcome], attempt: Attempt, rules: RetryRules, now: float
 ) -> tuple[StepEvent, dict[str, object]]:
     """Return the event that ends the attempt and the fields that change with it."""
     sent = sum(outcome.delivered for outcome in outcomes)
     held = sum(outcome.permanent for outcome in outcomes)
-    left = len(outcomes) - sent - held
+    left = sum(outcome.waits for outcome in outcomes)
     changes: dict[str, object] = {
         "sent": sent,
         "committed": sum(outcome.committed for outcome in outcomes),
@@ -98,7 +116,7 @@ def verdict(
     if attempt.unreachable or (attempt.stopped and left):
         return StepEvent.INTERRUPT, changes
     if not left and not held:
-        return StepEvent.SUCCEED if attempt.commits else StepEvent.COMPLETE, changes
+        return StepEvent.SUCCEED if attempt.commits and sent else StepEvent.COMPLETE, changes
     changes["error"] = summary(outcomes, otherwise="not delivered")
     changes["try_count"] = export.try_count + 1
     if left and export.try_count < rules.max_retries:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.entities import ApplicationEntity, SameInstance
-from adapter.domain.records import Duplicate, Job
+from adapter.domain.records import Duplicate, Export, Job
 
 if TYPE_CHECKING:  # a processor is handed instances, which are messages
     from adapter.domain.assignments import Assignment
@@ -244,7 +244,7 @@ class OrderRefusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OrderRefused:
-    """Submitter -> web: nothing was changed."""
+    """Submitter or exporter -> web: nothing was changed."""
 
     refusal: OrderRefusal
     why: str
@@ -259,6 +259,16 @@ class JobOrder:
     key: str
     """Digest of the Idempotency-Key; empty: none."""
     reply: trio.MemorySendChannel["Job | OrderRefused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOrder:
+    """Web -> exporter: send what was given up again; the answer is the export as it is then."""
+
+    export_id: str
+    key: str
+    """As in `JobOrder`."""
+    reply: trio.MemorySendChannel["Export | OrderRefused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,14 +159,36 @@ class Ledger(Protocol):
     ) -> list[Export]:
         """Mark the job collected and add its exports, in one transaction; return those added."""
 
-    async def change_export(self, export_id: str, event: StepEvent, **changes: object) -> Export:
-        """Apply an event of the export table, and set fields."""
+    async def change_export(
+        self, export_id: str, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Export:
+        """Apply an event of the export table, and set fields; as `change_job`."""
+
+    async def hand_over(
+        self, given: tuple[Export, Sequence[Outcome]], taken: tuple[Export, Sequence[Outcome]]
+    ) -> None:
+        """Replace an export with its outcomes, and add another with its own, in one transaction."""
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes while the export is being sent."""
 
-    async def exports(self, states: frozenset[ExportState] | None = None) -> list[Export]:
-        """Return exports in the order in which they opened; None: in any state."""
+    async def export(self, export_id: str) -> Export:
+        """Return one export.
+
+        Raises:
+            RowNotFoundError: There is none.
+        """
+
+    async def exports(
+        self, states: Set[ExportState] | None = None, destination: str | None = None
+    ) -> list[Export]:
+        """Return exports in the order in which they opened; None: in any state, to anybody."""
+
+    async def exports_of(self, job_id: str) -> list[Export]:
+        """Return the exports of one job."""
+
+    def export_counts(self) -> Mapping[tuple[str, ExportState], int]:
+        """Return how many exports there are, by destination and state."""
 
     async def outcomes(self, export_id: str) -> list[Outcome]:
         """Return the export's outcomes by index; one for each instance.

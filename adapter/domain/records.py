@@ -138,11 +138,12 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What an operator wanted of a job under an idempotency key, and got."""
+    """What an operator wanted of a job or an export under an idempotency key, and got."""
 
     key: str
     """Digest of the Idempotency-Key."""
     job_id: str
+    """Or the id of an export."""
     action: str
     at: float
 
@@ -168,6 +169,11 @@ class Export(Struct, frozen=True, kw_only=True):
     """Instances whose storage the destination has committed; 0 where that is not wanted."""
     commitment_tries: int = 0
     """Questions about all of it that did not get a full answer."""
+    given: int = 0
+    """Instances that were given to the destination's fallback."""
+    given_to: str = ""
+    instead_of: str = ""
+    """The destination that it was for, if it was given to this one."""
     error: str = ""
 
 
@@ -191,9 +197,16 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Of the latest storage commitment request about it."""
     permanent: bool = False
     """Trying again without a change is pointless."""
+    given_to: str = ""
+    """The fallback that it was given to: an outcome of another export from then on."""
     attempts: int = 0
     error: str = ""
     at: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still to be sent."""
+        return not (self.delivered or self.permanent or self.given_to)
 
 
 class Transaction(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ import trio
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import ListedEntity
-from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
+from adapter.domain.export_figures import ExportFigures
+from adapter.domain.messages import EntityQuestion, ExportOrder, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
@@ -27,6 +28,9 @@ class Views:
     subscriptions: trio.MemorySendChannel[Subscribe]
     orders: trio.MemorySendChannel[JobOrder]
     figures: QueueFigures
+    export_orders: Mapping[str, trio.MemorySendChannel[ExportOrder]]
+    """By destination."""
+    export_figures: ExportFigures
     entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]
     """By AE Title; closed when the adapter stops."""
     entity_orders: trio.MemorySendChannel[EntityOrder]

@@ -12,17 +12,16 @@ import msgspec
 from adapter.domain.ports import WallClock
 from adapter.domain.records import Export, Job, Order, Outcome, OutgoingInstance, Transaction
 from adapter.domain.tables import (
-    EXPORT_TRANSITIONS,
     EXPORT_WORKING,
     JOB_WORKING,
     ExportState,
     JobState,
     StepEvent,
-    next_state,
 )
-from adapter.errors import LedgerError, RowNotFoundError
+from adapter.errors import LedgerError
 from adapter.store.commitments import PREFIXES, CommitmentRows
 from adapter.store.entity_rows import EntityRows
+from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
@@ -41,14 +40,11 @@ class RowLedger:
         self.entities = EntityRows(self._commit)
         self._jobs = JobRows()
         self._orders = OrderRows()
-        self._exports: dict[str, Export] = {}
-        self._outcomes: dict[str, dict[int, Outcome]] = {}
+        self._exports = ExportRows()
         self._transactions: dict[str, dict[str, Transaction]] = {}
         """By export, and by Transaction UID."""
         self._export_asking: dict[str, str] = {}
         """Which export, by Transaction UID."""
-        self._committed: dict[str, dict[tuple[str, int], str]] = {}
-        """SOP class by (export, index) of what destinations committed, by SOP Instance UID."""
 
     def load(self) -> None:
         """Rebuild memory from the engine; steps that were being done fall back. Blocks; at boot.
@@ -68,8 +64,8 @@ class RowLedger:
         interrupt = StepEvent.INTERRUPT
         jobs = self._jobs.select(JOB_WORKING)
         changes += [self._jobs.process(job, interrupt, self._now()) for job in jobs]
-        exports = [e for e in self._exports.values() if e.state in EXPORT_WORKING]
-        changes += [self._put_export(export, interrupt, {}) for export in exports]
+        exports = self._exports.select(EXPORT_WORKING, None)
+        changes += [self._exports.process(export, interrupt, self._now()) for export in exports]
         if changes:
             self._engine.write(changes)
 
@@ -80,10 +76,9 @@ class RowLedger:
             case "order":
                 self._orders.adopt(row)
             case "export":
-                export = msgspec.msgpack.decode(row, type=Export)
-                self._exports[export.id] = export
+                self._exports.adopt(row)
             case "outcome":
-                self._put_outcomes([msgspec.msgpack.decode(row, type=Outcome)])
+                self._exports.adopt_outcome(row)
             case "transaction":
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
             case "entity":
@@ -92,24 +87,6 @@ class RowLedger:
                 self.commitments.adopt(key, row)
             case _:
                 assert key == FORMAT_KEY, key
-
-    # --- writing
-
-    def _put_export(
-        self, export: Export, event: StepEvent, changes: dict[str, object]
-    ) -> tuple[str, bytes]:
-        state = next_state(EXPORT_TRANSITIONS, export.state, event)
-        changed = msgspec.structs.replace(export, state=state, changed_at=self._now(), **changes)
-        self._exports[export.id] = changed
-        return _row(changed)
-
-    def _put_outcomes(self, outcomes: Sequence[Outcome]) -> list[tuple[str, bytes]]:
-        for outcome in outcomes:
-            self._outcomes.setdefault(outcome.export_id, {})[outcome.index] = outcome
-            if outcome.committed:
-                here = self._committed.setdefault(outcome.sop_instance_uid, {})
-                here[outcome.export_id, outcome.index] = outcome.sop_class_uid
-        return [_row(outcome) for outcome in outcomes]
 
     # --- jobs
 
@@ -166,25 +143,13 @@ class RowLedger:
 
     async def remove_job(self, job_id: str) -> None:
         """See `Ledger.remove_job`."""
-        exports = [e.id for e in self._exports.values() if e.job_id == job_id]
-        changes: list[Change] = [self._jobs.remove(job_id)]
-        for export_id in exports:
-            del self._exports[export_id]
-            outcomes = self._outcomes.pop(export_id, {})
-            changes.append((f"export/{export_id}", None))
-            changes += [(f"outcome/{export_id}/{index}", None) for index in outcomes]
-            for outcome in outcomes.values():
-                self._forget_committed(outcome)
+        export_ids, rows = self._exports.remove_job(job_id)
+        changes: list[Change] = [self._jobs.remove(job_id), *rows]
+        for export_id in export_ids:
             for uid in self._transactions.pop(export_id, {}):
                 del self._export_asking[uid]
                 changes.append((f"transaction/{uid}", None))
         await self._commit(changes)
-
-    def _forget_committed(self, outcome: Outcome) -> None:
-        here = self._committed.get(outcome.sop_instance_uid, {})
-        here.pop((outcome.export_id, outcome.index), None)
-        if not here:
-            self._committed.pop(outcome.sop_instance_uid, None)
 
     # --- exports
 
@@ -192,13 +157,13 @@ class RowLedger:
         self, job_id: str, exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]]
     ) -> list[Export]:
         """See `Ledger.open_exports`."""
-        added = [(export, files) for export, files in exports if export.id not in self._exports]
+        known = self._exports.known(export.id for export, _ in exports)
+        added = [(export, files) for export, files in exports if export.id not in known]
         job = msgspec.structs.replace(self._jobs.find(job_id), collected=True)
         rows: list[Change] = [self._jobs.put(job)]
         for export, files in added:
-            self._exports[export.id] = export
-            rows.append(_row(export))
-            rows += self._put_outcomes(
+            rows.append(self._exports.put(export))
+            rows += self._exports.put_outcomes(
                 [
                     Outcome(
                         export_id=export.id,
@@ -213,31 +178,51 @@ class RowLedger:
         await self._commit(rows)
         return [export for export, _ in added]
 
-    async def change_export(self, export_id: str, event: StepEvent, **changes: object) -> Export:
+    async def export(self, export_id: str) -> Export:
+        """See `Ledger.export`."""
+        return self._exports.find(export_id)
+
+    async def exports(
+        self, states: Set[ExportState] | None = None, destination: str | None = None
+    ) -> list[Export]:
+        """See `Ledger.exports`."""
+        return self._exports.select(states, destination)
+
+    async def exports_of(self, job_id: str) -> list[Export]:
+        """See `Ledger.exports_of`."""
+        return self._exports.of_job(job_id)
+
+    def export_counts(self) -> Mapping[tuple[str, ExportState], int]:
+        """See `Ledger.export_counts`."""
+        return self._exports.counts()
+
+    async def change_export(
+        self, export_id: str, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Export:
         """See `Ledger.change_export`."""
-        try:
-            export = self._exports[export_id]
-        except KeyError:
-            raise RowNotFoundError(f"no export {export_id}") from None
-        row = self._put_export(export, event, changes)
-        changed = self._exports[export_id]
-        await self._commit([row])
+        rows = [self._exports.process(self._exports.find(export_id), event, self._now(), **changes)]
+        changed = self._exports.find(export_id)
+        if order is not None:
+            rows += self._orders.put(order)
+        await self._commit(rows)
         return changed
+
+    async def hand_over(
+        self, given: tuple[Export, Sequence[Outcome]], taken: tuple[Export, Sequence[Outcome]]
+    ) -> None:
+        """See `Ledger.hand_over`."""
+        rows: list[Change] = []
+        for export, outcomes in (given, taken):
+            rows += [self._exports.put(export), *self._exports.put_outcomes(outcomes)]
+        await self._commit(rows)
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """See `Ledger.record_outcomes`."""
-        await self._commit(self._put_outcomes(outcomes))
-
-    async def exports(self, states: frozenset[ExportState] | None = None) -> list[Export]:
-        """See `Ledger.exports`."""
-        return [e for e in self._exports.values() if states is None or e.state in states]
+        await self._commit(self._exports.put_outcomes(outcomes))
 
     async def outcomes(self, export_id: str) -> list[Outcome]:
         """See `Ledger.outcomes`."""
-        if export_id not in self._exports:
-            raise RowNotFoundError(f"no export {export_id}")
-        rows = self._outcomes.get(export_id, {})
-        return [rows[index] for index in sorted(rows)]
+        return self._exports.outcomes(export_id)
 
     # --- storage commitment by destinations
 
@@ -245,14 +230,14 @@ class RowLedger:
         self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome] = ()
     ) -> None:
         """See `Ledger.record_transactions`."""
-        rows: list[Change] = [*self._put_transactions(transactions), *self._put_outcomes(outcomes)]
+        rows = self._put_transactions(transactions) + self._exports.put_outcomes(outcomes)
         await self._commit(rows)
 
-    def _put_transactions(self, transactions: Sequence[Transaction]) -> list[tuple[str, bytes]]:
+    def _put_transactions(self, transactions: Sequence[Transaction]) -> list[Change]:
         for transaction in transactions:
             self._export_asking[transaction.uid] = transaction.export_id
             self._transactions.setdefault(transaction.export_id, {})[transaction.uid] = transaction
-        return [_row(transaction) for transaction in transactions]
+        return [(f"transaction/{t.uid}", msgspec.msgpack.encode(t)) for t in transactions]
 
     async def transactions(self, export_id: str) -> list[Transaction]:
         """See `Ledger.transactions`."""
@@ -265,16 +250,4 @@ class RowLedger:
 
     async def committed(self, sop_instance_uids: Set[str]) -> Mapping[str, Set[str]]:
         """See `Ledger.committed`."""
-        found = sop_instance_uids & self._committed.keys()
-        return {uid: set(self._committed[uid].values()) for uid in found}
-
-
-def _row(value: Export | Outcome | Transaction) -> tuple[str, bytes]:
-    match value:
-        case Export():
-            key = f"export/{value.id}"
-        case Outcome():
-            key = f"outcome/{value.export_id}/{value.index}"
-        case Transaction():
-            key = f"transaction/{value.uid}"
-    return key, msgspec.msgpack.encode(value)
+        return self._exports.committed(sop_instance_uids)

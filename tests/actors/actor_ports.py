@@ -200,6 +200,7 @@ class Peer:
         self.answers = {}
         self.tries = []
         self.probes = []
+        self.breaks = False
         self.proposals = []
         self.received = []
         self.store_s = 0.0
@@ -232,6 +233,9 @@ class Peer:
             answers = self.answers.get(instance.path, [])
             results.append(answers.pop(0) if answers else SendResult(status=0))
             self.stored()
+            if self.breaks and results[-1].status is None:
+                break  # nothing more gets through on this association
+        results += [LOST] * (len(instances) - len(results))
         return results
 
     def accepted(self, context):

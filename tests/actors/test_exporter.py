@@ -23,26 +23,35 @@ from actor_ports import (
 from msgspec import structs
 
 from adapter.actors.committer import Committer, ReportRecorder
-from adapter.actors.exporter import BATCH, POLL_S, Exporter
+from adapter.actors.export_places import ExportPlaces
+from adapter.actors.exporter import POLL_S, Exporter
 from adapter.channels import notify
 from adapter.domain.commitment import COMMITMENT_CONTEXT, CommitmentReport
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.dimse_ports import CONTEXTS_MAX
 from adapter.domain.entities import Destination
+from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporting import RetryRules
+from adapter.domain.pacing import BATCH
 from adapter.domain.tables import ExportState, StepEvent
 
 
 class Stage:
     """An exporter, its ledger, and its destination."""
 
-    def __init__(self, files=3, max_retries=2, sop_classes=None):
+    def __init__(self, files=3, max_retries=2, sop_classes=None, **destination):
         self.ledger, self.peer, self.events = new_ledger(), Peer(), []
         self.outputs = Outputs(files, sop_classes)
         self.wake, woken = trio.open_memory_channel(1)
         reclaimer_wake, self.reclaimer = trio.open_memory_channel(1)
+        self.orders, orders = trio.open_memory_channel(0)
+        self.figures = ExportFigures()
         self.actor = Exporter(
-            destination=Destination(name="pacs", ae_title="PACS", host="10.0.0.9", port=104),
+            destination=Destination(
+                name="pacs", ae_title="PACS", host="10.0.0.9", port=104, **destination
+            ),
+            places=ExportPlaces(8, ["pacs"]), figures=self.figures, orders=orders, giver=None,
+            draw=lambda: 0.0,
             ledger=self.ledger, source=self.outputs, requestor=self.peer,
             committer=Committer(
                 ledger=self.ledger, publish=self.events.append, now=wall, new_uid=counting_ids(),
@@ -148,16 +157,42 @@ async def test_missing_file_is_held_and_the_rest_sent(autojump_clock):
         assert row.error == "the result file is missing"
 
 
-async def test_association_that_breaks_is_a_retry_of_the_rest(autojump_clock):
+async def test_association_that_breaks_after_an_answer_costs_no_try(autojump_clock):
     stage = Stage()
     stage.peer.answers = {"/job-1/1.dcm": [LOST], "/job-1/2.dcm": [LOST]}
     async with running(stage.actor):
         await stage.open()
         await trio.sleep(1)
-        assert (await stage.row()).try_count == 1
+        row = await stage.row()
+        assert (row.state, row.try_count) == (ExportState.COMPLETED, 0)
+        assert stage.peer.received[3:] == ["/job-1/1.dcm", "/job-1/2.dcm"]
+        assert len(stage.peer.tries) == 2
+        attempts = [outcome.attempts for outcome in await stage.ledger.outcomes("export-1")]
+        assert attempts == [1, 2, 1], "what came behind the loss was not even tried"
+
+
+async def test_association_that_breaks_without_an_answer_is_a_retry(autojump_clock):
+    stage = Stage()
+    stage.peer.answers = {f"/job-1/{n}.dcm": [LOST] for n in range(3)}
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        row = await stage.row()
+        assert (row.state, row.try_count, row.error) == (ExportState.QUEUED, 1, "timeout")
         await trio.sleep(60 + POLL_S)
         assert (await stage.row()).state is ExportState.COMPLETED
-        assert stage.peer.received[3:] == ["/job-1/1.dcm", "/job-1/2.dcm"]
+
+
+async def test_instance_that_breaks_every_association_holds_up_no_other(autojump_clock):
+    stage = Stage(max_retries=2)
+    stage.peer.answers = {"/job-1/0.dcm": [LOST] * 99}
+    stage.peer.breaks = True
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1000)
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert stage.peer.received.count("/job-1/1.dcm") == 1
 
 
 # --- a destination that is down
@@ -175,7 +210,9 @@ async def test_unreachable_destination_costs_no_retry(autojump_clock):
         stage.peer.up = True
         await trio.sleep(1000)
         assert (await stage.row()).state is ExportState.COMPLETED
-        assert stage.told("destination") == ["destination.down", "destination.up"]
+        told = stage.told("destination")
+        assert (told[0], told[-1]) == ("destination.down", "destination.up")
+        assert set(told[1:-1]) == {"destination.tried"}
 
 
 async def test_unreachable_destination_is_tried_once_for_the_whole_queue(autojump_clock):
@@ -187,6 +224,7 @@ async def test_unreachable_destination_is_tried_once_for_the_whole_queue(autojum
         notify(stage.wake)
         await trio.sleep(5)
         assert len(stage.peer.tries) == 1
+        assert stage.peer.probes == []
         states = {row.state for row in await stage.ledger.exports()}
         assert states == {ExportState.QUEUED}
 
@@ -197,11 +235,12 @@ async def test_pauses_of_an_outage_grow(autojump_clock):
     async with running(stage.actor):
         await stage.open()
         await trio.sleep(5000)
-        tries = stage.peer.tries
+        tries = stage.peer.tries + stage.peer.probes
         pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
         for pause, expected in zip(pauses, [60, 120, 240, 480, 900, 900], strict=False):
             assert expected <= pause <= expected + POLL_S
         assert len(pauses) >= 6
+        assert len(stage.peer.tries) == 1, "the rest are probes"
 
 
 async def test_outage_is_over_when_the_destination_was_reached(autojump_clock):
@@ -216,9 +255,9 @@ async def test_outage_is_over_when_the_destination_was_reached(autojump_clock):
         stage.peer.up = False
         await stage.open(an_export(2))
         await trio.sleep(POLL_S)
-        down = len(stage.peer.tries)
+        probed = len(stage.peer.probes)
         await trio.sleep(60 + POLL_S)
-        assert len(stage.peer.tries) == down + 1
+        assert len(stage.peer.probes) == probed + 1
 
 
 async def test_export_that_waits_for_its_retry_holds_up_no_other(autojump_clock):

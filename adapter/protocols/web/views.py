@@ -101,7 +101,7 @@ async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
         outcomes = await web.ledger.outcomes(export_id)
     except RowNotFoundError as error:
         raise NotFoundException(str(error)) from None
-    row = next(e for e in await web.ledger.exports() if e.id == export_id)
+    row = await web.ledger.export(export_id)
     transactions = await web.ledger.transactions(export_id)
     return camel(
         row,

@@ -1,0 +1,79 @@
+"""Destination watch: the part of an exporter that knows whether its destination is there.
+
+Consumes: how associations went. Produces: probes, `destination.up`, `.down`, `.tried`. Owns: the
+breaker. Rebuilds from: nothing; a destination counts as being there until it is tried. Restart
+policy: that of its exporter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapter.domain.breaker import Breaker, BreakerState
+from adapter.domain.dimse_ports import Requestor
+from adapter.domain.entities import Destination
+from adapter.domain.events import Event, Publish
+from adapter.domain.export_figures import ExportFigures
+from adapter.domain.ports import WallClock
+from adapter.domain.wall_time import rfc3339
+from adapter.errors import UnavailableError
+
+
+@dataclass(slots=True, kw_only=True)
+class DestinationWatch:
+    """Notes what one destination does, and tells operators and exporter when that changes."""
+
+    destination: Destination
+    requestor: Requestor
+    breaker: Breaker
+    figures: ExportFigures
+    publish: Publish
+    now: WallClock
+    changed: Callable[[], None]
+    """Called when the exporter may do more, or less, than before."""
+    probing: bool = False
+    _up: bool | None = None
+
+    def answered(self) -> None:
+        """Note that it answered for an instance, or that there is nothing to send to it."""
+        if self.breaker.state is not BreakerState.CLOSED:
+            self.changed()
+        self.breaker.answered()
+        self.figures.down.pop(self.destination.name, None)
+        if self._up is not True:
+            self._up = True
+            self.publish(Event(type="destination.up", destination=self.destination.name))
+
+    def unreached(self, why: str) -> None:
+        """Note that no association could be made."""
+        if self.breaker.unreached(why, self.now()):
+            self._tell_outage()
+
+    def lost(self, why: str) -> None:
+        """Note that an association broke before anything was answered."""
+        if self.breaker.lost(why, self.now()):
+            self._tell_outage()
+
+    async def probe(self) -> None:
+        """Ask whether it is there again."""
+        try:
+            await self.requestor.probe(self.destination)
+            self.breaker.probed()
+        except UnavailableError as error:
+            self.unreached(str(error))
+        finally:
+            self.probing = False
+            self.changed()
+
+    def _tell_outage(self) -> None:
+        breaker, name = self.breaker, self.destination.name
+        self.figures.outages[name] += 1
+        self.figures.down[name] = breaker.why
+        facts = {
+            "why": breaker.why,
+            "tries": breaker.tries,
+            "sinceAt": rfc3339(breaker.down_since or 0.0),
+            "againAt": rfc3339(breaker.again_at),
+        }
+        verb = "tried" if self._up is False else "down"
+        self._up = False
+        self.publish(Event(type=f"destination.{verb}", destination=name, data=facts))

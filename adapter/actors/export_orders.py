@@ -1,0 +1,68 @@
+"""Export orders: the part of an exporter that obeys operators.
+
+Consumes: orders to send again what was given up. Produces: the export as it is then. Owns: nothing.
+Rebuilds from: nothing. Restart policy: that of its exporter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from adapter.actors.order_keys import known_before
+from adapter.channels import answer
+from adapter.domain.exporting import resubmitted
+from adapter.domain.messages import ExportOrder, OrderRefusal, OrderRefused
+from adapter.domain.ports import Ledger, WallClock
+from adapter.domain.records import Export, Order
+from adapter.domain.tables import ExportState, StepEvent
+from adapter.errors import RowNotFoundError
+
+
+class ChangeExport(Protocol):
+    """Changes the row of an export, and tells so."""
+
+    async def __call__(
+        self, export: Export, event: StepEvent, order: Order | None = None, /, **changes: object
+    ) -> Export: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class ExportOrders:
+    """Retries exports."""
+
+    ledger: Ledger
+    change: ChangeExport
+    now: WallClock
+
+    async def serve(
+        self, orders: trio.MemoryReceiveChannel[ExportOrder], done: Callable[[], None]
+    ) -> None:
+        """Obey one order after the other, and say so by calling done()."""
+        async for order in orders:
+            with order.reply:
+                answer(order.reply, await self.obey(order))
+            done()
+
+    async def obey(self, order: ExportOrder) -> Export | OrderRefused:
+        """Have everything sent again that is not delivered, refused or not."""
+        kept = Order(key=order.key, job_id=order.export_id, action="retry", at=self.now())
+        known = await known_before(self.ledger, kept)
+        if isinstance(known, OrderRefused):
+            return known
+        try:
+            export = await self.ledger.export(order.export_id)
+        except RowNotFoundError as error:
+            return OrderRefused(OrderRefusal.UNKNOWN, str(error))
+        if known:
+            return export
+        if export.state is not ExportState.FAILED:
+            why = f"the export is {export.state}; only what is Failed is retried"
+            return OrderRefused(OrderRefusal.STATE, why)
+        # Outcomes first: an export that has failed and waits for nothing more is never seen.
+        await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(export.id)))
+        return await self.change(
+            export, StepEvent.RESUBMIT, kept if order.key else None,
+            try_count=0, commitment_tries=0, failed=0, due_at=0.0, error="",
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Whether a destination is worth an association now: its circuit breaker. Pure; times come in.
+
+Closed: exports go there. It opens when an association could not be made, or when several in a row
+broke before the destination had answered anything. Open: nothing is sent, and the destination is
+probed at the end of a pause that doubles each time. Half-open: it has answered a probe, so one
+association tries whether it takes instances as well; only an answer to one closes the breaker, so a
+destination that accepts associations and then hangs does not start over with short pauses.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from adapter.domain.queueing import Draw, retry_pause_s
+
+FRUITLESS_MAX = 3
+"""Associations in a row that broke without an answer: one may be the fault of an instance."""
+
+
+class BreakerState(Enum):
+    CLOSED = auto()
+    OPEN = auto()
+    HALF_OPEN = auto()
+
+
+@dataclass(slots=True, kw_only=True)
+class Breaker:
+    """What one destination has done lately."""
+
+    retry_delay_s: float
+    draw: Draw
+    state: BreakerState = BreakerState.CLOSED
+    why: str = ""
+    tries: int = 0
+    """Tries in a row that did not reach it."""
+    down_since: float | None = None
+    """Wall time; None: it is not down."""
+    again_at: float = 0.0
+    """Wall time before which it is left alone."""
+    fruitless: int = 0
+
+    def unreached(self, why: str, now: float) -> bool:
+        """Note that it could not be reached; return False if that is known already.
+
+        Associations that were made at the same time fail at the same time: that is one outage.
+        """
+        if self.state is BreakerState.OPEN and now < self.again_at:
+            return False
+        self.state, self.why = BreakerState.OPEN, why
+        self.tries += 1
+        self.again_at = now + retry_pause_s(self.tries, self.retry_delay_s, self.draw)
+        if self.down_since is None:
+            self.down_since = now
+        return True
+
+    def lost(self, why: str, now: float) -> bool:
+        """Note that an association broke without an answer; return whether that is an outage."""
+        self.fruitless += 1
+        if self.tries == 0 and self.fruitless < FRUITLESS_MAX:
+            return False
+        return self.unreached(why, now)
+
+    def probed(self) -> None:
+        """Note that it has answered a probe."""
+        self.state = BreakerState.HALF_OPEN
+
+    def answered(self) -> None:
+        """Note that it has answered for an instance, or that nothing has to be sent to it."""
+        self.state, self.why = BreakerState.CLOSED, ""
+        self.tries = self.fruitless = 0
+        self.down_since = None
+
+    def down_for(self, now: float) -> float:
+        """Return for how long it has been down, in seconds."""
+        return 0.0 if self.down_since is None else now - self.down_since

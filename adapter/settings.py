@@ -91,6 +91,7 @@ class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    failure_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
     retry_delay_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
 

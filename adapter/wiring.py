@@ -111,6 +111,7 @@ class Wiring:
                 orders=self.desk.taken[one.name], giver=self._giver(one, wakes),
                 reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
                 draw=edges.draw, rules=RetryRules(rules.max_retries, rules.retry_delay_s),
+                failure_threshold=rules.failure_threshold,
             )  # fmt: skip
             await self._start(exporter, REPLICA)
         return wakes

@@ -55,7 +55,8 @@ def test_every_event_type_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    source = (ROOT / "adapter" / "protocols" / "web" / "health.py").read_text()
+    modules = (ROOT / "adapter" / "protocols" / "web").glob("*.py")
+    source = "".join(module.read_text() for module in modules)
     text = (ROOT / "docs" / "operation.md").read_text()
     names = set(re.findall(r'"(dicom_adapter_\w+)"', source))
     assert names

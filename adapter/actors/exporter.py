@@ -66,6 +66,7 @@ class Exporter:
     now: WallClock
     draw: Draw
     rules: RetryRules
+    failure_threshold: float
     name: str = ""
     _queue: ExportQueue = field(default_factory=ExportQueue)
     _in_hand: set[str] = field(default_factory=set)
@@ -269,7 +270,7 @@ class Exporter:
         self, export: Export, event: StepEvent, order: Order | None = None, /, **changes: object
     ) -> Export:
         changed = await self.ledger.change_export(export.id, event, order, **changes)
-        tell_change(self.publish, changed)
+        tell_change(self.publish, changed, self.failure_threshold)
         return changed
 
     # --- the destination

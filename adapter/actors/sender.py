@@ -25,7 +25,7 @@ from adapter.domain.dimse_ports import Context, OutboundAssociation, Requestor, 
 from adapter.domain.entities import DIMSE_PRIORITY, Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.export_figures import ExportFigures
-from adapter.domain.exporting import association_loads, outcome_after
+from adapter.domain.exporting import association_loads, outcome_after, report_of
 from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.records import Export, Outcome, OutgoingInstance
@@ -216,10 +216,12 @@ def _is_answer(result: SendResult) -> bool:
     return result.status is not None or result.permanent
 
 
-def tell_change(publish: Publish, export: Export) -> None:
+def tell_change(publish: Publish, export: Export, failure_threshold: float) -> None:
     """Publish that an export is in another state."""
     verbs = {ExportState.COMPLETED: "completed", ExportState.FAILED: "failed"}
-    tell_export(publish, verbs.get(export.state, "state"), export)
+    report = report_of(export, failure_threshold)
+    facts = {"report": report} if report else {}
+    tell_export(publish, verbs.get(export.state, "state"), export, **facts)
 
 
 def tell_export(publish: Publish, verb: str, export: Export, **data: object) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from adapter.domain.dimse_ports import CONTEXTS_MAX, Context, SendResult
 from adapter.domain.records import Export, Outcome
 from adapter.domain.statuses import is_success, status_words
-from adapter.domain.tables import StepEvent
+from adapter.domain.tables import EXPORT_TERMINAL, StepEvent
 
 T = TypeVar("T")
 
@@ -124,6 +124,18 @@ def verdict(
         return StepEvent.FAIL, changes
     changes["failed"] = held + left
     return StepEvent.GIVE_UP, changes
+
+
+def report_of(export: Export, failure_threshold: float) -> str:
+    """Return what is reported of an export that has ended: `success` or `failure`; else nothing.
+
+    More than this share of its instances has to be missing for a failure (Clara's rule). It changes
+    nothing about the export itself: it stays Failed, with its files, while anything is missing.
+    """
+    if export.state not in EXPORT_TERMINAL:
+        return ""
+    missing = export.failed / export.instances if export.instances else 0.0
+    return "failure" if missing > failure_threshold else "success"
 
 
 def summary(outcomes: Sequence[Outcome], otherwise: str) -> str:

@@ -190,6 +190,9 @@ class Ledger(Protocol):
     def export_counts(self) -> Mapping[tuple[str, ExportState], int]:
         """Return how many exports there are, by destination and state."""
 
+    def oldest_export_at(self, destination: str, state: ExportState) -> float | None:
+        """Return when the oldest export in this state opened."""
+
     async def outcomes(self, export_id: str) -> list[Outcome]:
         """Return the export's outcomes by index; one for each instance.
 

@@ -117,8 +117,11 @@ class Snapshot:
         self._forget("commitments", uid, verb != "requested")
 
     def _destination(self, event: Event, verb: str, at: float) -> None:
-        self.sections["destinations"][event.destination] = {
-            "name": event.destination, "state": verb, "changedAt": rfc3339(at), **event.data,
+        section = self.sections["destinations"]
+        row = section.get(event.destination, {"changedAt": rfc3339(at)})
+        section[event.destination] = {
+            "name": event.destination, "state": "up" if verb == "up" else "down",
+            "changedAt": row["changedAt"] if verb == "tried" else rfc3339(at), **event.data,
         }  # fmt: skip
 
     def _storage(self, event: Event, verb: str, at: float) -> None:

@@ -71,6 +71,11 @@ class ExportRows:
         """Return how many exports there are, by destination and state."""
         return {key: len(ids) for key, ids in self._in_state.items()}
 
+    def oldest_at(self, destination: str, state: ExportState) -> float | None:
+        """Return when the oldest export of a destination in this state opened."""
+        ids = self._in_state.get((destination, state), ())
+        return min((self._exports[export_id].opened_at for export_id in ids), default=None)
+
     def put(self, export: Export) -> Change:
         """Keep an export, as new or as it is now; return its row."""
         self._keep(export)

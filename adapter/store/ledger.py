@@ -196,6 +196,10 @@ class RowLedger:
         """See `Ledger.export_counts`."""
         return self._exports.counts()
 
+    def oldest_export_at(self, destination: str, state: ExportState) -> float | None:
+        """See `Ledger.oldest_export_at`."""
+        return self._exports.oldest_at(destination, state)
+
     async def change_export(
         self, export_id: str, event: StepEvent, order: Order | None = None, /, **changes: object
     ) -> Export:

@@ -51,6 +51,7 @@ class Stage:
                 name="pacs", ae_title="PACS", host="10.0.0.9", port=104, **destination
             ),
             places=ExportPlaces(8, ["pacs"]), figures=self.figures, orders=orders, giver=None,
+            failure_threshold=0.5,
             draw=lambda: 0.0,
             ledger=self.ledger, source=self.outputs, requestor=self.peer,
             committer=Committer(

@@ -15,6 +15,7 @@ from adapter.domain.views import Views
 from adapter.protocols.web import health
 from adapter.protocols.web.entities import ENTITIES, Objections
 from adapter.protocols.web.events import events
+from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.views import VIEWS
@@ -31,6 +32,7 @@ def make_app(web: Views | None) -> Litestar:
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,
+            *EXPORT_ORDERS,
             *ENTITIES,
             events,
             health.live,

@@ -21,6 +21,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 
 from adapter.domain.queueing import WAIT_BUCKETS_S, QueueFigures
 from adapter.domain.views import Views
+from adapter.protocols.web.export_metrics import export_metrics
 
 State = NamedDependency[SkipValidation[Views]]
 
@@ -72,6 +73,7 @@ async def status(web: State) -> dict[str, Any]:
         "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
         "unreadyBecause": why_unready(web),
         "platformOutage": web.platform.outage,
+        "destinationOutages": dict(web.export_figures.down),
     }
 
 
@@ -179,6 +181,7 @@ class _Collector:
                 value=float(web.space.low),
             ),
             *_job_metrics(web),
+            *export_metrics(web),
             _gauges_by_label(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",

@@ -1,37 +1,23 @@
 """Jobs: what they are, and what an operator may want of them.
 
-A change is an order to the submitter, which answers with the job as it is then. A request that is
-repeated with its Idempotency-Key is answered and changes nothing.
+A change is an order to the submitter, which answers with the job as it is then.
 """
 
-import hashlib
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from litestar import get, post
-from litestar.exceptions import HTTPException, NotFoundException
-from litestar.params import FromPath, HeaderParameter
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
-from adapter.channels import UNANSWERED, ask
-from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused
+from adapter.domain.messages import JobOrder
 from adapter.domain.records import Job
 from adapter.domain.tables import JobState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
+from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
 from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.views import InState, Limit, Offset, camel, checked
-
-ANSWER_S = 10.0
-IDEMPOTENCY_KEY_LENGTH_MAX = 255
-IdempotencyKey = Annotated[
-    str | None,
-    HeaderParameter(name="Idempotency-Key", min_length=1, max_length=IDEMPOTENCY_KEY_LENGTH_MAX),
-]
-_STATUS = {
-    OrderRefusal.UNKNOWN: HTTPStatus.NOT_FOUND,
-    OrderRefusal.STATE: HTTPStatus.CONFLICT,
-    OrderRefusal.KEY: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -97,17 +83,10 @@ async def cancel(web: State, job_id: FromPath[str], key: IdempotencyKey = None) 
 async def _order(
     web: State, job_id: str, action: Literal["retry", "cancel"], key: str | None
 ) -> dict[str, Any]:
-    digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest() if key else ""
-    try:
-        done: Job | OrderRefused = await ask(
-            web.orders,
-            lambda reply: JobOrder(job_id=job_id, action=action, key=digest, reply=reply),
-            ANSWER_S,
-        )
-    except UNANSWERED:
-        raise HTTPException("nobody answers now; ask again", status_code=503) from None
-    if isinstance(done, OrderRefused):
-        raise HTTPException(done.why, status_code=_STATUS[done.refusal])
+    done: Job = await obeyed(
+        web.orders,
+        lambda reply: JobOrder(job_id=job_id, action=action, key=digest_of(key), reply=reply),
+    )
     return _detail(done)
 
 

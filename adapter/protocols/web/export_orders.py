@@ -1,0 +1,46 @@
+"""Orders about exports, to the exporter of their destination."""
+
+from http import HTTPStatus
+from typing import Any
+
+from litestar import post
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
+
+from adapter.domain.messages import ExportOrder
+from adapter.domain.records import Export
+from adapter.errors import RowNotFoundError
+from adapter.protocols.web.health import State
+from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
+from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.views import camel
+
+
+@post(
+    "/api/exports/{export_id:str}/retry",
+    status_code=HTTPStatus.OK,
+    guards=[ours_only],
+    summary="Send again what was given up",
+)
+async def retry(web: State, export_id: FromPath[str], key: IdempotencyKey = None) -> dict[str, Any]:
+    """Have an export that is Failed send what is not delivered, also what was refused for good.
+
+    409 in any other state, or if its destination is not configured any more; 422 if the key was
+    another request's, 503 if nobody answers now.
+    """
+    try:
+        export = await web.ledger.export(export_id)
+    except RowNotFoundError as error:
+        raise NotFoundException(str(error)) from None
+    orders = web.export_orders.get(export.destination)
+    if orders is None:
+        why = f"the destination {export.destination} is not configured"
+        raise HTTPException(why, status_code=HTTPStatus.CONFLICT)
+    row: Export = await obeyed(
+        orders,
+        lambda reply: ExportOrder(export_id=export_id, key=digest_of(key), reply=reply),
+    )
+    return camel(row)
+
+
+EXPORT_ORDERS = [retry]

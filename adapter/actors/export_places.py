@@ -11,6 +11,7 @@ who has the fewest. Who has at least two more than one that waits, or one while 
 one back when its export is done.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -24,6 +25,8 @@ class ExportPlaces:
         """All are free."""
         self._free = places
         self._used = dict.fromkeys(destinations, 0)
+        self._servings = itertools.count(1)
+        self._served = dict.fromkeys(self._used, 0)
         self._waiting: list[tuple[str, trio.Event]] = []
 
     @asynccontextmanager
@@ -52,10 +55,15 @@ class ExportPlaces:
         )
 
     def _hand_out(self) -> None:
-        for destination, turn in sorted(self._waiting, key=lambda waiter: self._used[waiter[0]]):
+        for destination, turn in sorted(self._waiting, key=self._rank):
             without = sum(not used for name, used in self._used.items() if name != destination)
             if self._free > (without if self._used[destination] else 0):
                 self._waiting.remove((destination, turn))
                 self._used[destination] += 1
                 self._free -= 1
+                self._served[destination] = next(self._servings)
                 turn.set()
+
+    def _rank(self, waiter: tuple[str, trio.Event]) -> tuple[int, int]:
+        """Return who comes first: who has the fewest, of those whose last turn is longest ago."""
+        return self._used[waiter[0]], self._served[waiter[0]]

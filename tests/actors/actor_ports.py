@@ -174,9 +174,13 @@ class Outputs:
     def __init__(self, files=1, sop_classes=None):
         self.sop_classes = sop_classes or [CT] * files
         self.missing = set()
+        self.faults = 0
 
     async def results(self, job_id):
         await trio.lowlevel.checkpoint()
+        if self.faults:
+            self.faults -= 1
+            raise StorageFaultError("storage failed")
         files = {
             f"{index}.dcm": OutgoingInstance(
                 path=f"/{job_id}/{index}.dcm",
@@ -201,6 +205,7 @@ class Peer:
         self.tries = []
         self.probes = []
         self.breaks = False
+        self.open = self.most_open = 0
         self.proposals = []
         self.received = []
         self.store_s = 0.0
@@ -222,7 +227,12 @@ class Peer:
         if not self.up:
             raise UnavailableError("no connection: refused")
         self.proposals.append(list(contexts))
-        yield self
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            yield self
+        finally:
+            self.open -= 1
 
     async def store(self, instances):
         results = []

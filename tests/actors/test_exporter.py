@@ -11,75 +11,18 @@ from actor_ports import (
     LATER,
     LOST,
     NEVER,
-    Outputs,
-    Peer,
-    a_job,
     an_export,
-    counting_ids,
-    new_ledger,
     running,
-    wall,
 )
+from exporting import Stage
 from msgspec import structs
 
-from adapter.actors.committer import Committer, ReportRecorder
-from adapter.actors.export_places import ExportPlaces
-from adapter.actors.exporter import POLL_S, Exporter
+from adapter.actors.exporter import POLL_S
 from adapter.channels import notify
 from adapter.domain.commitment import COMMITMENT_CONTEXT, CommitmentReport
-from adapter.domain.committing import CommitmentRules
 from adapter.domain.dimse_ports import CONTEXTS_MAX
-from adapter.domain.entities import Destination
-from adapter.domain.export_figures import ExportFigures
-from adapter.domain.exporting import RetryRules
 from adapter.domain.pacing import BATCH
 from adapter.domain.tables import ExportState, StepEvent
-
-
-class Stage:
-    """An exporter, its ledger, and its destination."""
-
-    def __init__(self, files=3, max_retries=2, sop_classes=None, **destination):
-        self.ledger, self.peer, self.events = new_ledger(), Peer(), []
-        self.outputs = Outputs(files, sop_classes)
-        self.wake, woken = trio.open_memory_channel(1)
-        reclaimer_wake, self.reclaimer = trio.open_memory_channel(1)
-        self.orders, orders = trio.open_memory_channel(0)
-        self.figures = ExportFigures()
-        self.actor = Exporter(
-            destination=Destination(
-                name="pacs", ae_title="PACS", host="10.0.0.9", port=104, **destination
-            ),
-            places=ExportPlaces(8, ["pacs"]), figures=self.figures, orders=orders, giver=None,
-            failure_threshold=0.5,
-            draw=lambda: 0.0,
-            ledger=self.ledger, source=self.outputs, requestor=self.peer,
-            committer=Committer(
-                ledger=self.ledger, publish=self.events.append, now=wall, new_uid=counting_ids(),
-                recorder=ReportRecorder(
-                    ledger=self.ledger, publish=self.events.append, now=wall
-                ),
-                rules=CommitmentRules(
-                    wait_s=1.0, deadline_s=600.0, max_retries=1, max_instances=10
-                ),
-            ),
-            wake=woken,
-            reclaimer_wake=reclaimer_wake, publish=self.events.append, now=wall,
-            rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
-        )  # fmt: skip
-
-    async def open(self, *exports):
-        for export in exports or (an_export(),):
-            await self.ledger.open_jobs([a_job(export.job_id)])
-            results = await Outputs(sop_classes=self.outputs.sop_classes).results(export.job_id)
-            await self.ledger.open_exports(export.job_id, [(export, results.files)])
-        notify(self.wake)
-
-    async def row(self, identifier="export-1"):
-        return next(row for row in await self.ledger.exports() if row.id == identifier)
-
-    def told(self, topic):
-        return [event.type for event in self.events if event.topic == topic]
 
 
 async def test_everything_is_sent_and_the_export_completed(autojump_clock):

@@ -30,7 +30,7 @@ from fakes.picky import wants
 from trio.testing import MockClock
 
 from adapter.domain.assignments import views_of
-from adapter.domain.entities import ApplicationEntity, OneProcessor
+from adapter.domain.entities import ApplicationEntity, Destination, OneProcessor
 from adapter.domain.records import Commitment, Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
 from adapter.domain.views import Views
@@ -57,6 +57,7 @@ SETTINGS = msgspec.convert(
         "storage": {"retention": {"completed_s": 30.0}},
         "destinations": [
             {"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104},
+            {"name": "spare", "ae_title": "SPARE", "host": "spare", "port": 104},
             {
                 "name": "archive",
                 "ae_title": "ARCHIVE",
@@ -87,9 +88,22 @@ def drawn_settings(rng: Random) -> Settings:
     """Give each AE Title policies of its own; half of what is drawn are the defaults."""
     return msgspec.structs.replace(
         SETTINGS,
+        destinations=list(SETTINGS.destinations),
         application_entities=[
             drawn_policies(entity, rng) for entity in SETTINGS.application_entities
         ],
+    )
+
+
+def drawn_destination(seed: int) -> Destination:
+    """Draw how many associations the PACS takes, and whether something else takes its place."""
+    rng = Random(f"destination {seed}")
+    return msgspec.structs.replace(
+        SETTINGS.destinations[0],
+        max_associations=rng.choice((1, 3)),
+        fallback=rng.choice(("", "spare")),
+        fallback_after_s=rng.choice((0.0, 20.0)),
+        rate_mb_s=rng.choice((0.0, 0.00001)),
     )
 
 
@@ -156,6 +170,7 @@ class World:
         self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
         self.archive = Archive(self.rng, self.promises)
         self.settings = drawn_settings(self.rng)
+        self.settings.destinations[0] = drawn_destination(seed)
         self.ids = 0
         self.life = Life(self.rng, self.rates)
         self.store = FakeStore(self.disk, self.life)
@@ -347,7 +362,8 @@ def check_safety(world: World) -> None:
         payload = disk.history[job_id]
         for result in (payload.outputs or {}).values():
             uid = result.sop_instance_uid
-            assert ("pacs", uid) in world.oracle.delivered, "deleted too early"
+            either = {(name, uid) for name in ("pacs", "spare")}
+            assert either & world.oracle.delivered, "deleted too early"
             assert uid in world.promises.committed, "deleted before it was committed"
     entities = {entity.ae_title: entity for entity in world.settings.application_entities}
     check_processors(world)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from adapter.domain.commitment import Reference
+from adapter.domain.fallback import handed_over
 from adapter.domain.records import (
     Commitment,
     Export,
@@ -664,3 +665,52 @@ async def test_jobs_are_found_by_state_in_the_order_in_which_they_opened(ledgers
             JobState.QUEUED: 1, JobState.CANCELLED: 2,
         }  # fmt: skip
         assert await rows.known_jobs({"job-1", "job-4", "job-9"}) == {"job-1"}
+
+
+# --- exports by destination
+
+
+async def test_exports_are_found_and_counted_by_destination_and_state(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    there = msgspec.structs.replace(export("export-2"), destination="archive", opened_at=0.5)
+    await ledger.open_exports("job-1", [(export(), FILES), (there, FILES)])
+    await ledger.change_export("export-1", StepEvent.BEGIN)
+    queued = frozenset({ExportState.QUEUED})
+    for each in (ledger, ledgers.open()):
+        found = await each.exports(queued, "archive")
+        assert [row.id for row in found] == ["export-2"]
+        assert {row.id for row in await each.exports_of("job-1")} == {"export-1", "export-2"}
+        assert each.oldest_export_at("archive", ExportState.QUEUED) == 0.5
+        assert each.oldest_export_at("archive", ExportState.SENDING) is None
+    counts = {key: count for key, count in ledger.export_counts().items() if count}
+    assert counts == {("pacs", ExportState.SENDING): 1, ("archive", ExportState.QUEUED): 1}
+    assert (await ledger.export("export-2")).destination == "archive"
+    with pytest.raises(RowNotFoundError):
+        await ledger.export("export-9")
+
+
+async def test_export_that_is_handed_over_survives_in_both_hands(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    await ledger.open_exports("job-1", [(export(), FILES)])
+    given, taken = handed_over(
+        await ledger.export("export-1"), await ledger.outcomes("export-1"), "spare", 9.0
+    )
+    await ledger.hand_over(given, taken)
+    for each in (ledger, ledgers.open()):
+        assert await each.export("export-1") == given[0]
+        assert await each.export(taken[0].id) == taken[0]
+        assert await each.outcomes(taken[0].id) == taken[1]
+        assert not any(outcome.waits for outcome in await each.outcomes("export-1"))
+
+
+async def test_order_about_an_export_is_kept_with_its_change(ledgers):
+    ledger = ledgers.open()
+    await ledger.open_jobs([job()])
+    await ledger.open_exports("job-1", [(export(), FILES)])
+    for event in (StepEvent.BEGIN, StepEvent.GIVE_UP):
+        await ledger.change_export("export-1", event)
+    order = Order(key="k", job_id="export-1", action="retry", at=9.0)
+    await ledger.change_export("export-1", StepEvent.RESUBMIT, order)
+    assert await ledgers.open().order("k") == order

@@ -24,7 +24,7 @@ from adapter.domain.entities import (
     UIDText,
     network_of,
 )
-from adapter.domain.fallback import destination_problems
+from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.processors import pipelines_of
@@ -33,6 +33,7 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to compare with
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
+UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
 METADATA_TAGS = (
     "0008,0020", "0008,0060", "0008,1030", "0008,103E",
     "0010,0020", "0010,0030", "0010,1010", "0020,000D",
@@ -45,11 +46,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
     transfer_syntaxes: Annotated[list[UIDText], Meta(min_length=1)] = field(
-        default_factory=lambda: [
-            "1.2.840.10008.1.2.1",
-            "1.2.840.10008.1.2",
-            "1.2.840.10008.1.2.2",
-        ]
+        default_factory=UNCOMPRESSED.copy
     )
 
 
@@ -210,7 +207,7 @@ def listening_ports(settings: Settings) -> list[ListeningPort]:
 
 def relations(settings: Settings) -> list[str]:
     """Return what is wrong between keys that are right by themselves."""
-    problems = []
+    problems = list(fallback_problems(settings.destinations))
     scp, shutdown = settings.dicom.scp, settings.shutdown
     if scp.answer_s >= scp.dimse_s:
         problems.append("dicom.scp.answer_s must be below dicom.scp.dimse_s")
@@ -246,7 +243,6 @@ def relations(settings: Settings) -> list[str]:
             load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
-    problems += destination_problems(settings.destinations)
     return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
 
 

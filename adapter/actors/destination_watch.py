@@ -14,8 +14,9 @@ from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.ports import WallClock
+from adapter.domain.refusals import Cause
 from adapter.domain.wall_time import rfc3339
-from adapter.errors import UnavailableError
+from adapter.errors import PeerRefusalError, UnavailableError
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,12 +55,15 @@ class DestinationWatch:
             self._tell_outage()
 
     async def probe(self) -> None:
-        """Ask whether it is there again."""
+        """Ask whether it is there again; who answers and does not offer Verification is there."""
         try:
-            await self.requestor.probe(self.destination)
+            await self.requestor.echo(self.destination)
             self.breaker.probed()
         except UnavailableError as error:
-            self.unreached(str(error))
+            if isinstance(error, PeerRefusalError) and error.cause == Cause.CONTEXT_REFUSED:
+                self.breaker.probed()
+            else:
+                self.unreached(str(error))
         finally:
             self.probing = False
             self.changed()

@@ -11,6 +11,7 @@ hint - lets the actor look again; what is due then starts lanes. While the break
 no lanes, and so no places are held, until a probe was answered.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -114,15 +115,12 @@ class Exporter:
     # --- what is to be done
 
     async def _look_on(self, lanes: trio.Nursery, beside: trio.Nursery) -> None:
-        while True:
+        while not self._stopping():
             self._nap = trio.CancelScope()
             next_due = await self._look(lanes, beside)
-            try:
-                with self._nap:
-                    await wait_woken(self.wake, min(next_due, trio.current_time() + POLL_S))
-            except trio.EndOfChannel:
-                self._stopped.set()
-                return
+            with self._nap, suppress(trio.EndOfChannel):
+                await wait_woken(self.wake, min(next_due, trio.current_time() + POLL_S))
+        self._stopped.set()
 
     def _look_again(self) -> None:
         self._nap.cancel()

@@ -262,13 +262,6 @@ class Requestor(Protocol):
             PeerRefusalError: No TCP connection, rejected, or no answer in time.
         """
 
-    async def probe(self, destination: Destination) -> None:
-        """Return if the destination is there: asked at little cost, with nothing to store.
-
-        Raises:
-            UnavailableError: It is not.
-        """
-
     async def echo(self, destination: Destination) -> EchoResult:
         """Verify the destination by C-ECHO.
 

@@ -46,7 +46,7 @@ def handed_over(
     return (given, [structs.replace(o, given_to=to, at=now) for o in waiting]), (taken, its)
 
 
-def destination_problems(destinations: Sequence[Destination]) -> Iterator[str]:
+def fallback_problems(destinations: Sequence[Destination]) -> Iterator[str]:
     """Yield what is wrong with the fallbacks and windows, one line a problem."""
     by_name = {destination.name: destination for destination in destinations}
     for index, destination in enumerate(destinations):

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import trio
 
-from adapter.domain.dimse_ports import SendResult
+from adapter.domain.dimse_ports import EchoResult, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.ports import SpaceReading
 from adapter.domain.records import Export, Job, Merged, OutgoingInstance, Results, StoredGroup
-from adapter.errors import StorageFaultError, UnavailableError
+from adapter.domain.refusals import Cause
+from adapter.errors import PeerRefusalError, StorageFaultError, UnavailableError
 from adapter.store.ledger import RowLedger
 
 BOOTED_AT = 1_700_000_000.0
@@ -205,6 +206,7 @@ class Peer:
         self.tries = []
         self.probes = []
         self.breaks = False
+        self.verifies = True
         self.open = self.most_open = 0
         self.proposals = []
         self.received = []
@@ -281,13 +283,13 @@ class Peer:
 
     async def echo(self, destination):
         await trio.lowlevel.checkpoint()
-        return 0
-
-    async def probe(self, destination):
-        await trio.lowlevel.checkpoint()
         self.probes.append(trio.current_time())
         if not self.up:
             raise UnavailableError("no connection: refused")
+        if not self.verifies:
+            words = "Verification: result 3 abstract syntax not supported"
+            raise PeerRefusalError(words, Cause.CONTEXT_REFUSED, (3,))
+        return EchoResult(status=0, connect_s=0.0, associate_s=0.0, echo_s=0.0)
 
 
 LATER = SendResult(status=0xA700, error="status 0xA700")

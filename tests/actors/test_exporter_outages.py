@@ -101,6 +101,19 @@ async def test_destination_with_nothing_to_take_is_up_again_after_a_probe(autoju
         nursery.cancel_scope.cancel()
 
 
+async def test_destination_that_refuses_verification_is_there_all_the_same(autojump_clock):
+    stage = Stage()
+    stage.peer.up = stage.peer.verifies = False
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open()
+        await trio.sleep(30)
+        stage.peer.up = True
+        await trio.sleep(60 + POLL_S)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        nursery.cancel_scope.cancel()
+
+
 async def test_disk_of_ours_that_fails_says_nothing_about_the_destination(autojump_clock):
     stage = Stage()
     stage.outputs.faults = 2

@@ -282,13 +282,10 @@ class FakeRequestor:
         self._promises.reported.add(report.transaction_uid)
         return 0
 
-    async def probe(self, destination: Destination) -> None:
+    async def echo(self, destination: Destination) -> EchoResult:
         await self._life.io(0.2)
         if self._life.rng.random() < self._life.rates.unreachable:
             raise UnavailableError("no connection: Connection refused")
-
-    async def echo(self, destination: Destination) -> EchoResult:
-        await self._life.io(0.2)
         return EchoResult(status=0, connect_s=0.0, associate_s=0.0, echo_s=0.2)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.domain.entities import Destination
-from adapter.domain.fallback import destination_problems, handed_over
+from adapter.domain.fallback import fallback_problems, handed_over
 from adapter.domain.records import Export, Outcome
 
 KINDS = {
@@ -42,7 +42,7 @@ def test_every_instance_stays_or_is_given_and_none_is_both(kinds):
 
 
 def problems(**fallbacks):
-    return list(destination_problems([
+    return list(fallback_problems([
         Destination(name=name, ae_title="X", host="h", port=104, fallback=fallback)
         for name, fallback in fallbacks.items()
     ]))  # fmt: skip
@@ -62,4 +62,4 @@ def test_every_fallback_that_leads_nowhere_or_in_a_circle_is_named(fallbacks, wr
 
 def test_window_that_never_opens_is_named():
     one = Destination(name="a", ae_title="X", host="h", port=104, window="06:00-06:00")
-    assert "never opens" in "".join(destination_problems([one]))
+    assert "never opens" in "".join(fallback_problems([one]))

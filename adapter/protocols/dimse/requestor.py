@@ -155,14 +155,6 @@ class DicomRequestor:
             echo_s=answered - associated,
         )
 
-    async def probe(self, destination: Destination) -> None:
-        """See `Requestor.probe`: by C-ECHO; who does not offer Verification is there as well."""
-        try:
-            await self.echo(destination)
-        except PeerRefusalError as refusal:
-            if refusal.cause != Cause.CONTEXT_REFUSED:
-                raise
-
     async def report(
         self, destination: Destination, report: CommitmentReport, calling_ae_title: str
     ) -> int:

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.associations import main
 from benchmarks.compare import BEGIN, END, replace_block
+from benchmarks.exports import CASES
+from benchmarks.exports import main as measure_exports
 from benchmarks.ill_behaved import BEHAVIOURS
 from benchmarks.open_groups import main as measure_open_groups
 from benchmarks.scenarios import PYNETDICOM, Contender, Goal, Scenario
@@ -249,3 +251,12 @@ def test_open_groups_are_measured_with_a_real_entity_and_store(tmp_path: Path) -
     rows = json.loads(file.read_text())
     assert [row["open_groups"] for row in rows] == [3, 30]
     assert all(row["asking_us"] > 0 and row["storing_us"] > 0 for row in rows)
+
+
+@pytest.mark.peer("dcmtk")
+def test_exports_are_measured_beside_a_dead_destination(tmp_path: Path) -> None:
+    file = tmp_path / "exports.json"
+    assert measure_exports(["--exports", "60", "--rounds", "1", "--json", str(file)]) == 0
+    figures = json.loads(file.read_text())
+    assert list(figures) == list(CASES)
+    assert all(min(run) > 0 for runs in figures.values() for run in runs)

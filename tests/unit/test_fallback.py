@@ -1,12 +1,14 @@
 """What is given to another destination, and which fallbacks are refused."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.domain.entities import Destination
+from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.fallback import fallback_problems, handed_over
 from adapter.domain.records import Export, Outcome
+from adapter.settings import Settings, relations
 
 KINDS = {
     "waits": {},
@@ -63,3 +65,26 @@ def test_every_fallback_that_leads_nowhere_or_in_a_circle_is_named(fallbacks, wr
 def test_window_that_never_opens_is_named():
     one = Destination(name="a", ae_title="X", host="h", port=104, window="06:00-06:00")
     assert "never opens" in "".join(fallback_problems([one]))
+
+
+def test_all_of_it_is_told_with_everything_else_that_is_wrong():
+    settings = Settings(
+        destinations=[
+            Destination(name="a", ae_title="X", host="h", port=104, fallback="a"),
+            Destination(name="b", ae_title="X", host="h", port=104, window="06:00-06:00"),
+        ],
+        application_entities=[
+            ApplicationEntity(name="m", ae_title="M", pipelines={"p": "p"}, destinations=["c"])
+        ],
+    )
+    found = "\n".join(relations(settings))
+    for part in ("destinations[0].fallback", "destinations[1].window", "'c' is not among"):
+        assert part in found
+
+
+@pytest.mark.parametrize("window", ["22:00", "24:00-06:00", "22:00-06:60", "22-6", "x"])
+def test_window_that_is_none_is_refused(window):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(
+            {"name": "a", "ae_title": "X", "host": "h", "port": 104, "window": window}, Destination
+        )

@@ -18,6 +18,7 @@ _TIMES = (
 )  # fmt: skip
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, QueryParameter(ge=0)]
+ToDestination = Annotated[str | None, QueryParameter(name="destination")]
 InState = Annotated[str | None, QueryParameter(name="state")]
 
 
@@ -85,12 +86,14 @@ def checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> s
 async def exports(
     web: State,
     in_state: InState = None,
+    destination: ToDestination = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> list[dict[str, Any]]:
-    """Return a page of the exports the ledger holds."""
+    """Return a page of the exports the ledger holds, of all destinations or of one."""
     wanted = checked(in_state, ExportState)
-    rows = await web.ledger.exports(frozenset({ExportState(wanted)}) if wanted else None)
+    states = frozenset({ExportState(wanted)}) if wanted else None
+    rows = await web.ledger.exports(states, destination)
     return [camel(export) for export in rows[offset : offset + limit]]
 
 

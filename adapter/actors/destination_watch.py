@@ -8,15 +8,20 @@ policy: that of its exporter.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from adapter.domain.breaker import Breaker, BreakerState
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.export_figures import ExportFigures
+from adapter.domain.exporting import OUTAGE_PAUSE_S_MIN
 from adapter.domain.ports import WallClock
 from adapter.domain.refusals import Cause
 from adapter.domain.wall_time import rfc3339
 from adapter.errors import PeerRefusalError, UnavailableError
+
+log = structlog.get_logger("adapter.exporter")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +38,9 @@ class DestinationWatch:
     """Called when the exporter may do more, or less, than before."""
     probing: bool = False
     _up: bool | None = None
+    _room: int = 1
+    _room_until: float = 0.0
+    """Wall time."""
 
     def answered(self) -> None:
         """Note that it answered for an instance, or that there is nothing to send to it."""
@@ -44,8 +52,28 @@ class DestinationWatch:
             self._up = True
             self.publish(Event(type="destination.up", destination=self.destination.name))
 
+    def room(self) -> int:
+        """Return how many associations it may have now."""
+        if self.breaker.state is BreakerState.HALF_OPEN:
+            return 1
+        return self._room if self.now() < self._room_until else self.destination.max_associations
+
     def unreached(self, why: str) -> None:
-        """Note that no association could be made."""
+        """Note that no association could be made.
+
+        While others are open it is not down: it may have a limit of its own, below ours. Nobody
+        tries for more of them for a while; if it is down all the same, the others will tell.
+        """
+        others = self.figures.associations[self.destination.name]
+        if others:
+            pause_s = max(self.breaker.retry_delay_s, OUTAGE_PAUSE_S_MIN)
+            self._room, self._room_until = others, self.now() + pause_s
+            log.info("destination.crowded", destination=self.destination.name,
+                     associations=others, why=why)  # fmt: skip
+        else:
+            self._outage(why)
+
+    def _outage(self, why: str) -> None:
         if self.breaker.unreached(why, self.now()):
             self._tell_outage()
 
@@ -63,7 +91,7 @@ class DestinationWatch:
             if isinstance(error, PeerRefusalError) and error.cause == Cause.CONTEXT_REFUSED:
                 self.breaker.probed()
             else:
-                self.unreached(str(error))
+                self._outage(str(error))
         finally:
             self.probing = False
             self.changed()

@@ -137,11 +137,10 @@ class Exporter:
         elif opened_at > now:
             next_at = opened_at
         else:
-            tried = breaker.state is BreakerState.HALF_OPEN
-            if tried and not self._queue.due(now) and not self._lanes:
+            due = self._queue.due(now)
+            if breaker.state is BreakerState.HALF_OPEN and not due and not self._lanes:
                 self._watch.answered()  # nothing to try it with
-            room = 1 if tried else self.destination.max_associations
-            for _ in range(min(room - self._lanes, self._queue.due(now))):
+            for _ in range(min(self._watch.room() - self._lanes, due)):
                 self._lanes += 1
                 lanes.start_soon(self._lane)
             next_at = self._queue.next_due_at()
@@ -180,6 +179,8 @@ class Exporter:
 
     def _next(self) -> Export | None:
         if self._halted() or self._breaker.state is BreakerState.OPEN:
+            return None
+        if self._lanes > self._watch.room():
             return None
         return self._queue.take(self.now())
 

@@ -207,6 +207,7 @@ class Peer:
         self.probes = []
         self.breaks = False
         self.verifies = True
+        self.limit = 1000
         self.open = self.most_open = 0
         self.proposals = []
         self.received = []
@@ -228,6 +229,8 @@ class Peer:
         self.tries.append(trio.current_time())
         if not self.up:
             raise UnavailableError("no connection: refused")
+        if self.open >= self.limit:
+            raise UnavailableError("rejected: local limit exceeded")
         self.proposals.append(list(contexts))
         self.open += 1
         self.most_open = max(self.most_open, self.open)

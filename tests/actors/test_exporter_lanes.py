@@ -110,6 +110,35 @@ async def test_one_export_takes_one_association(autojump_clock):
         assert len(stage.peer.tries) == 1
 
 
+async def test_destination_that_takes_fewer_associations_than_we_may_make_is_not_down(
+    autojump_clock,
+):
+    stage = Stage(files=1, max_associations=5)
+    stage.peer.store_s, stage.peer.limit = 1.0, 2
+    async with running(stage.actor):
+        await stage.open(*[an_export(n) for n in range(200)])
+        await trio.sleep(101)
+        assert set((await states(stage)).values()) == {ExportState.COMPLETED}
+        assert stage.told("destination") == ["destination.up"]
+        assert {row.try_count for row in await stage.ledger.exports()} == {0}
+        assert len(stage.peer.tries) <= 5 + 2 * 3, "it is asked for more once a minute"
+
+
+async def test_destination_that_dies_with_open_associations_is_down(autojump_clock):
+    stage = Stage(files=1, max_associations=3)
+    stage.peer.store_s = 1.0
+    async with running(stage.actor):
+        await stage.open(*[an_export(n) for n in range(60)])
+        await trio.sleep(5)
+        stage.peer.up, stage.peer.breaks = False, True
+        stage.peer.answers = {f"/job-{n}/0.dcm": [LOST] * 2 for n in range(60)}
+        await trio.sleep(5)
+        assert stage.told("destination")[-1] == "destination.down"
+        stage.peer.up, stage.peer.answers = True, {}
+        await trio.sleep(200)
+        assert set((await states(stage)).values()) == {ExportState.COMPLETED}
+
+
 async def test_outage_of_several_associations_is_one(autojump_clock):
     stage = Stage(files=1, max_associations=5)
     stage.peer.up = False

@@ -30,7 +30,7 @@ from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.records import Export, Outcome, OutgoingInstance
 from adapter.domain.tables import ExportState
-from adapter.errors import GatewayError
+from adapter.errors import GatewayError, UnavailableError
 
 HELD_S_MAX = 5.0
 """A longer pause of ours is not spent on an open association: its peer may have an idle timer."""
@@ -172,9 +172,14 @@ class Sender:
 
         Raises:
             LostError: The association broke, and had not been answered anything.
+            UnavailableError: The destination takes nothing now.
         """
         association = await self._to(contexts)
-        results = await association.store([instance for _, instance in batch])
+        try:
+            results = await association.store([instance for _, instance in batch])
+        except UnavailableError:
+            await self.release()
+            raise
         at, warnings = self.now(), self.destination.warnings
         outcomes = [
             outcome_after(outcome, result, at, warnings)

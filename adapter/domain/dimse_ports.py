@@ -215,6 +215,9 @@ class OutboundAssociation(Protocol):
 
         An association that breaks half-way gives results with status None for the rest.
         Not cancellable: use `abort`.
+
+        Raises:
+            PeerRefusalError: The destination takes nothing now, none of these either.
         """
 
     def accepted(self, context: tuple[str, str]) -> bool:

@@ -208,6 +208,7 @@ class Peer:
         self.breaks = False
         self.verifies = True
         self.limit = 1000
+        self.closed = False
         self.open = self.most_open = 0
         self.proposals = []
         self.received = []
@@ -243,6 +244,8 @@ class Peer:
         results = []
         for instance in instances:
             await trio.sleep(self.store_s)
+            if self.closed:
+                raise UnavailableError("503 Service Unavailable")
             self.received.append(instance.path)
             self.priorities.append(instance.priority)
             answers = self.answers.get(instance.path, [])

@@ -101,6 +101,25 @@ async def test_destination_with_nothing_to_take_is_up_again_after_a_probe(autoju
         nursery.cancel_scope.cancel()
 
 
+async def test_destination_that_takes_nothing_now_is_down_and_costs_no_try(autojump_clock):
+    """A web service that answers 503: it is there, and says to come back."""
+    stage = Stage(max_associations=3)
+    stage.peer.closed = True
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open(*[an_export(n) for n in range(20)])
+        await trio.sleep(1)
+        assert len(stage.peer.tries) <= 3
+        await trio.sleep(3600)
+        assert len(stage.peer.tries) <= 3 + 10
+        assert {row.try_count for row in await stage.ledger.exports()} == {0}
+        assert stage.figures.down == {"pacs": "503 Service Unavailable"}
+        stage.peer.closed = False
+        await trio.sleep(2 * OUTAGE_PAUSE_S_MAX)
+        assert {row.state for row in await stage.ledger.exports()} == {ExportState.COMPLETED}
+        nursery.cancel_scope.cancel()
+
+
 async def test_destination_that_refuses_verification_is_there_all_the_same(autojump_clock):
     stage = Stage()
     stage.peer.up = stage.peer.verifies = False

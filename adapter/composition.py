@@ -27,6 +27,7 @@ from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
 from adapter.protocols.dimse.turns import Turns
 from adapter.protocols.identities import UserCheck, accept_any
 from adapter.protocols.platform.command import CommandPlatform, missing_programs
+from adapter.protocols.platform.done_flags import DoneFlags
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
@@ -48,6 +49,8 @@ from adapter.store.space import DiskSpaceGauge
 
 DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
+FLAG_THREADS = 1
+"""Looks at the flags of jobs; a file server that hangs holds up nothing else."""
 TURNS_MIN = 2
 """Associations that receive in bulk at a time, on a machine with fewer processors."""
 IDENTITY_THREADS = 1
@@ -206,7 +209,7 @@ def _platform(
 ) -> Platform:
     match settings.platform.engine:
         case "folder":
-            return FolderPlatform(layout.payloads)
+            return FolderPlatform(layout.payloads, DoneFlags(trio.CapacityLimiter(FLAG_THREADS)))
         case "command":
             durable = settings.storage.durability == "fsync"
             return CommandPlatform(layout.payloads, settings.platform.pipelines, durable=durable)

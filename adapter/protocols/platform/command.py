@@ -24,7 +24,7 @@ from adapter.domain.entities import Pipeline
 from adapter.domain.records import Job
 from adapter.errors import PipelineError, PostponedError, UnavailableError
 from adapter.protocols.platform import warden
-from adapter.protocols.platform.folder import FolderPlatform
+from adapter.protocols.platform.folder import HandOver
 
 WARDEN = (sys.executable, "-I", "-S", warden.__file__)
 END_S = warden.TERM_GRACE_S + warden.KILL_S
@@ -42,7 +42,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     errno: int = 0
 
 
-class CommandPlatform(FolderPlatform):
+class CommandPlatform(HandOver):
     """Programs, each under a warden."""
 
     def __init__(

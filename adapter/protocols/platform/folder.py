@@ -8,18 +8,15 @@ output/job.done.
 from collections.abc import Mapping
 from pathlib import Path
 
-import trio
-
 from adapter.domain.records import DONE_FLAG, Job
+from adapter.protocols.platform.done_flags import DoneFlags
 
-POLL_S = 0.5
-"""How often a waiting job looks for its flag; one stat each, also right on network file systems."""
 CONCURRENT_MAX = 100_000
 """Jobs that may wait at once: a waiting job costs a task, no thread."""
 
 
-class FolderPlatform:
-    """Waits for `output/job.done`."""
+class HandOver:
+    """The steps of an engine that finds everything in the job's folder."""
 
     outage = ""
 
@@ -43,11 +40,17 @@ class FolderPlatform:
     async def start(self, job: Job) -> None:
         """See `Platform.start`; the pipeline saw the folder appear."""
 
+
+class FolderPlatform(HandOver):
+    """Waits for `output/job.done`."""
+
+    def __init__(self, payloads: Path, flags: DoneFlags) -> None:
+        super().__init__(payloads)
+        self._flags = flags
+
     async def wait(self, job: Job) -> None:
         """See `Platform.wait`."""
-        flag = self.done_flag(job)
-        while not flag.exists():  # noqa: ASYNC110 - nobody tells us; see POLL_S
-            await trio.sleep(POLL_S)
+        await self._flags.wait(self.done_flag(job))
 
     async def cancel(self, job: Job) -> None:
         """See `Platform.cancel`; whoever runs the pipeline is not known to us."""

@@ -19,6 +19,7 @@ from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.tasks import TaskOrder
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.settings import Settings, listening_ports
@@ -50,6 +51,7 @@ async def gateway(
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder](0)
     desk = ExportDesk(destination.name for destination in settings.destinations)
+    task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
@@ -59,13 +61,13 @@ async def gateway(
     )  # fmt: skip
     ports = {port.serves for port in listening_ports(settings)}
     directory = EntityDirectory(scp.port, ports)
-    with events, subscriptions_in, orders_in, entity_orders_in, desk:
+    with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
                     settings, edges, publish, occupancy, stop, nursery, orders, figures,
-                    entity_orders, directory, desk,
+                    entity_orders, task_orders, directory, desk,
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
@@ -73,10 +75,9 @@ async def gateway(
                         snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
                         orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
-                        entities=directory.questions, figures=figures,
+                        entities=directory.questions, figures=figures, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed,
-                        stop=stop, web_stop=web_stop, now=edges.now,
-                        events_lost=lambda: publish.lost,
+                        stop=stop, web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
                         receiver_loads=edges.receiver_loads, platform=edges.platform,
                     )  # fmt: skip

@@ -28,6 +28,7 @@ from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.processors import pipelines_of
+from adapter.domain.results_service import ResultsSettings
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -169,6 +170,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: list[Source] = field(default_factory=list)
     destinations: list[Destination] = field(default_factory=list)
     platform: PlatformSettings = field(default_factory=PlatformSettings)
+    results: ResultsSettings = field(default_factory=ResultsSettings)
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
     logging: Logging = field(default_factory=Logging)

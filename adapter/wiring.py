@@ -20,6 +20,7 @@ from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
+from adapter.actors.tasks import TasksActor
 from adapter.channels import CommitmentDoor, ExportDesk
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
@@ -36,6 +37,7 @@ from adapter.domain.messages import (
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
+from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
 from adapter.entity_wiring import EntityRules, EntityStaff
 from adapter.settings import ListeningPort, Settings, listening_ports
@@ -55,6 +57,7 @@ class Wiring:
     orders: trio.MemoryReceiveChannel[JobOrder]
     figures: QueueFigures
     entity_orders: trio.MemoryReceiveChannel[EntityOrder]
+    task_orders: trio.MemoryReceiveChannel[TaskOrder]
     directory: EntityDirectory
     desk: ExportDesk
 
@@ -64,6 +67,7 @@ class Wiring:
             reclaimer_wake = await self._reclaimer(root)
             exporter_wakes = await self._exporters(reclaimer_wake)
             results_wake = await self._results(exporter_wakes, reclaimer_wake)
+            await self._tasks(results_wake)
             submitter_wake = await self._submitter(root, results_wake)
             await self._entities(submitter_wake)
             commitments = await self._commitments(exporter_wakes)
@@ -137,9 +141,21 @@ class Wiring:
         results = ResultsActor(
             ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=exporter_wakes,
             reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
+            own_agent=self.settings.dicom.scu.ae_title,
         )  # fmt: skip
         await self._start(results, ESSENTIAL)
         return wake
+
+    async def _tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
+        edges, settings = self.edges, self.settings
+        tasks = TasksActor(
+            ledger=edges.ledger, orders=self.task_orders, results_wake=results_wake.clone(),
+            publish=self.publish, now=edges.now, own_agent=settings.dicom.scu.ae_title,
+            destinations=[destination.name for destination in settings.destinations],
+            report_s=settings.results.report_s, retry_delay_s=settings.results.retry_delay_s,
+            stop=self.stop,
+        )  # fmt: skip
+        await self._start(tasks, ESSENTIAL)
 
     async def _submitter(
         self, root: ExitStack, results_wake: trio.MemorySendChannel[Wake]

@@ -12,6 +12,7 @@ from adapter.domain.tables import (
     EXPORT_TRANSITIONS,
     JOB_STEPS,
     JOB_TRANSITIONS,
+    TASK_TRANSITIONS,
     JobState,
     State,
     StepEvent,
@@ -54,6 +55,7 @@ def documents() -> dict[Path, str]:
             "",
             diagram("Job", JOB_TRANSITIONS, resumptions()),
             diagram("Export", EXPORT_TRANSITIONS),
+            diagram("Task", TASK_TRANSITIONS),
         ]
     )
     return {

@@ -3,8 +3,9 @@
 Consumes: a hint that a job or an export has ended. Produces: free space, `SpaceGauge.low`. Owns:
 the rhythm of both. Rebuilds from: ledger and disk. Restart policy: essential.
 
-A payload is held while its job is not terminal, its results are not collected, or an export of it
-is not completed. Then retention decides; when space is low, what is completed goes at once.
+A payload is held while its job is not terminal, its results are not collected, or an export or a
+task of it is not completed. Then retention decides; when space is low, what is completed goes at
+once.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, SpaceGauge, WallClock
 from adapter.domain.records import Export, Job
 from adapter.domain.retention import Retention, is_reclaimable
+from adapter.domain.tasks import Task
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.reclaimer")
@@ -80,7 +82,10 @@ class Reclaimer:
             exports.setdefault(export.job_id, []).append(export)
         now = self.now()
         for job in await self.ledger.jobs():
-            mine = exports.get(job.id, [])
+            mine: list[Export | Task] = [
+                *exports.get(job.id, []),
+                *self.ledger.tasks.of_job(job.id),
+            ]
             if is_reclaimable(job, mine, self.retention, now, hurry=self.space.low):
                 try:
                     await self._remove(job)

@@ -1,11 +1,17 @@
 """Results: turns what pipelines left behind into exports.
 
-Consumes: a hint that a job has completed. Produces: exports with one outcome for each instance, a
-hint to their exporters. Owns: nothing. Rebuilds from: completed jobs in the ledger that are not
-collected yet. Restart policy: essential.
+Consumes: a hint that a job has completed, or that results were registered. Produces: exports with
+one outcome for each instance, states of the adapter's own tasks, a hint to the exporters. Owns:
+nothing. Rebuilds from: completed jobs in the ledger that are not collected yet, and tasks that have
+not ended. Restart policy: essential.
+
+When a job has completed its folder is collected: what no task names goes to the destinations of
+its AE Title. A task for the adapter itself becomes exports of its own after that, and ends when
+they do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -16,18 +22,23 @@ from adapter.domain.events import Event, Publish
 from adapter.domain.identifiers import export_id
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, ResultSource, WallClock
-from adapter.domain.records import Export, Job, Results
-from adapter.domain.tables import JobState
+from adapter.domain.records import Export, Job, OutgoingInstance, Results
+from adapter.domain.tables import JobState, StepEvent, TaskState
+from adapter.domain.tasks import Task, follows, task_event
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.results")
 
 POLL_S = 5.0
+SKIPPED_FILES_MAX = 20
+"""Names that a job keeps of what is no result; a row stays small."""
+FOLLOWED = frozenset({TaskState.IN_PROGRESS, TaskState.FAILED})
+_VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
 
 
 @dataclass(slots=True, kw_only=True)
 class ResultsActor:
-    """Opens one export for each destination of a completed job."""
+    """Opens one export for each destination of a completed job, or of a task of it."""
 
     ledger: Ledger
     source: ResultSource
@@ -36,17 +47,19 @@ class ResultsActor:
     reclaimer_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     now: WallClock
+    own_agent: str
+    """Tasks of this agent are ours."""
     name: str = "results"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         task_status.started()
         while True:
-            await self._collect_all()
+            await self._look()
             try:
                 await wait_woken(self.wake, trio.current_time() + POLL_S)
             except trio.EndOfChannel:
-                await self._collect_all()
+                await self._look()
                 return
 
     def close(self) -> None:
@@ -56,42 +69,128 @@ class ResultsActor:
         for wake in self.exporter_wakes.values():
             wake.close()
 
-    async def _collect_all(self) -> None:
+    async def _look(self) -> None:
         for job in await self.ledger.jobs(frozenset({JobState.COMPLETED})):
             if not job.collected:
-                try:
+                with _patience(job):
                     await self._collect(job)
-                except UnavailableError as error:
-                    log.warning("results.waiting", job=job.id, why=str(error))
+        for task in self.ledger.tasks.select({TaskState.PENDING}):
+            if task.agent == self.own_agent:
+                job = await self.ledger.job(task.job_id)
+                if job.collected and not job.condemned:
+                    with _patience(job):
+                        await self._open_task(job, task)
+        await self._follow_tasks()
+
+    # --- jobs
 
     async def _collect(self, job: Job) -> None:
         results = await self.source.results(job.id)
-        if results.skipped:
-            log.info("results.skipped", job=job.id, files=len(results.skipped))
-        destinations = job.destinations if results.files else ()
+        named = {
+            file
+            for task in self.ledger.tasks.of_job(job.id)
+            for file in self.ledger.tasks.files(task.id)
+        }
+        files = {file: found for file, found in results.files.items() if file not in named}
+        opened = await self._open(
+            job, job.id, job.destinations, files,
+            results=len(results.files), skipped=len(results.skipped),
+            skipped_files=tuple(results.skipped[:SKIPPED_FILES_MAX]),
+        )  # fmt: skip
+        self._tell_collected(job, results, named=len(results.files) - len(files), exports=opened)
+        if not opened:
+            notify(self.reclaimer_wake)
+
+    async def _open(
+        self,
+        job: Job,
+        source_id: str,
+        destinations: Sequence[str],
+        files: Mapping[str, OutgoingInstance],
+        **facts: object,
+    ) -> tuple[str, ...]:
+        """Open exports of these files and return their ids; again is harmless."""
         now = self.now()
         exports = [
             Export(
-                id=export_id(job.id, destination),
+                id=export_id(source_id, destination),
                 job_id=job.id,
                 destination=destination,
                 priority=job.priority,
                 opened_at=now,
                 changed_at=now,
-                instances=len(results.files),
+                instances=len(files),
             )
-            for destination in destinations
+            for destination in (destinations if files else ())
         ]
-        for export in await self.ledger.open_exports(
-            job.id, [(export, results.files) for export in exports]
-        ):
-            self._tell(job, export, results)
+        pairs = [(export, files) for export in exports]
+        for export in await self.ledger.open_exports(job.id, pairs, **facts):
+            self._tell_opened(job, export)
             if wake := self.exporter_wakes.get(export.destination):
                 notify(wake)
-        if not exports:
-            notify(self.reclaimer_wake)
+        return tuple(export.id for export in exports)
 
-    def _tell(self, job: Job, export: Export, results: Results) -> None:
+    # --- tasks
+
+    async def _open_task(self, job: Job, task: Task) -> None:
+        results = await self.source.results(job.id)
+        wanted = self.ledger.tasks.files(task.id)
+        files = {file: results.files[file] for file in wanted if file in results.files}
+        skipped = len(set(wanted) & set(results.skipped))
+        facts: dict[str, object] = {
+            "skipped": skipped, "missing": len(wanted) - len(files) - skipped, "error": "",
+        }  # fmt: skip
+        destinations = task.destinations or job.destinations
+        if files and not destinations:
+            facts["error"] = "neither it nor the AE Title names a destination"
+            await self._change(task, StepEvent.GIVE_UP, **facts)
+            return
+        exports = await self._open(job, task.id, destinations, files)
+        await self._change(task, StepEvent.BEGIN, exports=exports, **facts)
+
+    async def _follow_tasks(self) -> None:
+        """Let tasks end with their exports; one that has failed lives on if they do."""
+        followed = [
+            task for task in self.ledger.tasks.select(FOLLOWED) if task.agent == self.own_agent
+        ]
+        if not followed:
+            return
+        exports = {export.id: export for export in await self.ledger.exports()}
+        for task in followed:
+            mine = [exports[each] for each in task.exports if each in exports]
+            if step := follows(task, mine):
+                await self._change(task, step[0], error=step[1])
+
+    async def _change(self, task: Task, event: StepEvent, **changes: object) -> None:
+        changed = await self.ledger.tasks.change(task.id, event, **changes)
+        if changed.error:
+            log.warning("task.held", task=task.id, job=task.job_id, why=changed.error)
+        self.publish(task_event(_VERBS.get(event, "state"), changed))
+        notify(self.reclaimer_wake)
+
+    # --- what is told
+
+    def _tell_collected(
+        self, job: Job, results: Results, *, named: int, exports: Sequence[str]
+    ) -> None:
+        facts = {
+            "results": len(results.files),
+            "skipped": len(results.skipped),
+            "named": named,
+            "exports": len(exports),
+        }
+        log.info("job.collected", job=job.id, **facts)
+        self.publish(
+            Event(
+                type="job.collected",
+                ae_title=job.ae_title,
+                group=job.group_id,
+                job=job.id,
+                data={"state": job.state, **facts},
+            )
+        )
+
+    def _tell_opened(self, job: Job, export: Export) -> None:
         self.publish(
             Event(
                 type="export.opened",
@@ -99,10 +198,15 @@ class ResultsActor:
                 job=job.id,
                 export=export.id,
                 destination=export.destination,
-                data={
-                    "state": export.state,
-                    "instances": export.instances,
-                    "skipped": len(results.skipped),
-                },
+                data={"state": export.state, "instances": export.instances},
             )
         )
+
+
+@contextmanager
+def _patience(job: Job) -> Iterator[None]:
+    """Leave a job for the next look if its folder cannot be read now; others may have more luck."""
+    try:
+        yield
+    except UnavailableError as error:
+        log.warning("results.waiting", job=job.id, why=str(error))

@@ -21,6 +21,7 @@ from adapter.domain.records import (
     Transaction,
 )
 from adapter.domain.tables import ExportState, JobState, StepEvent
+from adapter.domain.tasks import TaskLedger
 
 WallClock = Callable[[], float]
 """POSIX seconds, UTC."""
@@ -113,6 +114,10 @@ class Ledger(Protocol):
     def commitments(self) -> CommitmentLedger:
         """The requests of others."""
 
+    @property
+    def tasks(self) -> TaskLedger:
+        """Registered results."""
+
     async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Add the jobs that are not there yet, in one transaction; return those added."""
 
@@ -155,9 +160,16 @@ class Ledger(Protocol):
         """Return jobs in the order in which they opened; None: in any state."""
 
     async def open_exports(
-        self, job_id: str, exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]]
+        self,
+        job_id: str,
+        exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]],
+        /,
+        **changes: object,
     ) -> list[Export]:
-        """Mark the job collected and add its exports, in one transaction; return those added."""
+        """Mark the job collected, set fields of it, and add its exports; return those added.
+
+        In one transaction.
+        """
 
     async def change_export(
         self, export_id: str, event: StepEvent, order: Order | None = None, /, **changes: object

@@ -128,6 +128,14 @@ class Job(Struct, frozen=True, kw_only=True):
     """Why the last step failed; free of patient data."""
     collected: bool = False
     """Its results have become exports."""
+    results: int = 0
+    """Instances in its output folder when they were collected."""
+    skipped: int = 0
+    """Files beside them that are none."""
+    skipped_files: tuple[str, ...] = ()
+    """The first of those."""
+    tasks: int = 0
+    """Times results of it were registered."""
     supplements: str = ""
     """The job of the same pipeline whose group had closed before these instances came."""
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from adapter.domain.records import Export, Job
-from adapter.domain.tables import ExportState, JobState
+from adapter.domain.tables import ExportState, JobState, TaskState
+from adapter.domain.tasks import Task
 
 
 class Retention(Struct, frozen=True):
@@ -16,13 +17,18 @@ class Retention(Struct, frozen=True):
 
 
 def is_reclaimable(
-    job: Job, exports: Sequence[Export], retention: Retention, now: float, *, hurry: bool
+    job: Job,
+    held_by: Sequence[Export | Task],
+    retention: Retention,
+    now: float,
+    *,
+    hurry: bool,
 ) -> bool:
     """Return whether nothing holds the job any more.
 
-    A completed job is held by every export that is not completed, however old it is: what could
-    not be delivered waits for an operator. A job that faulted or was cancelled is held for its
-    retention, always, and until the platform has stopped it.
+    A completed job is held by every export and every task that is not completed, however old it is:
+    what could not be delivered waits for an operator. A job that faulted or was cancelled is held
+    for its retention, always, and until the platform has stopped it.
     """
     if job.condemned:
         return True  # its removal has begun
@@ -30,7 +36,10 @@ def is_reclaimable(
         return not job.stopping and now - job.changed_at >= retention.faulted_s
     if job.state is not JobState.COMPLETED or not job.collected:
         return False
-    if any(export.state is not ExportState.COMPLETED for export in exports):
+    if any(each.state not in _OVER for each in held_by):
         return False
-    ended_at = max([job.changed_at, *(export.changed_at for export in exports)])
+    ended_at = max([job.changed_at, *(each.changed_at for each in held_by)])
     return hurry or now - ended_at >= retention.completed_s
+
+
+_OVER = frozenset({ExportState.COMPLETED, TaskState.SUCCEEDED})

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapter.domain.events import Event
 from adapter.domain.group_rows import GroupRows
-from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL
+from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, TASK_TERMINAL
 from adapter.domain.wall_time import rfc3339
 
 ENDED_MAX = 200
@@ -20,7 +20,7 @@ Section = dict[str, dict[str, Any]]
 
 
 class Snapshot:
-    """Associations, groups, jobs, exports, commitments, destinations, actors, storage, by id."""
+    """Associations, groups, jobs, exports, tasks, commitments, destinations, actors, by id."""
 
     def __init__(self) -> None:
         self.sections: dict[str, Section] = {
@@ -30,6 +30,7 @@ class Snapshot:
                 "groups",
                 "jobs",
                 "exports",
+                "tasks",
                 "commitments",
                 "destinations",
                 "actors",
@@ -45,6 +46,7 @@ class Snapshot:
             "group": self._groups.apply,
             "job": self._job,
             "export": self._export,
+            "task": self._task,
             "commitment": self._commitment,
             "destination": self._destination,
             "storage": self._storage,
@@ -109,6 +111,13 @@ class Snapshot:
         row.update(job=event.job, destination=event.destination, changedAt=rfc3339(at))
         self._forget("exports", event.export, row.get("state") in EXPORT_TERMINAL)
 
+    def _task(self, event: Event, _verb: str, at: float) -> None:
+        section = self.sections["tasks"]
+        key = event.data.get("task", "")
+        row = section.setdefault(key, {"id": key, "openedAt": rfc3339(at)})
+        row.update(event.data, job=event.job, changedAt=rfc3339(at))
+        self._forget("tasks", key, row.get("state") in TASK_TERMINAL)
+
     def _commitment(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["commitments"]
         uid = event.data.get("transactionUid", "")
@@ -128,9 +137,9 @@ class Snapshot:
         if verb == "reclaimed":
             self.storage["reclaimedBytes"] += event.data.get("bytes", 0)
             self.sections["jobs"].pop(event.job, None)
-            exports = self.sections["exports"]
-            for key in [k for k, row in exports.items() if row.get("job") == event.job]:
-                del exports[key]
+            for rows in (self.sections["exports"], self.sections["tasks"]):
+                for key in [k for k, row in rows.items() if row.get("job") == event.job]:
+                    del rows[key]
         else:
             self.storage.update(event.data, low=verb == "low", changedAt=rfc3339(at))
 

@@ -1,4 +1,4 @@
-"""The state tables of jobs and exports: the only place that says what may follow what.
+"""The state tables of jobs, exports and tasks: the only place that says what may follow what.
 
 Rules: a pair that is not listed is a bug of the caller. Working states (something is being done
 now) have a waiting state they fall back to when the process dies or the step fails; that is the
@@ -63,6 +63,17 @@ class ExportState(StrEnum):
     """
 
 
+class TaskState(StrEnum):
+    """Of registered results; the words are Clara's."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    """Its agent has taken it; or it has become exports."""
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    """Held: its files are kept until it is retried, or somebody says that it succeeded."""
+
+
 JOB_STEPS: tuple[tuple[JobState, JobState, JobState], ...] = (
     (JobState.QUEUED, JobState.CREATING, JobState.CREATED),
     (JobState.CREATED, JobState.METADATA_UPLOADING, JobState.METADATA_UPLOADED),
@@ -78,7 +89,7 @@ EXPORT_STEPS: tuple[tuple[ExportState, ExportState, ExportState], ...] = (
 """Without storage commitment `Sending` completes the export; what a destination did not commit is
 sent again."""
 
-State = TypeVar("State", JobState, ExportState)
+State = TypeVar("State", JobState, ExportState, TaskState)
 
 
 def _transitions(
@@ -108,12 +119,23 @@ EXPORT_TRANSITIONS = _transitions(EXPORT_STEPS, ExportState.FAILED) | {
     (ExportState.COMMITTING, StepEvent.REPEAT): ExportState.QUEUED,
 }
 
+TASK_TRANSITIONS = _transitions(
+    ((TaskState.PENDING, TaskState.IN_PROGRESS, TaskState.SUCCEEDED),), TaskState.FAILED
+) | {
+    (TaskState.IN_PROGRESS, StepEvent.BEGIN): TaskState.IN_PROGRESS,
+    (TaskState.PENDING, StepEvent.GIVE_UP): TaskState.FAILED,
+    (TaskState.PENDING, StepEvent.SUCCEED): TaskState.SUCCEEDED,
+    (TaskState.FAILED, StepEvent.SUCCEED): TaskState.SUCCEEDED,
+}
+"""An agent that has not reported in time is offered the task again; a late report still counts."""
+
 JOB_WORKING = frozenset(working for _, working, _ in JOB_STEPS)
 EXPORT_WORKING = frozenset(working for _, working, _ in EXPORT_STEPS)
 EXPORT_WAITING = frozenset(waiting for waiting, _, _ in EXPORT_STEPS)
 JOB_WAITING = frozenset(waiting for waiting, _, _ in JOB_STEPS)
 JOB_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAULTED, JobState.CANCELLED})
 EXPORT_TERMINAL = frozenset({ExportState.COMPLETED, ExportState.FAILED})
+TASK_TERMINAL = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
 
 
 def next_state(

@@ -14,6 +14,7 @@ from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.tasks import TaskOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Views:
     occupancy: Occupancy
     subscriptions: trio.MemorySendChannel[Subscribe]
     orders: trio.MemorySendChannel[JobOrder]
+    task_orders: trio.MemorySendChannel[TaskOrder]
     figures: QueueFigures
     export_orders: Mapping[str, trio.MemorySendChannel[ExportOrder]]
     """By destination."""

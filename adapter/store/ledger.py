@@ -25,6 +25,8 @@ from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
+from adapter.store.task_rows import PREFIXES as TASK_PREFIXES
+from adapter.store.task_rows import TaskRows
 
 FORMAT_KEY, FORMAT = "format", b"1"
 
@@ -39,6 +41,7 @@ class RowLedger:
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
         self._jobs = JobRows()
+        self.tasks = TaskRows(self._commit, self._jobs, now)
         self._orders = OrderRows()
         self._exports = ExportRows()
         self._transactions: dict[str, dict[str, Transaction]] = {}
@@ -83,6 +86,8 @@ class RowLedger:
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
             case "entity":
                 self.entities.adopt(row)
+            case prefix if prefix in TASK_PREFIXES:
+                self.tasks.adopt(key, row)
             case prefix if prefix in PREFIXES:
                 self.commitments.adopt(key, row)
             case _:
@@ -144,7 +149,7 @@ class RowLedger:
     async def remove_job(self, job_id: str) -> None:
         """See `Ledger.remove_job`."""
         export_ids, rows = self._exports.remove_job(job_id)
-        changes: list[Change] = [self._jobs.remove(job_id), *rows]
+        changes: list[Change] = [self._jobs.remove(job_id), *rows, *self.tasks.forget(job_id)]
         for export_id in export_ids:
             for uid in self._transactions.pop(export_id, {}):
                 del self._export_asking[uid]
@@ -154,12 +159,16 @@ class RowLedger:
     # --- exports
 
     async def open_exports(
-        self, job_id: str, exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]]
+        self,
+        job_id: str,
+        exports: Sequence[tuple[Export, Mapping[str, OutgoingInstance]]],
+        /,
+        **changes: object,
     ) -> list[Export]:
         """See `Ledger.open_exports`."""
         known = self._exports.known(export.id for export, _ in exports)
         added = [(export, files) for export, files in exports if export.id not in known]
-        job = msgspec.structs.replace(self._jobs.find(job_id), collected=True)
+        job = msgspec.structs.replace(self._jobs.find(job_id), collected=True, **changes)
         rows: list[Change] = [self._jobs.put(job)]
         for export, files in added:
             rows.append(self._exports.put(export))

@@ -36,8 +36,9 @@ def group(verb):
 
 def test_nothing_is_known_at_first():
     assert folded() == {
-        "associations": [], "groups": [], "jobs": [], "exports": [], "commitments": [],
-        "destinations": [], "actors": [], "storage": {"low": False, "reclaimedBytes": 0},
+        "associations": [], "groups": [], "jobs": [], "exports": [], "tasks": [],
+        "commitments": [], "destinations": [], "actors": [],
+        "storage": {"low": False, "reclaimedBytes": 0},
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
+from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.views import VIEWS
 
 log = structlog.get_logger("adapter.web")
@@ -33,6 +34,7 @@ def make_app(web: Views | None) -> Litestar:
             *GROUP_ORDERS,
             *JOBS,
             *EXPORT_ORDERS,
+            *TASKS,
             *ENTITIES,
             events,
             health.live,

@@ -122,7 +122,7 @@ def _in_hand(web: Views) -> Metric:
         "dicom_adapter_open", "What is in hand, by kind and state",
         labels=["kind", "state"],
     )  # fmt: skip
-    for kind in ("groups", "jobs", "exports", "commitments"):
+    for kind in ("groups", "jobs", "exports", "tasks", "commitments"):
         states: dict[str, int] = {}
         for row in web.snapshot.sections[kind].values():
             states[str(row.get("state"))] = states.get(str(row.get("state")), 0) + 1

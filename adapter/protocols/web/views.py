@@ -8,7 +8,7 @@ from litestar import get
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.params import FromPath, QueryParameter
 
-from adapter.domain.tables import ExportState, JobState
+from adapter.domain.tables import ExportState, JobState, TaskState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 
@@ -71,7 +71,9 @@ async def groups(web: State) -> list[dict[str, Any]]:
     return rows
 
 
-def checked(state: str | None, allowed: type[JobState] | type[ExportState]) -> str | None:
+def checked(
+    state: str | None, allowed: type[JobState] | type[ExportState] | type[TaskState]
+) -> str | None:
     """Return the state if it is one.
 
     Raises:

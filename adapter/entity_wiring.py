@@ -179,6 +179,7 @@ class RunningEntity:
             space=edges.space, requests=self._requests, notes=self._notes,
             wakes=self._cloned_wakes(),
             publish=staff.publish, new_id=edges.new_id, now=edges.now,
+            own_results=edges.ledger.own_results,
         )  # fmt: skip
         await staff.nursery.start(self._entity_post.run, actor, staff.publish)
         self._hand_over_wakes()

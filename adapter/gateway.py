@@ -76,8 +76,8 @@ async def gateway(
                         space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
                         orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
                         entities=directory.questions, figures=figures, task_orders=task_orders_in,
-                        entity_orders=entity_orders_in, listed=directory.listed,
-                        stop=stop, web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
+                        entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
+                        web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries,
                         receiver_loads=edges.receiver_loads, platform=edges.platform,
                     )  # fmt: skip

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from adapter.domain.assignments import load_processors, views_of
 from adapter.domain.entities import (
+    RETURN_TO_SENDER,
     SECRET,
     AETitle,
     ApplicationEntity,
@@ -27,6 +28,7 @@ from adapter.domain.entities import (
 from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
+from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.processors import pipelines_of
 from adapter.domain.results_service import ResultsSettings
 
@@ -35,12 +37,6 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to compare with
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
-METADATA_TAGS = (
-    "0008,0020", "0008,0060", "0008,1030", "0008,103E",
-    "0010,0020", "0010,0030", "0010,1010", "0020,000D",
-)  # fmt: skip
-"""Clara's: Study Date, Modality, Study and Series Description, Patient ID, Birth Date and Age,
-Study Instance UID."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -220,7 +216,7 @@ def relations(settings: Settings) -> list[str]:
             f"api.host = {settings.api.host!r} serves other machines without authentication; "
             'say api.auth = "none" if that is meant'
         )
-    destinations = {destination.name for destination in settings.destinations}
+    destinations = {RETURN_TO_SENDER, *(one.name for one in settings.destinations)}
     entities = settings.application_entities
     for what, values in (
         ("application_entities: ae_title", [entity.ae_title.strip() for entity in entities]),

@@ -141,7 +141,7 @@ class Wiring:
         results = ResultsActor(
             ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=exporter_wakes,
             reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-            own_agent=self.settings.dicom.scu.ae_title,
+            own_agent=self.settings.dicom.scu.ae_title, destinations=self.settings.destinations,
         )  # fmt: skip
         await self._start(results, ESSENTIAL)
         return wake

@@ -32,8 +32,10 @@ from adapter.domain.messages import (
 )
 from adapter.domain.ports import SpaceReading
 from adapter.store.files import DiskThreads
+from adapter.store.group_commit import Change
 from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
+from adapter.store.own_results import OwnResultRows
 from adapter.store.parts import PartFiles
 
 OPEN_GROUPS = (10, 100, 1000, 10_000)
@@ -42,6 +44,10 @@ OF_ASSOCIATION = 100
 """Instances that come by one association."""
 PAYLOAD = bytes(1024)
 CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
+
+
+async def _commit_nothing(_: Sequence[Change]) -> None:
+    """Nothing has been made here yet."""
 
 
 class _Space:
@@ -75,6 +81,7 @@ class Bench:
             entity=entity, assignments=load_processors(entity), store=self.store, space=_Space(),
             requests=self._asked, notes=self._noted, wakes={entity.processor: self._wake},
             publish=lambda _: None, new_id=lambda: f"{next(self._ids):08}", now=time.time,
+            own_results=OwnResultRows(_commit_nothing),
         )  # fmt: skip
         best: dict[str, float] = {}
         async with trio.open_nursery() as nursery:

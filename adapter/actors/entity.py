@@ -9,6 +9,7 @@ Rebuilds from: the group folders of its AE Title. Restart policy: replica.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from adapter.actors.group_keeper import GroupKeeper
@@ -38,6 +39,7 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
+from adapter.domain.own_results import OwnResults, came_back, guarded_by, may_come_back
 from adapter.domain.placing import objection, placement
 from adapter.domain.ports import SpaceGauge, WallClock
 from adapter.domain.statuses import OUT_OF_RESOURCES
@@ -60,6 +62,7 @@ class ApplicationEntityActor:
     publish: Publish
     new_id: NewId
     now: WallClock
+    own_results: OwnResults
     name: str = ""
     _staging: Staging = field(init=False)
 
@@ -145,6 +148,8 @@ class ApplicationEntityActor:
             self.publish(instance_event("ignored", title, instance, why=groups.why))
             return groups
         place = placement(self.entity, groups, instance)
+        if may_come_back(self.own_results, guarded_by(self.assignments), instance.sop_class_uid):
+            place = msgspec.structs.replace(place, lease_s=0.0)  # each is looked at
         for group in groups:
             if place.association:
                 group.stage(place.association)
@@ -162,6 +167,9 @@ class ApplicationEntityActor:
         found = objection(self.entity, instance, space_is_low=self.space.low)
         if found is not None:
             return found
+        back = came_back(self.own_results, guarded_by(self.assignments), instance.sop_instance_uid)
+        if back is not None:
+            return Ignored(why=f"result of {back.job_id}")
         # All are asked before a group opens: one that crashes leaves nothing behind.
         asked = [one for one in self.assignments if one.name not in instance.joined]
         keys = [(one, one.processor.group_key(instance)) for one in asked]

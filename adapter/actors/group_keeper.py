@@ -30,6 +30,7 @@ from adapter.domain.messages import (
 )
 from adapter.domain.ports import WallClock
 from adapter.domain.records import NOT_HELD, GroupHold, GroupRecord, StoredGroup
+from adapter.domain.routing import SENDERS_MAX
 from adapter.domain.statuses import OUT_OF_RESOURCES
 from adapter.errors import UnavailableError
 
@@ -65,9 +66,10 @@ class GroupKeeper:
     ) -> OpenGroup | Ignored | Refused:
         """Return the group of this processor the instance joins, or why it joins none."""
         key = group_key(of.entity, instance, processor_key)
-        if group := self.groups.by_key(of.name, key.text):
-            return group
+        group = self.groups.by_key(of.name, key.text)
         try:
+            if group and await self._takes_from(group, instance):
+                return group
             first = await self._came_late_to(of, key)
             if first and of.entity.late_arrivals == "ignore":
                 return Ignored(why="late")
@@ -89,6 +91,24 @@ class GroupKeeper:
         self.groups.join(group, instance.association)
         self.tell("opened", group)
         return group
+
+    async def _takes_from(self, group: OpenGroup, instance: ReceivedInstance) -> bool:
+        """Note who sends to the group; False: there are too many senders, it takes no more."""
+        record, sender = group.record, instance.calling_ae_title
+        if sender in record.calling_ae_titles:
+            return True
+        if len(record.calling_ae_titles) >= SENDERS_MAX:
+            self.groups.seal(group)
+            return False
+        group.placed(instance.association)  # it must not close meanwhile
+        try:
+            await self.store.add_sender(record.id, sender)
+        finally:
+            group.settled(instance.association, trio.current_time())
+            self.restart(group)
+        senders = (*record.calling_ae_titles, sender)
+        group.record = msgspec.structs.replace(group.record, calling_ae_titles=senders)
+        return True
 
     async def _came_late_to(self, of: Assignment, key: GroupKey) -> str:
         """Return the group this key had, if it has closed and that matters; else nothing."""

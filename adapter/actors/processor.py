@@ -126,6 +126,7 @@ class ProcessorActor:
             instances=group.instances,
             payload_bytes=group.payload_bytes,
             destinations=tuple(entity.destinations),
+            calling_ae_titles=group.record.calling_ae_titles,
             supplements=first and job_id(first, spec.pipeline),
         )
 

@@ -18,12 +18,15 @@ import structlog
 import trio
 
 from adapter.channels import notify, wait_woken
+from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.identifiers import export_id
 from adapter.domain.messages import Wake
+from adapter.domain.own_results import made_by
 from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.records import Export, Job, OutgoingInstance, Results
-from adapter.domain.tables import JobState, StepEvent, TaskState
+from adapter.domain.routing import found_again, routed, why_held
+from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
 from adapter.domain.tasks import Task, follows, task_event
 from adapter.errors import UnavailableError
 
@@ -47,12 +50,14 @@ class ResultsActor:
     reclaimer_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     now: WallClock
+    destinations: Sequence[Destination]
     own_agent: str
     """Tasks of this agent are ours."""
     name: str = "results"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
+        await self._readdress()
         task_status.started()
         while True:
             await self._look()
@@ -68,6 +73,14 @@ class ResultsActor:
         self.reclaimer_wake.close()
         for wake in self.exporter_wakes.values():
             wake.close()
+
+    async def _readdress(self) -> None:
+        """Let go what was held for a destination that is configured now."""
+        waiting = await self.ledger.exports(frozenset({ExportState.QUEUED}))
+        held = [(each.id, each.destination) for each in waiting if why_held(each.destination)]
+        for key, destination in found_again(held, self.destinations):
+            export = await self.ledger.readdress_export(key, destination)
+            self._tell_opened(await self.ledger.job(export.job_id), export)
 
     async def _look(self) -> None:
         for job in await self.ledger.jobs(frozenset({JobState.COMPLETED})):
@@ -85,7 +98,7 @@ class ResultsActor:
     # --- jobs
 
     async def _collect(self, job: Job) -> None:
-        results = await self.source.results(job.id)
+        results = await self._results(job)
         named = {
             file
             for task in self.ledger.tasks.of_job(job.id)
@@ -101,6 +114,13 @@ class ResultsActor:
         if not opened:
             notify(self.reclaimer_wake)
 
+    async def _results(self, job: Job) -> Results:
+        """Read the output folder; what is new in it is known again before it goes anywhere."""
+        results = await self.source.results(job.id)
+        inputs = await self.source.inputs(job.id)
+        await self.ledger.own_results.remember(*made_by(job, results.files, inputs))
+        return results
+
     async def _open(
         self,
         job: Job,
@@ -111,6 +131,7 @@ class ResultsActor:
     ) -> tuple[str, ...]:
         """Open exports of these files and return their ids; again is harmless."""
         now = self.now()
+        names = routed(destinations, job.calling_ae_titles, self.destinations)
         exports = [
             Export(
                 id=export_id(source_id, destination),
@@ -120,8 +141,9 @@ class ResultsActor:
                 opened_at=now,
                 changed_at=now,
                 instances=len(files),
+                error=why_held(destination),
             )
-            for destination in (destinations if files else ())
+            for destination in (names if files else ())
         ]
         pairs = [(export, files) for export in exports]
         for export in await self.ledger.open_exports(job.id, pairs, **facts):
@@ -133,7 +155,7 @@ class ResultsActor:
     # --- tasks
 
     async def _open_task(self, job: Job, task: Task) -> None:
-        results = await self.source.results(job.id)
+        results = await self._results(job)
         wanted = self.ledger.tasks.files(task.id)
         files = {file: results.files[file] for file in wanted if file in results.files}
         skipped = len(set(wanted) & set(results.skipped))
@@ -191,6 +213,8 @@ class ResultsActor:
         )
 
     def _tell_opened(self, job: Job, export: Export) -> None:
+        if export.error:
+            log.warning("export.held", job=job.id, export=export.id, why=export.error)
         self.publish(
             Event(
                 type="export.opened",
@@ -198,7 +222,11 @@ class ResultsActor:
                 job=job.id,
                 export=export.id,
                 destination=export.destination,
-                data={"state": export.state, "instances": export.instances},
+                data={
+                    "state": export.state,
+                    "instances": export.instances,
+                    "error": export.error,
+                },
             )
         )
 

@@ -17,12 +17,12 @@ import structlog
 import trio
 
 from adapter.channels import answer, notify
+from adapter.domain.entities import RETURN_TO_SENDER
 from adapter.domain.events import Publish
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.tables import TASK_TRANSITIONS, JobState, StepEvent, TaskState
 from adapter.domain.tasks import (
-    RETURN_TO_SENDER,
     Task,
     TaskOrder,
     TaskRefusal,

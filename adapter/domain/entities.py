@@ -27,6 +27,8 @@ SameInstance = Literal["keep-first", "replace", "keep-both"]
 PROCESSORS_MAX = 8
 """Of one AE Title: each instance gets a name more for each."""
 OnAbort = Literal["keep", "drop", "hold"]
+RETURN_TO_SENDER = "@sender"
+"""Among destinations: whoever has sent the instances of the group."""
 LateArrivals = Literal["new-job", "ignore", "supplement"]
 
 DIMSE_PRIORITY: dict[str, int] = {"immediate": 1, "higher": 1, "normal": 0, "lower": 2}
@@ -81,6 +83,8 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pipelines: dict[str, str] = field(default_factory=dict)
     priority: Priority = "normal"
     destinations: list[str] = field(default_factory=list)
+    loop_guard: bool = True
+    """Results of its own pipelines that come back in are not stored."""
     max_associations: Annotated[int, Meta(ge=0, le=1000)] = 0
     storage_commitment: Literal["off", "held"] = "off"
     """`held`: requests (PS3.4 J) are answered by what is held, or a destination has committed."""

@@ -21,6 +21,9 @@ class InstanceStore(Protocol):
     async def open_groups(self, ae_title: str) -> list[StoredGroup]:
         """Return the open groups of this AE Title as found on disk."""
 
+    async def add_sender(self, group_id: str, calling_ae_title: str) -> None:
+        """Add to the record of an open group who sends to it, durably; again is harmless."""
+
     async def hold_group(self, group_id: str, hold: GroupHold) -> None:
         """Record what keeps the group open, durably, in place of what was recorded before."""
 

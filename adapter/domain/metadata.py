@@ -6,6 +6,12 @@ each value in the order found. Values are text, cut to 256 characters; empty one
 
 from collections.abc import Callable, Iterable, Mapping
 
+METADATA_TAGS = (
+    "0008,0020", "0008,0060", "0008,1030", "0008,103E",
+    "0010,0020", "0010,0030", "0010,1010", "0020,000D",
+)  # fmt: skip
+"""Clara's: Study Date, Modality, Study and Series Description, Patient ID, Birth Date and Age,
+Study Instance UID."""
 VALUE_LENGTH_MAX = 256
 VALUES_MAX = 100
 """Different values of one attribute that are kept; a payload may have as many instances as it

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.commitment import Reference
+from adapter.domain.own_results import OwnResults
 from adapter.domain.records import (
     Commitment,
     Export,
@@ -48,6 +49,9 @@ class ResultSource(Protocol):
 
     async def results(self, job_id: str) -> Results:
         """Return what lies in the job's output folder."""
+
+    async def inputs(self, job_id: str) -> Set[str]:
+        """Return the names of the files of its payload: SOP Instance UIDs, but for odd ones."""
 
 
 class SpaceReading(Struct, frozen=True, kw_only=True):
@@ -118,6 +122,10 @@ class Ledger(Protocol):
     def tasks(self) -> TaskLedger:
         """Registered results."""
 
+    @property
+    def own_results(self) -> OwnResults:
+        """What may come back in."""
+
     async def open_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Add the jobs that are not there yet, in one transaction; return those added."""
 
@@ -180,6 +188,9 @@ class Ledger(Protocol):
         self, given: tuple[Export, Sequence[Outcome]], taken: tuple[Export, Sequence[Outcome]]
     ) -> None:
         """Replace an export with its outcomes, and add another with its own, in one transaction."""
+
+    async def readdress_export(self, export_id: str, destination: str) -> Export:
+        """Have another destination get an export that is held for want of one."""
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes while the export is being sent."""

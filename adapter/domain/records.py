@@ -16,7 +16,7 @@ DONE_FLAG = "job.done"
 
 
 class GroupRecord(Struct, frozen=True, kw_only=True):
-    """The file group.json of a group folder, written once when the group opens."""
+    """The file group.json of a group folder, written when it opens, and for each sender more."""
 
     id: str
     ae_title: str
@@ -136,6 +136,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """The first of those."""
     tasks: int = 0
     """Times results of it were registered."""
+    calling_ae_titles: tuple[str, ...] = ()
+    """Who has sent its instances."""
     supplements: str = ""
     """The job of the same pipeline whose group had closed before these instances came."""
 

@@ -17,9 +17,6 @@ from adapter.domain.events import Event
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, ExportState, StepEvent, TaskState
 
-RETURN_TO_SENDER = "@sender"
-"""Among destinations: whoever has sent the instances of the group."""
-
 
 class Task(Struct, frozen=True, kw_only=True):
     """Results that were registered."""

@@ -83,17 +83,33 @@ class FolderInstanceStore:
         """See `InstanceStore.open_groups`."""
         return await self._threads.run(_groups_in, self._layout.incoming, ae_title)
 
+    async def add_sender(self, group_id: str, calling_ae_title: str) -> None:
+        """See `InstanceStore.add_sender`."""
+        await self._threads.run(self._add_sender, group_id, calling_ae_title)
+
+    def _add_sender(self, group_id: str, calling_ae_title: str) -> None:
+        folder = self._layout.open_group(group_id)
+        record = _read_record(folder)
+        if record is None:
+            raise FileNotFoundError(folder)
+        senders = dict.fromkeys([*record.calling_ae_titles, calling_ae_title])
+        record = msgspec.structs.replace(record, calling_ae_titles=tuple(senders))
+        self._replace(folder / "group.json", msgspec.json.encode(record))
+
     async def hold_group(self, group_id: str, hold: GroupHold) -> None:
         """See `InstanceStore.hold_group`."""
         await self._threads.run(self._hold_group, group_id, hold)
 
     def _hold_group(self, group_id: str, hold: GroupHold) -> None:
-        folder = self._layout.open_group(group_id)
-        path = unfinished(folder / HOLD)
+        self._replace(self._layout.open_group(group_id) / HOLD, msgspec.json.encode(hold))
+
+    def _replace(self, final: Path, content: bytes) -> None:
+        """Write a file of a group's folder anew, in one step."""
+        path = unfinished(final)
         path.unlink(missing_ok=True)
-        write_file(path, msgspec.json.encode(hold), self._durability)
-        path.rename(folder / HOLD)
-        sync_folder(folder, self._durability)
+        write_file(path, content, self._durability)
+        path.rename(final)
+        sync_folder(final.parent, self._durability)
 
     async def release_staged(
         self, group_id: str, association: str, same_instance: SameInstance

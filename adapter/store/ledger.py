@@ -25,7 +25,7 @@ from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
-from adapter.store.task_rows import PREFIXES as TASK_PREFIXES
+from adapter.store.own_results import OwnResultRows
 from adapter.store.task_rows import TaskRows
 
 FORMAT_KEY, FORMAT = "format", b"1"
@@ -40,6 +40,7 @@ class RowLedger:
         self._commit = GroupCommit(engine, thread).commit
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
+        self.own_results = OwnResultRows(self._commit)
         self._jobs = JobRows()
         self.tasks = TaskRows(self._commit, self._jobs, now)
         self._orders = OrderRows()
@@ -86,7 +87,9 @@ class RowLedger:
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
             case "entity":
                 self.entities.adopt(row)
-            case prefix if prefix in TASK_PREFIXES:
+            case "ownresults":
+                self.own_results.adopt(row)
+            case "task" | "taskfiles":
                 self.tasks.adopt(key, row)
             case prefix if prefix in PREFIXES:
                 self.commitments.adopt(key, row)
@@ -228,6 +231,13 @@ class RowLedger:
         for export, outcomes in (given, taken):
             rows += [self._exports.put(export), *self._exports.put_outcomes(outcomes)]
         await self._commit(rows)
+
+    async def readdress_export(self, export_id: str, destination: str) -> Export:
+        """See `Ledger.readdress_export`."""
+        held = self._exports.find(export_id)
+        export = msgspec.structs.replace(held, destination=destination, error="")
+        await self._commit([self._exports.put(export)])
+        return export
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """See `Ledger.record_outcomes`."""

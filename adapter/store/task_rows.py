@@ -16,7 +16,6 @@ from adapter.store.job_rows import JobRows
 
 NAMES_BYTES = 16 << 10
 """Of names in a row; one of them has at most 1 KiB."""
-PREFIXES = frozenset({"task", "taskfiles"})
 
 
 class TaskRows:

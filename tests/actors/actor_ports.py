@@ -98,6 +98,14 @@ class Disk:
         await trio.lowlevel.checkpoint()
         return [group for group in self.open.values() if group.record.ae_title == ae_title]
 
+    async def add_sender(self, group_id, calling_ae_title):
+        await trio.lowlevel.checkpoint()
+        self._may_fail("add_sender", (group_id, calling_ae_title))
+        record = self.open[group_id].record
+        senders = (*record.calling_ae_titles, calling_ae_title)
+        record = msgspec.structs.replace(record, calling_ae_titles=senders)
+        self.open[group_id] = msgspec.structs.replace(self.open[group_id], record=record)
+
     async def hold_group(self, group_id, hold):
         await trio.lowlevel.checkpoint()
         self._may_fail("hold_group", group_id)

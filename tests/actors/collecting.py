@@ -30,7 +30,7 @@ class Folders:
     """Port ResultSource: instances and other files, by job."""
 
     def __init__(self):
-        self.instances, self.others, self.broken = {}, {}, set()
+        self.instances, self.others, self.broken, self.passed_on = {}, {}, set(), set()
 
     async def results(self, job_id):
         await trio.lowlevel.checkpoint()
@@ -45,6 +45,10 @@ class Folders:
         }  # fmt: skip
         return Results(files=files, skipped=self.others.get(job_id, []))
 
+    async def inputs(self, job_id):
+        await trio.lowlevel.checkpoint()
+        return self.passed_on
+
 
 class Collection:
     """One storage root, and what runs on it."""
@@ -53,7 +57,7 @@ class Collection:
         self.rows, self.folders, self.events = Rows(), Folders(), []
         self.rows.rows["format"] = b"1"
         self.ledger = RowLedger(self.rows, self.rows, wall)
-        self.woken = {}
+        self.woken, self.destinations = {}, DESTINATIONS
 
     def restart(self):
         """Go on with what is durable."""
@@ -72,6 +76,7 @@ class Collection:
         results = ResultsActor(
             ledger=self.ledger, source=self.folders, wake=woken, exporter_wakes=wakes,
             reclaimer_wake=reclaimer, publish=self.events.append, now=wall, own_agent=OWN,
+            destinations=self.destinations,
         )  # fmt: skip
         tasks = TasksActor(
             ledger=self.ledger, orders=orders, results_wake=self.wake.clone(),

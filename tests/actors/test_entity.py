@@ -3,7 +3,17 @@
 import msgspec
 import trio
 import trio.testing
-from actor_ports import BOOTED_AT, CT, EXPLICIT, Disk, Space, counting_ids, running, wall
+from actor_ports import (
+    BOOTED_AT,
+    CT,
+    EXPLICIT,
+    Disk,
+    Space,
+    counting_ids,
+    new_ledger,
+    running,
+    wall,
+)
 from fakes.placements import ONLY, first_group, settled
 
 from adapter.actors.entity import ApplicationEntityActor
@@ -35,6 +45,7 @@ class Stage:
             **{"name": "brain", "ae_title": "BRAIN", "pipelines": {"seg": "p1"}} | changes
         )
         self.disk, self.space, self.events = Disk(), Space(), []
+        self.own_results = new_ledger().own_results
         self.requests, requests = trio.open_memory_channel(0)
         self.notes, notes = trio.open_memory_channel(100)
         assignments = load_processors(self.entity)
@@ -45,7 +56,7 @@ class Stage:
             space=self.space, requests=requests, notes=notes,
             wakes={name: wake for name, (wake, _) in wakes.items()},
             publish=self.events.append,
-            new_id=counting_ids(), now=wall,
+            new_id=counting_ids(), now=wall, own_results=self.own_results,
         )  # fmt: skip
 
     def told(self, topic="group"):
@@ -324,7 +335,7 @@ async def test_recovered_group_takes_further_instances(autojump_clock):
     left_behind(stage)
     async with running(stage.actor):
         assert first_group(await stage.store(instance())) == "group-old"
-        assert [call for call, _ in stage.disk.calls] == []
+        assert [call for call, _ in stage.disk.calls] == ["add_sender"]
 
 
 async def test_group_that_was_due_while_we_were_away_closes_at_once(autojump_clock):

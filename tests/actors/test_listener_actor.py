@@ -1,7 +1,7 @@
 """Listener with an application entity: who gets in, who does not, and when a place is free."""
 
 import trio
-from actor_ports import CT, Disk, Space, counting_ids, running, wall
+from actor_ports import CT, Disk, Space, counting_ids, new_ledger, running, wall
 from fakes.placements import ONLY
 
 from adapter.actors.entity import ApplicationEntityActor
@@ -106,7 +106,7 @@ class Stage:
         self.entity = ApplicationEntityActor(
             entity=entity, assignments=load_processors(entity), store=self.disk, space=space,
             requests=requests, notes=notes, wakes={ONLY: wake}, publish=self.events.append,
-            new_id=counting_ids(), now=wall,
+            new_id=counting_ids(), now=wall, own_results=new_ledger().own_results,
         )  # fmt: skip
         policy = AdmissionPolicy(
             called_ae_titles={"BRAIN": of_entity}, reject_unknown_sources=False, sources=(),

@@ -1,9 +1,10 @@
 """Results and registered results: what becomes an export, what waits, what is held."""
 
+import msgspec
 import pytest
 import trio
 import trio.testing
-from collecting import OWN, REPORT_S, RETRY_S, Collection
+from collecting import DESTINATIONS, OWN, REPORT_S, RETRY_S, Collection
 
 from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
 from adapter.domain.tasks import TaskRefusal
@@ -267,3 +268,61 @@ async def test_late_success_counts_and_is_never_taken_back(autojump_clock, colle
         for event in (StepEvent.FAIL, StepEvent.GIVE_UP, StepEvent.RESUBMIT):
             assert (await collection.report(task.id, event)).refusal is TaskRefusal.STATE
         assert (await collection.report("no-task", event)).refusal is TaskRefusal.UNKNOWN
+
+
+# --- return to sender
+
+
+async def test_results_go_back_to_every_sender_of_the_group(autojump_clock, collection):
+    async with collection.running():
+        await collection.job(destinations=("@sender", "pacs"), calling_ae_titles=("CT1", "PACS "))
+        assert await collection.exports() == [
+            ("ct1", "a.dcm"), ("ct1", "b.dcm"), ("pacs", "a.dcm"), ("pacs", "b.dcm"),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("senders", [("CT9",), ()])
+async def test_unknown_sender_is_held_until_it_is_configured(autojump_clock, collection, senders):
+    async with collection.running():
+        await collection.job(destinations=("@sender",), calling_ae_titles=senders)
+        (export,) = await collection.ledger.exports()
+        assert (export.state, export.instances) == (ExportState.QUEUED, 2)
+        assert export.destination == ("@CT9" if senders else "@sender")
+        assert export.error
+        assert collection.told("export.opened")[0]["error"] == export.error
+    collection.restart()
+    new = msgspec.structs.replace(DESTINATIONS[0], name="new", ae_title="CT9")
+    collection.destinations = [*DESTINATIONS, new]
+    async with collection.running():
+        (export,) = await collection.ledger.exports()
+        assert (export.destination, export.error == "") == (
+            ("new", True) if senders else ("@sender", False)
+        )
+    collection.restart()
+    assert (await collection.ledger.exports())[0] == export
+    assert len(await collection.ledger.outcomes(export.id)) == 2
+
+
+async def test_registered_results_go_back_as_well(autojump_clock, collection):
+    async with collection.running():
+        await collection.job(calling_ae_titles=("CT1",))
+        await collection.register("a.dcm", to=["@Sender"])
+        assert await collection.exports() == [("ct1", "a.dcm")]
+
+
+# --- what may come back in
+
+
+async def test_what_a_job_has_made_is_known_before_it_goes_anywhere(autojump_clock, collection):
+    collection.folders.passed_on = {"1.2.1"}
+    async with collection.running():
+        await collection.job(destinations=("pacs",))
+    collection.restart()
+    own = collection.ledger.own_results
+    assert own.origin("1.2.0").job_id == "job-1"
+    assert own.origin("1.2.1") is None  # the pipeline has only passed it on
+    rows = len(collection.rows.rows)
+    async with collection.running():
+        await collection.register("a.dcm", agent=OWN)
+    assert len([key for key in collection.rows.rows if key.startswith("ownresults")]) == 1
+    assert len(collection.rows.rows) > rows  # the task

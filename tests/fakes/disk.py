@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from random import Random
 
+import msgspec
 import trio
 import trio.lowlevel
 
@@ -157,6 +158,13 @@ class FakeStore:
         self.life.maybe_full()
         self._open(group_id).hold = hold
 
+    async def add_sender(self, group_id: str, calling_ae_title: str) -> None:
+        await self.life.io()
+        self.life.maybe_full()
+        group = self._open(group_id)
+        senders = dict.fromkeys([*group.record.calling_ae_titles, calling_ae_title])
+        group.record = msgspec.structs.replace(group.record, calling_ae_titles=tuple(senders))
+
     def _open(self, group_id: str) -> FakeGroup:
         try:
             return self.disk.open_groups[group_id]
@@ -240,6 +248,10 @@ class FakeStore:
     async def results(self, job_id: str) -> Results:
         await self.life.io()
         return Results(files=dict(self.disk.payloads[job_id].outputs or {}))
+
+    async def inputs(self, job_id: str) -> set[str]:
+        await self.life.io()
+        return {name.rpartition("/")[2] for name in self.disk.payloads[job_id].files}
 
     async def find(self, sop_instance_uids: Set[str]) -> dict[str, set[str]]:
         await self.life.io()

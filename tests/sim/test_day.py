@@ -95,7 +95,7 @@ class Day:
         entity = ApplicationEntityActor(
             entity=self.entity, assignments=[assignment], store=self.store, space=self.space,
             requests=questions, notes=notes, wakes={ONLY: wake}, publish=lambda event: None,
-            new_id=self.new_id, now=self.now,
+            new_id=self.new_id, now=self.now, own_results=self.ledger.own_results,
         )  # fmt: skip
         maker = ProcessorActor(
             assignment=assignment, names=[ONLY], name="processor:ae1",

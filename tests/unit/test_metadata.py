@@ -10,10 +10,9 @@ from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from adapter.domain.metadata import VALUE_LENGTH_MAX, VALUES_MAX, MetadataValues
+from adapter.domain.metadata import METADATA_TAGS, VALUE_LENGTH_MAX, VALUES_MAX, MetadataValues
 from adapter.protocols.dimse.file_meta import FileMetaWriter
 from adapter.protocols.dimse.stored_attributes import StoredAttributes
-from adapter.settings import METADATA_TAGS
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (

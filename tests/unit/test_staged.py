@@ -170,3 +170,20 @@ async def test_many_releases_at_once_lose_nothing(storage):
         for association in range(4):
             nursery.start_soon(release, storage, f"a-{association}")
     assert len(stored(storage)) == 40
+
+
+# --- who sends
+
+
+async def test_senders_are_found_after_a_restart_each_once(storage):
+    for title in ("CT2", "CT3", "CT2"):
+        await storage.store.add_sender("group-1", title)
+    storage.restart()
+    await storage.store.recover()
+    (group,) = await storage.store.open_groups("BRAIN")
+    assert group.record.calling_ae_titles == ("CT1", "CT2", "CT3")
+    await storage.store.close_group("group-1")
+    (group,) = await storage.store.closed_groups("BRAIN")
+    assert group.record.calling_ae_titles == ("CT1", "CT2", "CT3")
+    with pytest.raises(StorageFaultError):
+        await storage.store.add_sender("group-1", "CT4")

@@ -35,6 +35,22 @@ class FolderResults:
         """
         return await trio.to_thread.run_sync(self._read, job_id, limiter=self._threads)
 
+    async def inputs(self, job_id: str) -> set[str]:
+        """See `ResultSource.inputs`.
+
+        Raises:
+            UnavailableError: The folder cannot be read now.
+        """
+        return await trio.to_thread.run_sync(self._inputs, job_id, limiter=self._threads)
+
+    def _inputs(self, job_id: str) -> set[str]:
+        folder = self._output(job_id).with_name("input")
+        try:
+            found = os.walk(folder, onerror=_raise)
+            return {name.removesuffix(".dcm") for _, _, names in found for name in names}
+        except OSError as error:
+            raise UnavailableError(f"input folder: {error.strerror}") from error
+
     def _read(self, job_id: str) -> Results:
         results = Results()
         output = self._output(job_id)

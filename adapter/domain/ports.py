@@ -9,10 +9,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from adapter.domain.commitment import Reference
+from adapter.domain.commitment_ledger import CommitmentLedger
 from adapter.domain.own_results import OwnResults
 from adapter.domain.records import (
-    Commitment,
     Export,
     Job,
     Order,
@@ -84,25 +83,6 @@ class HeldInstances(Protocol):
 
 
 # --- ledger
-
-
-class CommitmentLedger(Protocol):
-    """Storage commitment requests of others that were not reported yet; durable as `Ledger`."""
-
-    async def open(self, commitment: Commitment, references: Sequence[Reference]) -> None:
-        """Add a request, in one transaction."""
-
-    async def change(self, commitment: Commitment) -> None:
-        """Replace the row of a request; no effect on one that is gone."""
-
-    async def remove(self, commitment_id: str) -> None:
-        """Remove a request; again is harmless."""
-
-    async def pending(self) -> list[Commitment]:
-        """Return all requests, oldest first."""
-
-    async def references(self, commitment_id: str) -> tuple[Reference, ...]:
-        """Return the instances a request is about; none if it is gone."""
 
 
 class Ledger(Protocol):

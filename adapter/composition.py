@@ -17,7 +17,7 @@ from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
-from adapter.platforms import make_http_platform
+from adapter.platforms import make_http_platform, make_results_service
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.receiver_process import ReceiverProcess, Receivers, receiver_count
@@ -36,6 +36,7 @@ from adapter.protocols.web.server import WebServer, bind
 from adapter.requestors import make_requestor, transcription
 from adapter.settings import Settings, listening_ports, pipelines_without_program
 from adapter.store.diskcache_engine import DiskcacheEngine
+from adapter.store.fetched_results import FetchedResults
 from adapter.store.files import DiskThreads
 from adapter.store.group_commit import WriterThread
 from adapter.store.held import FolderHeldInstances
@@ -100,6 +101,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     )
     payloads = _payloads(settings, layout, disk_threads)
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
+    fetched = FetchedResults(layout, storage.durability, disk_threads, space)
     receivers = _receivers(settings, layout, lock)
     return Edges(
         listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
@@ -118,6 +120,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         platform=_platform(settings, layout, job_files, payloads),
         entities=ledger.entities,
         results=FolderResults(layout.payloads, disk),
+        results_service=make_results_service(settings.results, fetched),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
         new_id=new_id,

@@ -25,6 +25,7 @@ from adapter.domain.ports import (
     WallClock,
 )
 from adapter.domain.queueing import Draw
+from adapter.domain.results_service import ServiceEdges
 from adapter.domain.views import Views
 from adapter.supervision import Actor
 
@@ -55,6 +56,8 @@ class Edges:
     entities: EntityLedger
     platform: Platform
     results: ResultSource
+    results_service: ServiceEdges | None
+    """None: there is none elsewhere."""
     held: HeldInstances
     web: WebFactory | None
     new_id: NewId

@@ -78,8 +78,8 @@ async def gateway(
                         entities=directory.questions, figures=figures, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
                         web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
-                        certificate_expiries=edges.certificate_expiries,
-                        receiver_loads=edges.receiver_loads, platform=edges.platform,
+                        certificate_expiries=edges.certificate_expiries, platform=edges.platform,
+                        receiver_loads=edges.receiver_loads, results_service=edges.results_service,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

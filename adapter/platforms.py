@@ -1,7 +1,8 @@
-"""Engines that run on another machine, made from the settings."""
+"""Engines and services on other machines, made from the settings."""
 
 from adapter.domain.job_files import JobFiles
 from adapter.domain.ports import PayloadStore, Platform
+from adapter.domain.results_service import FetchedFiles, ResultsSettings, ServiceEdges
 from adapter.errors import ConfigurationError, UnavailableError
 from adapter.protocols.dimse.tls_contexts import destination_context
 from adapter.settings import PlatformSettings
@@ -40,3 +41,35 @@ def make_http_platform(
         poll_s=http.poll_s,
         max_concurrent=http.max_concurrent,
     )
+
+
+def make_results_service(settings: ResultsSettings, files: FetchedFiles) -> ServiceEdges | None:
+    """Return the Results Service that is configured, with the folders for its files.
+
+    Raises:
+        ConfigurationError: The file with the API key, or one for TLS, cannot be used.
+    """
+    if not settings.service_url:
+        return None
+    from adapter.protocols.http_exchange import secret_reader
+    from adapter.protocols.results.service import ResultsServiceClient, ServiceOptions
+
+    api_key = (
+        secret_reader("results.api_key_file", settings.api_key_file)
+        if settings.api_key_file
+        else lambda: settings.api_key
+    )
+    try:
+        api_key()
+    except UnavailableError as error:
+        raise ConfigurationError([str(error)]) from error
+    encrypted = any(url.startswith("https:") for url in (settings.service_url, settings.files_url))
+    options = ServiceOptions(
+        service_url=settings.service_url,
+        files_url=settings.files_url,
+        tls=destination_context("results.tls", settings.tls) if encrypted else None,
+        api_key=api_key,
+        connect_s=settings.connect_s,
+        answer_s=settings.answer_s,
+    )
+    return ServiceEdges(ResultsServiceClient(options), files)

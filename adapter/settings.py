@@ -30,7 +30,7 @@ from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
 from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.processors import pipelines_of
-from adapter.domain.results_service import ResultsSettings
+from adapter.domain.results_service import ResultsSettings, results_problems
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -241,6 +241,7 @@ def relations(settings: Settings) -> list[str]:
             load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
+    problems += results_problems(settings.results)
     return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
 
 

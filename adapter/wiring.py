@@ -18,6 +18,7 @@ from adapter.actors.hub import Publisher
 from adapter.actors.listener import Listener
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
+from adapter.actors.service_tasks import ServiceRules, ServiceTasks
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.actors.tasks import TasksActor
@@ -68,6 +69,7 @@ class Wiring:
             exporter_wakes = await self._exporters(reclaimer_wake)
             results_wake = await self._results(exporter_wakes, reclaimer_wake)
             await self._tasks(results_wake)
+            await self._service_tasks(results_wake)
             submitter_wake = await self._submitter(root, results_wake)
             await self._entities(submitter_wake)
             commitments = await self._commitments(exporter_wakes)
@@ -145,6 +147,26 @@ class Wiring:
         )  # fmt: skip
         await self._start(results, ESSENTIAL)
         return wake
+
+    async def _service_tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
+        edges, settings = self.edges, self.settings
+        if edges.results_service is None:
+            return
+        results = settings.results
+        export = settings.dicom.scu.export
+        tasks = ServiceTasks(
+            service=edges.results_service.service, files=edges.results_service.files,
+            ledger=edges.ledger, space=edges.space,
+            results_wake=results_wake.clone(), publish=self.publish, now=edges.now,
+            stop=self.stop,
+            rules=ServiceRules(
+                agent=settings.dicom.scu.ae_title, poll_s=results.poll_ms / 1000,
+                destinations=[destination.name for destination in settings.destinations],
+                fetch_s=results.fetch_s, fetches=bool(results.files_url),
+                failure_threshold=export.failure_threshold, max_retries=export.max_retries,
+            ),
+        )  # fmt: skip
+        await self._start(tasks, REPLICA)
 
     async def _tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
         edges, settings = self.edges, self.settings

@@ -20,6 +20,7 @@ import trio
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
+from adapter.domain.exporting import resubmitted
 from adapter.domain.identifiers import export_id
 from adapter.domain.messages import Wake
 from adapter.domain.own_results import made_by
@@ -33,8 +34,11 @@ from adapter.errors import UnavailableError
 log = structlog.get_logger("adapter.results")
 
 POLL_S = 5.0
+FOLLOW_S = 1.0
+"""While a task is under way: nobody says when its exports end, and memory is all that is read."""
 SKIPPED_FILES_MAX = 20
 """Names that a job keeps of what is no result; a row stays small."""
+UNDER_WAY = frozenset({TaskState.IN_PROGRESS})
 FOLLOWED = frozenset({TaskState.IN_PROGRESS, TaskState.FAILED})
 _VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
 
@@ -62,7 +66,8 @@ class ResultsActor:
         while True:
             await self._look()
             try:
-                await wait_woken(self.wake, trio.current_time() + POLL_S)
+                pause_s = FOLLOW_S if self._followed(UNDER_WAY) else POLL_S
+                await wait_woken(self.wake, trio.current_time() + pause_s)
             except trio.EndOfChannel:
                 await self._look()
                 return
@@ -168,18 +173,32 @@ class ResultsActor:
             await self._change(task, StepEvent.GIVE_UP, **facts)
             return
         exports = await self._open(job, task.id, destinations, files)
+        await self._resubmit(exports)
         await self._change(task, StepEvent.BEGIN, exports=exports, **facts)
+
+    async def _resubmit(self, export_ids: Sequence[str]) -> None:
+        """Have sent again what was given up before the task was to be done again."""
+        for each in export_ids:
+            export = await self.ledger.export(each)
+            if export.state is not ExportState.FAILED:
+                continue
+            # Outcomes first: an export that has failed and waits for nothing more is never seen.
+            await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(each)))
+            await self.ledger.change_export(
+                each, StepEvent.RESUBMIT, None,
+                try_count=0, commitment_tries=0, failed=0, due_at=0.0, error="",
+            )  # fmt: skip
+            if wake := self.exporter_wakes.get(export.destination):
+                notify(wake)
+
+    def _followed(self, states: frozenset[TaskState]) -> list[Task]:
+        return [task for task in self.ledger.tasks.select(states) if task.agent == self.own_agent]
 
     async def _follow_tasks(self) -> None:
         """Let tasks end with their exports; one that has failed lives on if they do."""
-        followed = [
-            task for task in self.ledger.tasks.select(FOLLOWED) if task.agent == self.own_agent
-        ]
-        if not followed:
-            return
-        exports = {export.id: export for export in await self.ledger.exports()}
-        for task in followed:
-            mine = [exports[each] for each in task.exports if each in exports]
+        for task in self._followed(FOLLOWED):
+            exports = await self.ledger.exports_of(task.job_id)
+            mine = [export for export in exports if export.id in task.exports]
             if step := follows(task, mine):
                 await self._change(task, step[0], error=step[1])
 

@@ -17,10 +17,10 @@ import structlog
 import trio
 
 from adapter.channels import answer, notify
-from adapter.domain.entities import RETURN_TO_SENDER
 from adapter.domain.events import Publish
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, WallClock
+from adapter.domain.routing import canonical
 from adapter.domain.tables import TASK_TRANSITIONS, JobState, StepEvent, TaskState
 from adapter.domain.tasks import (
     Task,
@@ -92,10 +92,11 @@ class TasksActor:
 
     async def _register(self, order: TaskRegistered) -> tuple[Task, bool] | TaskRefused:
         agent = order.agent or self.own_agent
-        destinations, problems = order.destinations, list[str]()
+        destinations, unknown = order.destinations, tuple[str, ...]()
         if agent == self.own_agent:
-            destinations, problems = self._named(destinations)
-        if problems:
+            destinations, unknown = canonical(destinations, self.destinations)
+        if unknown:
+            problems = [f"destinations: {name!r} is not configured" for name in unknown]
             return TaskRefused(TaskRefusal.INVALID, tuple(problems))
         try:
             job = await self.ledger.job(order.job_id)
@@ -113,17 +114,6 @@ class TasksActor:
             self._tell("registered", task)
             notify(self.results_wake)
         return task, not known
-
-    def _named(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-        """Return destinations as they are configured, and what is wrong with others."""
-        known = {name.casefold(): name for name in (*self.destinations, RETURN_TO_SENDER)}
-        found = dict.fromkeys(known.get(name.casefold(), "") for name in wanted)
-        problems = [
-            f"destinations: {name!r} is not configured"
-            for name in wanted
-            if name.casefold() not in known
-        ]
-        return tuple(found), problems
 
     # --- agents
 

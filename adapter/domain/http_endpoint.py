@@ -27,14 +27,18 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_concurrent: Annotated[int, Meta(ge=1, le=1000)] = 16
 
 
+def is_endpoint(text: str) -> bool:
+    """Return whether text is an address of HTTP without user, query and fragment."""
+    try:
+        url = urlsplit(text)
+        return bool(_ENDPOINT.fullmatch(text)) and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
 def endpoint_problems(endpoint: str, http: HttpSettings) -> Iterator[str]:
     """Yield what is wrong with `platform.endpoint` and `platform.http`."""
-    try:
-        url = urlsplit(endpoint)
-        usable = bool(_ENDPOINT.fullmatch(endpoint)) and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_endpoint(endpoint):
         yield (
             f'platform.endpoint = {endpoint!r}: engine "http" needs an address such as '
             "https://platform.example.org/api, without user, query and fragment"

@@ -38,6 +38,8 @@ def is_reclaimable(
         return False
     if any(each.state not in _OVER for each in held_by):
         return False
+    if any(isinstance(each, Task) and each.service_id and not each.reported for each in held_by):
+        return False  # its service offers it again until it has been told: it must be known then
     ended_at = max([job.changed_at, *(each.changed_at for each in held_by)])
     return hurry or now - ended_at >= retention.completed_s
 

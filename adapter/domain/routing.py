@@ -51,3 +51,12 @@ def found_again(
     for key, destination in held:
         if name := by_ae_title(destination[1:], destinations):
             yield key, name
+
+
+def canonical(
+    wanted: Sequence[str], configured: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return destinations as they are configured, in any case of letters; and what is not."""
+    known = {name.casefold(): name for name in (*configured, RETURN_TO_SENDER)}
+    unknown = tuple(name for name in wanted if name.casefold() not in known)
+    return tuple(dict.fromkeys(known.get(name.casefold(), "") for name in wanted)), unknown

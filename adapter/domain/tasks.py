@@ -43,6 +43,10 @@ class Task(Struct, frozen=True, kw_only=True):
     missing: int = 0
     """Files that are not in the output folder."""
     error: str = ""
+    service_id: str = ""
+    """The task of a Results Service elsewhere that this one is; empty: it was registered here."""
+    reported: bool = False
+    """That service has been told how it ended."""
 
 
 class TaskLedger(Protocol):
@@ -60,6 +64,12 @@ class TaskLedger(Protocol):
 
     async def change(self, task_id: str, event: StepEvent, **changes: object) -> Task:
         """Apply an event of the task table, and set fields; as `Ledger.change_job`."""
+
+    async def note(self, task_id: str, **changes: object) -> Task:
+        """Set fields that are not of the task table."""
+
+    def unreported(self) -> list[Task]:
+        """Return tasks of a service that have ended, and it has not been told."""
 
     def find(self, task_id: str) -> Task:
         """Return one task.

@@ -13,6 +13,7 @@ from adapter.domain.messages import EntityQuestion, ExportOrder, JobOrder, Subsc
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
+from adapter.domain.results_service import ServiceEdges
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.tasks import TaskOrder
 
@@ -45,3 +46,4 @@ class Views:
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads
     platform: Platform
+    results_service: ServiceEdges | None

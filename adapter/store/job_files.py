@@ -67,7 +67,7 @@ class FolderJobFiles:
             yield reading
 
     def _input(self, job_id: str, path: str) -> Path:
-        return _below(self._layout.payload(job_id) / "input", path)
+        return below(self._layout.payload(job_id) / "input", path)
 
     @asynccontextmanager
     async def _open(self, path: Path) -> AsyncIterator["Reading"]:
@@ -100,7 +100,7 @@ class FolderJobFiles:
             result
             for result in results
             if sizes.get(result.path) != result.size
-            or (await self._sha256(_below(folder, result.path))).hex() != result.sha256
+            or (await self._sha256(below(folder, result.path))).hex() != result.sha256
         ]
         needed = sum(result.size for result in missing)
         reading = await self._space.read()
@@ -140,7 +140,7 @@ class FolderJobFiles:
             raise
         finally:
             os.close(fd)
-        await self._threads.run(_put, part, _below(self._results(job_id), result.path))
+        await self._threads.run(put, part, below(self._results(job_id), result.path))
 
     async def _write(self, fd: int, result: JobFile, chunks: AsyncIterator[bytes]) -> None:
         digest, size = hashlib.sha256(), 0
@@ -204,12 +204,14 @@ def _files(folder: Path) -> Iterator[JobFile]:
         yield JobFile(path=os.path.relpath(entry.path, folder), size=size)
 
 
-def _below(folder: Path, path: str) -> Path:
+def below(folder: Path, path: str) -> Path:
+    """Return the path of a file below a folder; it was checked."""
     if not is_relative_path(path):
         raise ValueError(f"not a path below a folder: {path!r}")
     return folder / path
 
 
-def _put(part: Path, final: Path) -> None:
+def put(part: Path, final: Path) -> None:
+    """Give a file its final name, with the folders it needs."""
     final.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     part.replace(final)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 import msgspec
 
 from adapter.domain.ports import WallClock
-from adapter.domain.tables import TASK_TRANSITIONS, StepEvent, TaskState, next_state
+from adapter.domain.tables import TASK_TERMINAL, TASK_TRANSITIONS, StepEvent, TaskState, next_state
 from adapter.domain.tasks import Task
 from adapter.errors import RowNotFoundError
 from adapter.store.group_commit import Change
@@ -33,6 +33,7 @@ class TaskRows:
         self._tasks: dict[str, Task] = {}
         self._files: dict[str, dict[int, list[str]]] = {}
         self._of_job: dict[str, dict[str, None]] = {}
+        self._unreported: dict[str, None] = {}
         self._in_state: dict[TaskState, dict[str, None]] = {state: {} for state in TaskState}
 
     def adopt(self, key: str, row: bytes) -> None:
@@ -50,6 +51,9 @@ class TaskRows:
         self._tasks[task.id] = task
         self._in_state[task.state][task.id] = None
         self._of_job.setdefault(task.job_id, {})[task.id] = None
+        self._unreported.pop(task.id, None)
+        if task.service_id and not task.reported and task.state in TASK_TERMINAL:
+            self._unreported[task.id] = None
         return f"task/{task.id}", msgspec.msgpack.encode(task)
 
     async def register(self, task: Task, files: Sequence[str]) -> Task:
@@ -82,6 +86,16 @@ class TaskRows:
         await self._commit([self._put(changed)])
         return changed
 
+    async def note(self, task_id: str, **changes: object) -> Task:
+        """See `TaskLedger.note`."""
+        noted = msgspec.structs.replace(self.find(task_id), **changes)
+        await self._commit([self._put(noted)])
+        return noted
+
+    def unreported(self) -> list[Task]:
+        """See `TaskLedger.unreported`."""
+        return [self._tasks[task_id] for task_id in self._unreported]
+
     def find(self, task_id: str) -> Task:
         """See `TaskLedger.find`."""
         try:
@@ -109,6 +123,7 @@ class TaskRows:
         for task_id in self._of_job.pop(job_id, {}):
             task = self._tasks.pop(task_id)
             del self._in_state[task.state][task_id]
+            self._unreported.pop(task_id, None)
             rows = self._files.pop(task_id, {})
             changes.append((f"task/{task_id}", None))
             changes += [(f"taskfiles/{task_id}/{index}", None) for index in rows]

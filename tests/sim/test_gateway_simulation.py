@@ -202,7 +202,7 @@ class World:
             resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,
-            platform=FakePlatform(self.disk, life), results=self.store,
+            platform=FakePlatform(self.disk, life), results=self.store, results_service=None,
             web=self._operator,
             new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip

@@ -73,8 +73,13 @@ async def status(web: State) -> dict[str, Any]:
         "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
         "unreadyBecause": why_unready(web),
         "platformOutage": web.platform.outage,
+        "resultsServiceOutage": _results_service_outage(web),
         "destinationOutages": dict(web.export_figures.down),
     }
+
+
+def _results_service_outage(web: Views) -> str:
+    return web.results_service.service.outage if web.results_service else ""
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
@@ -146,6 +151,10 @@ class _Collector:
             GaugeMetricFamily(
                 "dicom_adapter_platform_up", "0 while the platform cannot be used",
                 value=float(not web.platform.outage),
+            ),
+            GaugeMetricFamily(
+                "dicom_adapter_results_service_up", "0 while the Results Service is away",
+                value=float(not _results_service_outage(web)),
             ),
             GaugeMetricFamily(
                 "dicom_adapter_associations", "Open associations as acceptor",

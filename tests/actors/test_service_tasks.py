@@ -107,6 +107,18 @@ async def test_service_is_not_asked_while_space_is_low(autojump_clock):
         assert stage.service.asked
 
 
+async def test_stop_ends_it_in_the_middle_of_a_download(autojump_clock):
+    stage = Stage()
+    stage.service.slow.add("a.dcm")
+    stage.offer()
+    stage.offer("t-2", "b.dcm")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run)
+        await trio.sleep(1.5)
+        stage.actor.stop.set()
+    assert [task.service_id for task in stage.ledger.tasks.select()] == ["t-2"]
+
+
 async def test_what_has_ended_is_reported_also_while_space_is_low(autojump_clock):
     stage = Stage()
     stage.offer()

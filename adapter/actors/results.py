@@ -28,7 +28,7 @@ from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.records import Export, Job, OutgoingInstance, Results
 from adapter.domain.routing import found_again, routed, why_held
 from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
-from adapter.domain.tasks import Task, follows, task_event
+from adapter.domain.tasks import Task, exports_of, follows, task_event
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.results")
@@ -38,6 +38,7 @@ FOLLOW_S = 1.0
 """While a task is under way: nobody says when its exports end, and memory is all that is read."""
 SKIPPED_FILES_MAX = 20
 """Names that a job keeps of what is no result; a row stays small."""
+WAITING = frozenset({TaskState.PENDING})
 UNDER_WAY = frozenset({TaskState.IN_PROGRESS})
 FOLLOWED = frozenset({TaskState.IN_PROGRESS, TaskState.FAILED})
 _VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
@@ -92,12 +93,13 @@ class ResultsActor:
             if not job.collected:
                 with _patience(job):
                     await self._collect(job)
-        for task in self.ledger.tasks.select({TaskState.PENDING}):
-            if task.agent == self.own_agent:
-                job = await self.ledger.job(task.job_id)
-                if job.collected and not job.condemned:
-                    with _patience(job):
-                        await self._open_task(job, task)
+        for task in self._followed(WAITING):
+            if not self._is_still(task):
+                continue
+            job = await self.ledger.job(task.job_id)
+            if job.state is JobState.COMPLETED and job.collected and not job.condemned:
+                with _patience(job):
+                    await self._open_task(job, task)
         await self._follow_tasks()
 
     # --- jobs
@@ -194,12 +196,15 @@ class ResultsActor:
     def _followed(self, states: frozenset[TaskState]) -> list[Task]:
         return [task for task in self.ledger.tasks.select(states) if task.agent == self.own_agent]
 
+    def _is_still(self, task: Task) -> bool:
+        """Return whether nothing has happened to a task since it was looked up."""
+        return task in self.ledger.tasks.of_job(task.job_id)
+
     async def _follow_tasks(self) -> None:
         """Let tasks end with their exports; one that has failed lives on if they do."""
         for task in self._followed(FOLLOWED):
-            exports = await self.ledger.exports_of(task.job_id)
-            mine = [export for export in exports if export.id in task.exports]
-            if step := follows(task, mine):
+            exports = exports_of(task, await self.ledger.exports_of(task.job_id))
+            if self._is_still(task) and (step := follows(task, exports)):
                 await self._change(task, step[0], error=step[1])
 
     async def _change(self, task: Task, event: StepEvent, **changes: object) -> None:

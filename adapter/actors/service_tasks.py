@@ -30,7 +30,7 @@ from adapter.domain.results_service import (
 )
 from adapter.domain.routing import canonical
 from adapter.domain.tables import JobState, StepEvent, TaskState
-from adapter.domain.tasks import Task, task_event
+from adapter.domain.tasks import Task, exports_of, task_event
 from adapter.errors import PipelineError, RowNotFoundError, UnavailableError
 
 log = structlog.get_logger("adapter.results")
@@ -108,7 +108,8 @@ class ServiceTasks:
     async def _take_offered(self) -> None:
         in_hand = len(self.ledger.tasks.select({TaskState.PENDING, TaskState.IN_PROGRESS}))
         size = min(SIZE + in_hand, SIZE_MAX)
-        offered = await self.service.pending(self.rules.agent, size)
+        answer = await self.service.pending(self.rules.agent, size)
+        offered = {each.id: each for each in answer}.values()
         places = trio.CapacityLimiter(AT_ONCE)
         async with trio.open_nursery() as taking:
             for each in offered:
@@ -138,6 +139,8 @@ class ServiceTasks:
         """Retry what the service was told to offer later: only what has failed is sent again."""
         if self.rules.fetches:
             await self._fetch(offered, task.job_id)
+        if self.ledger.tasks.find(task.id) != task:
+            return  # an operator has retried it meanwhile
         changed = await self.ledger.tasks.change(
             task.id, StepEvent.RESUBMIT, reported=False, retries=offered.retries, error=""
         )
@@ -230,16 +233,13 @@ class ServiceTasks:
     # --- what has ended
 
     async def _report_ended(self) -> None:
+        rules = self.rules
         for task in self.ledger.tasks.unreported():
-            exports = [
-                export
-                for export in await self.ledger.exports_of(task.job_id)
-                if export.id in task.exports
-            ]
-            rules = self.rules
+            exports = exports_of(task, await self.ledger.exports_of(task.job_id))
             report = task_report(task, exports, rules.failure_threshold, rules.max_retries)
             await self.service.report(task.service_id, report)
-            await self.ledger.tasks.note(task.id, reported=True)
+            if self.ledger.tasks.find(task.id) == task:  # else it is retried, and ends anew
+                await self.ledger.tasks.note(task.id, reported=True)
             log.info("task.reported", task=task.id, success=report.success,
                      retry_later=report.retry_later)  # fmt: skip
 

@@ -124,10 +124,15 @@ class TasksActor:
         for task in self.ledger.tasks.select(OFFERED):
             if len(taken) == order.size:
                 break
-            if task.agent == order.agent and await self._is_offered(task):
-                due_at = self.now() + self.report_s
-                task = await self._change(task, StepEvent.BEGIN, "taken", due_at=due_at)
-                taken.append(task)
+            if task.agent != order.agent:
+                continue
+            try:
+                if await self._is_offered(task):
+                    due_at = self.now() + self.report_s
+                    task = await self._change(task, StepEvent.BEGIN, "taken", due_at=due_at)
+                    taken.append(task)
+            except RowNotFoundError:
+                continue  # it went with its job just now
         return taken
 
     async def _is_offered(self, task: Task) -> bool:
@@ -152,6 +157,8 @@ class TasksActor:
         changes: dict[str, object] = {"error": "", "due_at": 0.0}
         if event is StepEvent.FAIL:
             changes = {"retries": task.retries + 1, "due_at": self.now() + self.retry_delay_s}
+        elif event is StepEvent.RESUBMIT:
+            changes["reported"] = False
         elif event is StepEvent.GIVE_UP:
             changes = {"error": "its agent says that it failed"}
         changed = await self._change(task, event, _VERBS.get(event, "state"), **changes)

@@ -104,9 +104,21 @@ def offered_task(document: Any) -> OfferedTask | None:
     )
     if names is None:
         return msgspec.structs.replace(task, problem="parameters name no destinations")
-    if any(not is_relative_path(uri) or uri == DONE_FLAG for uri in uris):
+    if not _can_lie_together(uris):
         return msgspec.structs.replace(task, problem="a uri does not name a file of the payload")
     return msgspec.structs.replace(task, destinations=names, uris=uris)
+
+
+def _can_lie_together(uris: Sequence[str]) -> bool:
+    """Return whether these are names of files below a folder, and none is a folder of another."""
+    folders: set[str] = set()
+    for uri in uris:
+        if not is_relative_path(uri):
+            return False
+        path = uri
+        while (path := path.rpartition("/")[0]) and path not in folders:
+            folders.add(path)
+    return DONE_FLAG not in folders and folders.isdisjoint(uris) and DONE_FLAG not in uris
 
 
 def _named(parameters: str) -> tuple[str, ...] | None:

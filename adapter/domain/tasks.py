@@ -88,6 +88,13 @@ class TaskLedger(Protocol):
         """Return tasks, those registered first first; None: in any state."""
 
 
+def exports_of(task: Task, exports: Sequence[Export]) -> list[Export]:
+    """Return those exports of its job that are the task's, and what their fallbacks were given."""
+    mine = [export for export in exports if export.id in task.exports]
+    given = {export.destination for export in mine if export.given_to}
+    return mine + [export for export in exports if export.instead_of in given]
+
+
 def follows(task: Task, exports: Sequence[Export]) -> tuple[StepEvent, str] | None:
     """Return what the exports of a task mean for it, and why; None: nothing yet."""
     failed = [export for export in exports if export.state is ExportState.FAILED]

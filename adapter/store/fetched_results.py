@@ -67,7 +67,7 @@ class FetchedResults:
             if self._durability == "fsync":
                 await self._threads.run(os.fsync, fd)
         except BaseException:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)

@@ -270,6 +270,28 @@ async def test_late_success_counts_and_is_never_taken_back(autojump_clock, colle
         assert (await collection.report("no-task", event)).refusal is TaskRefusal.UNKNOWN
 
 
+async def test_task_that_goes_with_its_job_meanwhile_does_no_harm(autojump_clock, collection):
+    async with collection.running():
+        for number in (1, 2, 3):
+            await collection.job(f"job-{number}")
+        collection.folders.broken = {"job-1", "job-2", "job-3"}
+        for number in (1, 2, 3):
+            await collection.register("a.dcm", job=f"job-{number}", to=["pacs"])
+        read = collection.folders.results
+
+        async def results(job_id):  # while one folder is read, the other jobs go
+            for other in {"job-1", "job-2", "job-3"} - {job_id}:
+                await collection.ledger.remove_job(other)
+            return await read(job_id)
+
+        collection.folders.results = results
+        collection.folders.broken = set()
+        await trio.sleep(20)
+        (job,) = await collection.ledger.jobs()
+        (task,) = collection.ledger.tasks.select()
+        assert (task.job_id, task.state) == (job.id, TaskState.IN_PROGRESS)
+
+
 # --- return to sender
 
 

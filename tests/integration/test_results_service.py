@@ -161,7 +161,8 @@ BAD_TASKS: list[dict[str, Any]] = [
     {"uris": ["x" * 2000]}, {"parameters": '"nobody"'}, {"parameters": '["peer", "nobody"]'},
     {"parameters": '{"a": 1}'}, {"parameters": '["peer", 7]'}, {"parameters": "../x"},
     {"parameters": 7}, {"parameters": '""'}, {"parameters": json.dumps(["peer"] * 65)},
-    {"retries": -1}, {"retries": "x"}, {"jobId": {}},
+    {"uris": ["job.done/a"]}, {"uris": ["a/b", "a"]}, {"retries": -1}, {"retries": "x"},
+    {"jobId": {}},
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from adapter.domain.assignments import load_processors
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entities import ApplicationEntity, OneProcessor
 from adapter.domain.own_results import (
     Origin,
     OwnResult,
@@ -14,6 +14,8 @@ from adapter.domain.own_results import (
 from adapter.store.own_results import RESULTS_PER_ROW, OwnResultRows
 
 SEG, CT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.2"
+LUNG = OneProcessor(name="lung", processor="aetitle", pipelines={"lung": "lung-v1"})
+SEG_TOO = OneProcessor(name="seg", processor="aetitle", pipelines={"seg": "seg-v1"})
 ORIGIN = Origin("job-1", "BRAIN", "seg-v1")
 
 
@@ -56,6 +58,8 @@ def results(*numbers, sop_class=SEG):
         (entity(pipelines={"other": "other-v1"}), True),  # its own AE Title
         (entity(ae_title="RESEARCH"), True),  # the same pipeline
         (entity(ae_title="RESEARCH", pipelines={}, settings={"pipeline-x": "seg-v1"}), True),
+        (entity(ae_title="CHEST", processors=[LUNG, SEG_TOO]), True),
+        (entity(ae_title="CHEST", processors=[LUNG]), False),
         (entity(ae_title="CHEST", pipelines={"lung": "lung-v1"}), False),
         (entity(ae_title="seg-v1", pipelines={"lung": "BRAIN"}), False),
     ],

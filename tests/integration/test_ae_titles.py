@@ -282,7 +282,7 @@ def test_held_group_of_a_removed_ae_title_waits_for_the_operator(
 
 def test_drain_goes_on_after_kill(make_adapter: MakeAdapter) -> None:
     adapter = make_adapter()
-    make(adapter, timeoutS=4)
+    make(adapter, timeoutS=LONG_S)
     with Wire(adapter.dicom_port) as wire:
         wire.associate(called=b"BRAIN")
         assert store(wire, "1.2.1", "1.9") == ("response", 0)
@@ -291,6 +291,8 @@ def test_drain_goes_on_after_kill(make_adapter: MakeAdapter) -> None:
     adapter.start()
     assert call(adapter, "GET", "/brain")[1]["state"] == "draining"
     assert answer_to(adapter) == NOT_RECOGNIZED
+    (group,) = adapter.get("/api/groups")
+    assert adapter.request("POST", f"/api/groups/{group['id']}/close")[0] == 204
     eventually(lambda: is_gone(adapter), 15)
     assert [job["instances"] for job in adapter.get("/api/jobs")] == [1]
     adapter.kill()

@@ -11,7 +11,7 @@ hint - lets the actor look again; what is due then starts lanes. While the break
 no lanes, and so no places are held, until a probe was answered.
 """
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -160,7 +160,8 @@ class Exporter:
         """Take one export after the other as long as there is something to send."""
         name = self.destination.name
         try:
-            async with self.places.one(name), self._sender() as sender:
+            async with self.places.one(name), AsyncExitStack() as association:
+                sender = self._sender(association)
                 while (export := self._next()) is not None:
                     await self._work(export, sender)
                     if self.places.is_wanted_back(name):
@@ -169,12 +170,12 @@ class Exporter:
             self._lanes -= 1
             self._look_again()
 
-    def _sender(self) -> Sender:
+    def _sender(self, association: AsyncExitStack) -> Sender:
         return Sender(
             destination=self.destination, ledger=self.ledger, requestor=self.requestor,
             committer=self.committer, pace=self._pace, figures=self.figures, publish=self.publish,
             now=self.now, answered=self._watch.answered, halted=self._halted,
-            stopped=self._stopped,
+            stopped=self._stopped, open=association,
         )  # fmt: skip
 
     def _next(self) -> Export | None:
@@ -218,6 +219,7 @@ class Exporter:
         except LostError as lost:
             self._watch.lost(str(lost))
         except UnavailableError as error:
+            await sender.release()
             self._watch.unreached(str(error))
             attempt = structs.replace(attempt, unreachable=str(error))
         await self._conclude(export, attempt)

@@ -13,7 +13,7 @@ it was not, the attempt is over. Each new association answers at least once or e
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 from msgspec import structs
@@ -30,7 +30,7 @@ from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.records import Export, Outcome, OutgoingInstance
 from adapter.domain.tables import ExportState
-from adapter.errors import GatewayError, UnavailableError
+from adapter.errors import GatewayError
 
 HELD_S_MAX = 5.0
 """A longer pause of ours is not spent on an open association: its peer may have an idle timer."""
@@ -64,17 +64,12 @@ class Sender:
     """Whether to leave the rest for later."""
     stopped: trio.Event
     """A pause ends with it."""
+    open: AsyncExitStack
+    """Ends the association that is open, if there is one; again and again."""
     _association: OutboundAssociation | None = None
     _carries: frozenset[Context] = frozenset()
     _answered: bool = False
     """It has answered something on this association."""
-    _open: AsyncExitStack = field(default_factory=AsyncExitStack)
-
-    async def __aenter__(self) -> "Sender":
-        return self
-
-    async def __aexit__(self, *exit_: object) -> None:
-        await self.release()
 
     # --- the association
 
@@ -82,12 +77,12 @@ class Sender:
         """Return an association that has proposed these; the one there is, if it has."""
         if self._association is None or not self._carries.issuperset(contexts):
             await self.release()
-            association = await self._open.enter_async_context(
+            association = await self.open.enter_async_context(
                 self.requestor.associate(self.destination, contexts)
             )
             self.figures.associations[self.destination.name] += 1
-            self._open.callback(self._closed)
-            await self._open.enter_async_context(aborted_on_cancel(association))
+            self.open.callback(self._closed)
+            await self.open.enter_async_context(aborted_on_cancel(association))
             self._association, self._carries, self._answered = (
                 association, frozenset(contexts), False,
             )  # fmt: skip
@@ -99,8 +94,7 @@ class Sender:
     async def release(self) -> None:
         """Release the association, if there is one."""
         self._association = None
-        await self._open.aclose()
-        self._open = AsyncExitStack()
+        await self.open.aclose()
 
     # --- an export
 
@@ -175,11 +169,7 @@ class Sender:
             UnavailableError: The destination takes nothing now.
         """
         association = await self._to(contexts)
-        try:
-            results = await association.store([instance for _, instance in batch])
-        except UnavailableError:
-            await self.release()
-            raise
+        results = await association.store([instance for _, instance in batch])
         at, warnings = self.now(), self.destination.warnings
         outcomes = [
             outcome_after(outcome, result, at, warnings)

@@ -11,6 +11,7 @@ from adapter import __version__
 from adapter.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from adapter.client.rows import Form
     from adapter.configuration import Layered
     from adapter.domain.entities import Destination
     from adapter.settings import Settings
@@ -24,6 +25,8 @@ config_app = App(name="config", help="Check and show the configuration.")
 app.command(config_app)
 jobs_app = App(name="jobs", help="List jobs of a running adapter; show, retry or cancel one.")
 app.command(jobs_app)
+exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
+app.command(exports_app)
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl+C, as shells have it
@@ -35,6 +38,7 @@ Overrides = Annotated[
     Parameter(name="--set", negative="", help="KEY=VALUE, such as dicom.scp.port=104; repeatable."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="One JSON document.", negative="")]
+AsCsv = Annotated[bool, Parameter(name="--csv", help="For spreadsheets.", negative="")]
 Url = Annotated[str, Parameter(name="--url", help="Address of a running adapter.")]
 DEFAULT_URL = "http://127.0.0.1:5000"
 
@@ -166,36 +170,75 @@ def jobs(
     *,
     state: Annotated[str, Parameter(help="Only these, such as Faulted.")] = "",
     json: AsJson = False,
+    csv: AsCsv = False,
     url: Url = DEFAULT_URL,
 ) -> int:
     """List the jobs, oldest first."""
-    from adapter.client.jobs import list_jobs
+    from adapter.client.rows import JOBS, list_rows
 
-    return list_jobs(url, state, as_json=json)
+    return list_rows(url, JOBS, {"state": state}, _form(json=json, csv=csv))
 
 
 @jobs_app.command(name="show")
 def show_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
     """Show one job with its latest states."""
-    from adapter.client.jobs import show_job as run
+    from adapter.client.rows import JOBS, show_row
 
-    return run(url, job_id, as_json=json)
+    return show_row(url, JOBS, job_id, _form(json=json))
 
 
 @jobs_app.command(name="retry")
 def retry_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
     """Resubmit a job that is Faulted or Cancelled."""
-    from adapter.client.jobs import order_job
+    from adapter.client.rows import JOBS, order_row
 
-    return order_job(url, job_id, "retry", as_json=json)
+    return order_row(url, JOBS, job_id, "retry", _form(json=json))
 
 
 @jobs_app.command(name="cancel")
 def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
     """End a job that has not ended; its files are kept."""
-    from adapter.client.jobs import order_job
+    from adapter.client.rows import JOBS, order_row
 
-    return order_job(url, job_id, "cancel", as_json=json)
+    return order_row(url, JOBS, job_id, "cancel", _form(json=json))
+
+
+@exports_app.default
+def exports(
+    *,
+    state: Annotated[str, Parameter(help="Only these, such as Failed.")] = "",
+    destination: Annotated[str, Parameter(help="Only those to this one.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    url: Url = DEFAULT_URL,
+) -> int:
+    """List the exports, oldest first."""
+    from adapter.client.rows import EXPORTS, list_rows
+
+    filters = {"state": state, "destination": destination}
+    return list_rows(url, EXPORTS, filters, _form(json=json, csv=csv))
+
+
+@exports_app.command(name="show")
+def show_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Show one export with the outcome of every instance."""
+    from adapter.client.rows import EXPORTS, show_row
+
+    return show_row(url, EXPORTS, export_id, _form(json=json))
+
+
+@exports_app.command(name="retry")
+def retry_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Send again what an export that is Failed could not deliver."""
+    from adapter.client.rows import EXPORTS, order_row
+
+    return order_row(url, EXPORTS, export_id, "retry", _form(json=json))
+
+
+def _form(*, json: bool, csv: bool = False) -> "Form":
+    if json and csv:
+        _fail(["--json, --csv: one of them"])
+    return "json" if json else "csv" if csv else "table"
 
 
 @config_app.command

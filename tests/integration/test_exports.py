@@ -1,12 +1,14 @@
 """Exports to several destinations at once: DCMTK, Orthanc, pynetdicom, a dead and a hostile one."""
 
+import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dicom_peers import ScriptedDestination, dcmtk_storescp, free_port, orthanc
-from harness import Adapter, eventually
+from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
 from hostile_peers import Destination
 from wire import CT, EXPLICIT, Wire, data_set
@@ -162,3 +164,31 @@ def test_association_that_is_aborted_again_and_again_delivers_everything(
         eventually(lambda: completed(adapter, "peer") == 1, 20)
         assert {uid.rstrip(b"\0").decode() for uid in peer.delivered} == uids
         assert len(peer.delivered) == len(uids)
+
+
+def test_exports_on_the_command_line(make_adapter: MakeAdapter) -> None:
+    refuses = True
+    peer = ScriptedDestination({CT: [EXPLICIT]}, status=lambda _: 0xC001 if refuses else 0)
+    with peer.listening():
+        adapter = exporting(make_adapter, {"name": "peer", "port": peer.port})
+        url = ("--url", adapter.url)
+        store(adapter, {"1.2.6.1.1", "1.2.6.1.2"})
+        (row,) = eventually(lambda: adapter.get("/api/exports?state=Failed"), 15)
+        (line,) = run_cli("exports", "--state", "Failed", *url).stdout.splitlines()[1:]
+        assert line.split()[:3] == [row["id"], "Failed", "peer"]
+        assert json.loads(run_cli("exports", "--destination", "peer", "--json", *url).stdout)
+        assert (
+            json.loads(run_cli("exports", "--destination", "nobody", "--json", *url).stdout) == []
+        )
+        (as_csv,) = csv.DictReader(run_cli("exports", "--csv", *url).stdout.splitlines())
+        assert (as_csv["id"], as_csv["failed"]) == (row["id"], "2")
+        shown = run_cli("exports", "show", row["id"], *url).stdout
+        for uid in ("1.2.6.1.1", "1.2.6.1.2"):
+            assert re.search(rf"{re.escape(uid)} +False +0xC001 ", shown)
+        refuses = False
+        assert run_cli("exports", "retry", row["id"], *url).stdout == f"{row['id']}: Queued\n"
+        eventually(lambda: completed(adapter, "peer") == 1, 15)
+        again = run_cli("exports", "retry", row["id"], *url)
+        assert (again.returncode, "Completed" in again.stderr) == (1, True)
+        both = run_cli("exports", "--json", "--csv", *url)
+        assert (both.returncode, len(both.stderr.splitlines())) == (2, 1)

@@ -1,0 +1,166 @@
+"""`jobs`, `exports`: rows of a running adapter's ledger, and orders about one of them."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from adapter.client.api import ApiError, call
+
+PAGE = 1000
+FILE_WIDTH = 240
+"""Where nobody looks at the table, but `grep` does: nothing is broken into lines."""
+Form = Literal["table", "json", "csv"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Rows of one route, and how people see them."""
+
+    route: str
+    columns: Mapping[str, str]
+    """Of the table: heading to key."""
+    parts: Mapping[str, Mapping[str, str]]
+    """Lists in a single row, each a table of its own."""
+
+    def path(self, row_id: str) -> str:
+        """Return the route of one row."""
+        return f"{self.route}/{quote(row_id, safe='')}"
+
+
+JOBS = Kind(
+    route="/api/jobs",
+    columns={
+        "id": "id", "state": "state", "pipeline": "pipeline", "AE Title": "aeTitle",
+        "priority": "priority", "instances": "instances", "tries": "tryCount",
+        "opened": "openedAt", "next try": "dueAt", "error": "error",
+    },
+    parts={"history": {"at": "at", "state": "state"}},
+)  # fmt: skip
+EXPORTS = Kind(
+    route="/api/exports",
+    columns={
+        "id": "id", "state": "state", "destination": "destination", "job": "jobId",
+        "priority": "priority", "instances": "instances", "sent": "sent", "failed": "failed",
+        "tries": "tryCount", "opened": "openedAt", "next try": "dueAt", "error": "error",
+    },
+    parts={
+        "outcomes": {
+            "SOP Instance UID": "sopInstanceUid", "delivered": "delivered", "status": "status",
+            "attempts": "attempts", "at": "at", "given to": "givenTo", "error": "error",
+        },
+        "transactions": {
+            "Transaction UID": "uid", "instances": "instances", "asked": "requestedAt",
+            "over": "over", "error": "error",
+        },
+    },
+)  # fmt: skip
+
+
+def list_rows(url: str, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
+    """Print the rows these filters let through, oldest first; return the exit code."""
+    return _told(lambda: list(_pages(url, kind, filters)), _FORMS[form](kind))
+
+
+def show_row(url: str, kind: Kind, row_id: str, form: Form) -> int:
+    """Print one row with its parts; return the exit code."""
+    print_it = _print_json if form == "json" else lambda row: _print_row(kind, row)
+    return _told(lambda: call(url, "GET", kind.path(row_id)), print_it)
+
+
+def order_row(url: str, kind: Kind, row_id: str, action: str, form: Form) -> int:
+    """Give an order about a row, print what it is then; return the exit code."""
+    print_it = _print_json if form == "json" else _print_state
+    return _told(lambda: call(url, "POST", f"{kind.path(row_id)}/{action}"), print_it)
+
+
+def _told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
+    try:
+        answer = ask()
+    except ApiError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    show(answer)
+    return 0
+
+
+def _pages(url: str, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+    wanted = {key: value for key, value in filters.items() if value}
+    offset = 0
+    while True:
+        query = urlencode({"limit": PAGE, "offset": offset} | wanted)
+        page = call(url, "GET", f"{kind.route}?{query}")
+        yield from page
+        offset += PAGE
+        if len(page) < PAGE:
+            return
+
+
+def _print_json(answer: Any) -> None:
+    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+
+
+def _print_csv(rows: list[Row]) -> None:
+    """Print what programs for tables read (RFC 4180): every key there is, lists as JSON."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.writer(sys.stdout)
+    writer.writerow(keys)
+    for row in rows:
+        writer.writerow(_cell(row.get(key)) for key in keys)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return msgspec.json.encode(value).decode()
+    return _text(value)
+
+
+def _print_table(rows: Iterable[Row], columns: Mapping[str, str]) -> None:
+    table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
+    for row in rows:
+        table.add_row(*(Text(_shown(key, row.get(key))) for key in columns.values()))
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    # Nothing behind the last column, where `grep -E '...$'` would stumble over it.
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _print_row(kind: Kind, row: Row) -> None:
+    parts = {name: row.pop(name, []) for name in kind.parts}
+    lines = [f"{key}: {_text(value)}" for key, value in row.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
+    for name, rows in parts.items():
+        if rows:
+            sys.stdout.write(f"{name}:\n")
+            _print_table(rows, kind.parts[name])
+
+
+def _print_state(row: Row) -> None:
+    sys.stdout.write(f"{row['id']}: {row['state']}\n")
+
+
+def _shown(key: str, value: Any) -> str:
+    is_status = key == "status" and value is not None
+    return f"0x{value:04X}" if is_status else _text(value)  # as the Standard writes it
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+_FORMS: dict[Form, Callable[[Kind], Callable[[list[Row]], None]]] = {
+    "table": lambda kind: lambda rows: _print_table(rows, kind.columns),
+    "json": lambda _: _print_json,
+    "csv": lambda _: _print_csv,
+}

@@ -39,7 +39,7 @@ from adapter.domain.messages import (
     StoreRequest,
     Wake,
 )
-from adapter.domain.own_results import OwnResults, came_back, guarded_by, may_come_back
+from adapter.domain.own_results import Guarded, OwnResults, came_back, guarded_by, may_come_back
 from adapter.domain.placing import objection, placement
 from adapter.domain.ports import SpaceGauge, WallClock
 from adapter.domain.statuses import OUT_OF_RESOURCES
@@ -65,9 +65,12 @@ class ApplicationEntityActor:
     own_results: OwnResults
     name: str = ""
     _staging: Staging = field(init=False)
+    _guarded: frozenset[Guarded] = field(init=False)
+    """What results of ours do not start again."""
 
     def __post_init__(self) -> None:
         self.name = f"entity:{self.entity.name}"
+        self._guarded = guarded_by(self.assignments)
         self._staging = Staging(entity=self.entity, store=self.store, publish=self.publish)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -136,6 +139,7 @@ class ApplicationEntityActor:
         self._close_wakes()
         self.entity, self.assignments = changed.entity, changed.assignments
         self.wakes, self._staging.entity = changed.wakes, changed.entity
+        self._guarded = guarded_by(self.assignments)
         keeper.change(self.assignments, self.wakes)
 
     async def _place(self, request: StoreRequest, keeper: GroupKeeper) -> StoreAnswer:
@@ -148,7 +152,7 @@ class ApplicationEntityActor:
             self.publish(instance_event("ignored", title, instance, why=groups.why))
             return groups
         place = placement(self.entity, groups, instance)
-        if may_come_back(self.own_results, guarded_by(self.assignments), instance.sop_class_uid):
+        if may_come_back(self.own_results, self._guarded, instance.sop_class_uid):
             place = msgspec.structs.replace(place, lease_s=0.0)  # each is looked at
         for group in groups:
             if place.association:
@@ -167,7 +171,7 @@ class ApplicationEntityActor:
         found = objection(self.entity, instance, space_is_low=self.space.low)
         if found is not None:
             return found
-        back = came_back(self.own_results, guarded_by(self.assignments), instance.sop_instance_uid)
+        back = came_back(self.own_results, self._guarded, instance.sop_instance_uid)
         if back is not None:
             return Ignored(why=f"result of {back.job_id}")
         # All are asked before a group opens: one that crashes leaves nothing behind.

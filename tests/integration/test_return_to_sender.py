@@ -51,7 +51,7 @@ def test_results_go_back_to_both_senders_and_wait_for_the_third(
         dcmtk_storescp(third) as port_3,
     ):
         adapter = make_adapter({
-            "application_entities": entities("@sender"),
+            "application_entities": entities("@sender", timeout_s=600),
             "destinations": [destination("ct1", port_1), destination("ct2", port_2)],
         })  # fmt: skip
         for number, title in enumerate(["CT1", "CT2", "CT3", "CT1"]):
@@ -59,6 +59,8 @@ def test_results_go_back_to_both_senders_and_wait_for_the_third(
             if number == 1:  # who has sent is as durable as what was sent
                 adapter.kill()
                 adapter.start()
+        (group,) = adapter.get("/api/groups")
+        assert adapter.request("POST", f"/api/groups/{group['id']}/close")[0] == 204
         job = the_job(adapter)
         assert job["callingAeTitles"] == ["CT1", "CT2", "CT3"]
         leave(adapter, job["id"], "a.dcm")

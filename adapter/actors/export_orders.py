@@ -12,7 +12,7 @@ import trio
 
 from adapter.actors.order_keys import known_before
 from adapter.channels import answer
-from adapter.domain.exporting import resubmitted
+from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.messages import ExportOrder, OrderRefusal, OrderRefused
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.records import Export, Order
@@ -62,7 +62,4 @@ class ExportOrders:
             return OrderRefused(OrderRefusal.STATE, why)
         # Outcomes first: an export that has failed and waits for nothing more is never seen.
         await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(export.id)))
-        return await self.change(
-            export, StepEvent.RESUBMIT, kept if order.key else None,
-            try_count=0, commitment_tries=0, failed=0, due_at=0.0, error="",
-        )  # fmt: skip
+        return await self.change(export, StepEvent.RESUBMIT, kept if order.key else None, **AS_NEW)

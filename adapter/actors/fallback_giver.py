@@ -32,13 +32,16 @@ class FallbackGiver:
 
     async def give(self, export: Export) -> bool:
         """Give what waits; return False if the export stays: the fallback gets it anyway."""
-        others = await self.ledger.exports_of(export.job_id)
-        if export.state is not ExportState.QUEUED or any(
-            other.destination == self.fallback for other in others
-        ):
+        if export.state is not ExportState.QUEUED:
             return False
         outcomes = await self.ledger.outcomes(export.id)
-        if any(outcome.waits for outcome in outcomes):
+        waiting = {outcome.file for outcome in outcomes if outcome.waits}
+        for other in await self.ledger.exports_of(export.job_id):
+            if other.destination == self.fallback and any(
+                outcome.file in waiting for outcome in await self.ledger.outcomes(other.id)
+            ):
+                return False
+        if waiting:
             given, taken = handed_over(export, outcomes, self.fallback, self.now())
             await self.ledger.hand_over(given, taken)
             tell_export(self.publish, "given", given[0])

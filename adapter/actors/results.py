@@ -20,7 +20,7 @@ import trio
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
-from adapter.domain.exporting import resubmitted
+from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.identifiers import export_id
 from adapter.domain.messages import Wake
 from adapter.domain.own_results import made_by
@@ -186,10 +186,7 @@ class ResultsActor:
                 continue
             # Outcomes first: an export that has failed and waits for nothing more is never seen.
             await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(each)))
-            await self.ledger.change_export(
-                each, StepEvent.RESUBMIT, None,
-                try_count=0, commitment_tries=0, failed=0, due_at=0.0, error="",
-            )  # fmt: skip
+            await self.ledger.change_export(each, StepEvent.RESUBMIT, None, **AS_NEW)
             if wake := self.exporter_wakes.get(export.destination):
                 notify(wake)
 

@@ -5,7 +5,7 @@ retry: everything for it waits, ever longer up to a limit, for as long as it tak
 destination refuses for good is held, never dropped, and never sent in a loop.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, structs
@@ -93,6 +93,12 @@ def outcome_after(
         error="" if delivered else result.error,
         at=at,
     )
+
+
+AS_NEW: Mapping[str, object] = {
+    "try_count": 0, "commitment_tries": 0, "failed": 0, "due_at": 0.0, "error": "",
+}  # fmt: skip
+"""What changes in the row of an export that is sent again by order."""
 
 
 def resubmitted(outcomes: Sequence[Outcome]) -> list[Outcome]:

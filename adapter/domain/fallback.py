@@ -24,7 +24,7 @@ def handed_over(
     waiting = [outcome for outcome in outcomes if outcome.waits]
     given = structs.replace(export, given=export.given + len(waiting), given_to=to)
     taken = Export(
-        id=export_id(export.job_id, to),
+        id=export_id(export.id, to),  # a job may have several exports to one destination
         job_id=export.job_id,
         destination=to,
         priority=export.priority,

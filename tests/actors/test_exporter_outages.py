@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import trio
-from actor_ports import LATER, LOST, NEVER, Crashing, an_export, wall
+from actor_ports import LATER, LOST, NEVER, Crashing, a_job, an_export, wall
 from exporting import Stage
 
 from adapter.actors.exporter import POLL_S
@@ -222,6 +222,24 @@ async def test_export_whose_job_goes_to_the_fallback_anyway_waits(autojump_clock
         pacs.peer.up = True
         await trio.sleep(2 * OUTAGE_PAUSE_S_MAX)
         assert (await pacs.row("export-1")).state is ExportState.COMPLETED
+        nursery.cancel_scope.cancel()
+
+
+async def test_each_export_of_a_job_goes_to_the_fallback(autojump_clock):
+    """Tasks may name some files of a job each, for the same destination."""
+    pacs, archive = with_fallback(after_s=100.0)
+    pacs.peer.up = False
+    files = (await pacs.outputs.results("job-1")).files
+    async with trio.open_nursery() as nursery:
+        await run(nursery, pacs, archive)
+        await pacs.ledger.open_jobs([a_job("job-1")])
+        for number, file in enumerate(files):
+            export = an_export(1, id=f"export-{number}", instances=1)
+            await pacs.ledger.open_exports("job-1", [(export, {file: files[file]})])
+        notify(pacs.wake)
+        await trio.sleep(1000)
+        assert sorted(archive.peer.received) == [f"/job-1/{n}.dcm" for n in range(3)]
+        assert {row.state for row in await pacs.ledger.exports()} == {ExportState.COMPLETED}
         nursery.cancel_scope.cancel()
 
 

@@ -46,7 +46,7 @@ docs: $(STAMP)  ## write what is generated: state diagrams, OpenAPI, JSON Schema
 	$(BIN)/python docs/generate.py
 
 lock: $(STAMP)  ## write requirements.lock anew
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra transcode --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -126,11 +126,17 @@ async def aborted_on_cancel(conversation: Conversation) -> AsyncIterator[None]:
             if not over.is_set():
                 conversation.abort()
 
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
-        yield
+        try:
+            yield
+        except Exception as error:  # raised below, not in a group
+            failure = error
         over.set()
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import os
 import random
 import secrets
+import shutil
 import sys
 import time
 import uuid
@@ -13,6 +14,7 @@ from functools import partial
 
 import trio
 
+from adapter.domain.carriers import careless_destinations
 from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import Edges
@@ -83,6 +85,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     storage, scp = settings.storage, settings.dicom.scp
     tls = tls_contexts(settings)
     try:
+        shutil.rmtree(layout.transcoding, ignore_errors=True)
         for folder in layout.folders():
             folder.mkdir(0o750, parents=True, exist_ok=True)
     except OSError as error:
@@ -110,7 +113,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         identify=UserCheck(scp.user_identity.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
         if scp.user_identity.mode == "verify"
         else accept_any,
-        requestor=make_requestor(settings, tls),
+        requestor=make_requestor(settings, tls, layout.transcoding),
         certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),
@@ -201,10 +204,11 @@ def named(key: str) -> Iterator[None]:
 
 def warnings(settings: Settings) -> list[str]:
     """Return what is no reason to refuse to start, and does not work here and now."""
+    careless = [*careless_destinations(settings.destinations)]
     if settings.platform.engine != "command":
-        return []
+        return careless
     missing = missing_programs(settings.platform.pipelines)
-    return [*missing, *pipelines_without_program(settings)]
+    return [*careless, *missing, *pipelines_without_program(settings)]
 
 
 def _platform(

@@ -5,11 +5,13 @@ Limits that depend on each other are checked here. `adapter.configuration` reads
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
 from adapter.domain.assignments import load_processors, views_of
+from adapter.domain.carriers import carrier_problems
 from adapter.domain.entities import (
     RETURN_TO_SENDER,
     SECRET,
@@ -28,6 +30,7 @@ from adapter.domain.entities import (
 from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import HttpSettings, endpoint_problems
 from adapter.domain.identity import PasscodeHash
+from adapter.domain.listener_tls import listener_problems
 from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.processors import pipelines_of
 from adapter.domain.results_service import ResultsSettings, results_problems
@@ -97,6 +100,11 @@ class CommitmentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_instances: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
+class TranscodingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    deadline_s: Seconds = 120.0
+    memory_gb: Annotated[float, Meta(ge=0.25, le=1024)] = 4.0
+
+
 class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ae_title: AETitle = "ADAPTER"
     max_associations: Annotated[int, Meta(ge=1, le=100)] = 8
@@ -107,6 +115,7 @@ class Scu(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_data_pdus: bool = False
     export: ExportSettings = field(default_factory=ExportSettings)
     commitment: CommitmentSettings = field(default_factory=CommitmentSettings)
+    transcoding: TranscodingSettings = field(default_factory=TranscodingSettings)
 
 
 class Dicom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,12 +251,14 @@ def relations(settings: Settings) -> list[str]:
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
     problems += results_problems(settings.results)
-    return [*problems, *_http(settings.platform), *_tls(settings), *_addresses(settings)]
-
-
-def _http(platform: PlatformSettings) -> Iterator[str]:
-    if platform.engine == "http":
-        yield from endpoint_problems(platform.endpoint, platform.http)
+    platform, root = settings.platform, str(Path(settings.storage.root).absolute())
+    return [
+        *problems,
+        *(endpoint_problems(platform.endpoint, platform.http) if platform.engine == "http" else ()),
+        *carrier_problems(settings.destinations, root),
+        *listener_problems(settings.dicom.scp.tls),
+        *_addresses(settings),
+    ]
 
 
 def pipelines_without_program(settings: Settings) -> Iterator[str]:
@@ -261,22 +272,6 @@ def pipelines_without_program(settings: Settings) -> Iterator[str]:
                 yield f"{here}: platform.pipelines has no entry with id {pipeline_id!r}"
 
 
-def _tls(settings: Settings) -> Iterator[str]:
-    for index, destination in enumerate(settings.destinations):
-        if destination.tls is not None and destination.tls.key and not destination.tls.certificate:
-            yield f"destinations[{index}].tls.key: a key needs its certificate"
-    tls = settings.dicom.scp.tls
-    if tls.mode == "off":
-        return
-    if not tls.certificate:
-        yield f"dicom.scp.tls.certificate: mode {tls.mode!r} needs a certificate"
-    if tls.client_certificates != "none" and not tls.ca:
-        yield (
-            f"dicom.scp.tls.ca: client_certificates = {tls.client_certificates!r} needs to know "
-            "who signs them"
-        )
-
-
 def _addresses(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with who listens and connects where."""
     scp, api = settings.dicom.scp, settings.api
@@ -288,7 +283,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
         if listening.port:  # a free one is nobody else's
             ports[listening.port] = listening.key
     for destination in settings.destinations:
-        if destination.host in here and destination.port in ports:
+        if destination.port and destination.host in here and destination.port in ports:
             yield f"destinations: {destination.name!r} is this adapter itself"
     if api.port in ports and (api.host == scp.host or _ANYWHERE & {api.host, scp.host}):
         yield f"{ports[api.port]} = {api.port} is api.port as well"

@@ -44,7 +44,7 @@ ALLOWED = {
     "gateway": {"actors", "channels", "domain", "edges", "settings", "supervision", "wiring"},
     "edges": {"domain", "supervision"},
     "platforms": {"domain", "errors", "protocols", "settings"},
-    "requestors": {"protocols", "settings"},
+    "requestors": {"domain", "errors", "protocols", "settings"},
     "composition": {
         "domain",
         "edges",
@@ -57,6 +57,7 @@ ALLOWED = {
     },
     "main": {"composition", "edges", "errors", "gateway", "logs", "settings", "store"},
     "receiver": {"protocols", "store"},
+    "transcoder": {"protocols"},
     "client": {"channels", "client", "domain", "errors", "protocols", "requestors", "settings"},
     "demo": {"client", "demo", "domain", "settings"},
     "cli": {

@@ -203,6 +203,7 @@ class Sender:
             self.publish, "sent", export,
             delivered=delivered, failed=len(outcomes) - delivered,
             errors=sorted({o.error for o in outcomes if o.error})[:3],
+            transcoded=sorted({o.transcoded for o in outcomes if o.transcoded}),
         )  # fmt: skip
 
 

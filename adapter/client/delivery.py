@@ -95,7 +95,11 @@ class Delivery:
                 aborted_on_cancel(association),
             ):
                 while batch := _take(load):
-                    results = await association.store(batch)
+                    try:
+                        results = await association.store(batch)
+                    except PeerRefusalError:
+                        load.extendleft(reversed(batch))
+                        raise
                     if not self._settle(batch, results, load, tell):
                         return
         except PeerRefusalError as error:

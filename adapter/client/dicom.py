@@ -6,14 +6,13 @@ from functools import partial
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from adapter.domain.dimse_ports import EchoResult
+from adapter.domain.dimse_ports import EchoResult, Requestor
 from adapter.domain.entities import Destination, ListenerTls
 from adapter.domain.refusals import Cause, Parties, advice
 from adapter.domain.statuses import SUCCESS, status_words
 from adapter.errors import PeerRefusalError
-from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.tls_contexts import TlsContexts
 from adapter.requestors import make_requestor
 from adapter.settings import Settings
@@ -47,9 +46,10 @@ def parse_destination(text: str, settings: Settings) -> Destination:
     )
 
 
-def requestor_to(destination: Destination, settings: Settings) -> DicomRequestor:
-    """Raises ConfigurationError: the files for its TLS cannot be used."""
-    return make_requestor(settings, TlsContexts(ListenerTls(), [destination]))
+def requestor_to(destination: Destination, settings: Settings) -> Requestor:
+    """Raises ConfigurationError: the files for its TLS, or its secret, cannot be used."""
+    only = structs.replace(settings, destinations=[destination])
+    return make_requestor(only, TlsContexts(ListenerTls(), [destination]))
 
 
 def advice_for(error: PeerRefusalError, destination: Destination, settings: Settings) -> str:
@@ -90,7 +90,7 @@ def echo(destination: Destination, settings: Settings, *, as_json: bool) -> int:
         refused = report(
             ok=False, error=str(error), cause=error.cause, codes=error.codes, advice=hint
         )
-        return _print(refused, f"{destination.ae_title}: {error}\n  {hint}", as_json=as_json)
+        return _print(refused, f"{destination.label}: {error}\n  {hint}", as_json=as_json)
     ok = result.status == SUCCESS
     answered = report(
         ok=ok,
@@ -101,7 +101,7 @@ def echo(destination: Destination, settings: Settings, *, as_json: bool) -> int:
         echo_ms=_ms(result.echo_s),
         error="" if ok else status_words(result.status),
     )
-    return _print(answered, f"{destination.ae_title}: {_sentence(result)}", as_json=as_json)
+    return _print(answered, f"{destination.label}: {_sentence(result)}", as_json=as_json)
 
 
 def _ms(seconds: float) -> float:

@@ -234,4 +234,4 @@ def _progress(
         return nullcontext(lambda _: None)
     from adapter.client.progress import progress_of
 
-    return progress_of(f"to {destination.ae_title}", instances)
+    return progress_of(f"to {destination.label}", instances)

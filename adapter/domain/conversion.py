@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from adapter.domain.entities import SECRET
+from adapter.domain.entities import SECRET, Varied
 
 
 class SpelledValue:
@@ -80,6 +80,11 @@ class Reader:
             if known_field.required and name not in value:
                 here = f"{path}.{name}" if path else name
                 self.problems.append(f"{self._where(here)}: is missing")
+        if issubclass(kind, Varied):
+            given = {f.name: value[key] for key, f in known.items() if key in value}
+            for name, why in kind.key_problems(given):
+                here = f"{path}.{self._spelled(name)}" if path else self._spelled(name)
+                self.problems.append(f"{self._where(here)}: {why}")
         return kind(**converted) if len(self.problems) == before else None
 
 

@@ -196,6 +196,8 @@ class SendResult(Struct, frozen=True, kw_only=True):
     """None: the destination never said."""
     error: str = ""
     permanent: bool = False
+    transcoded: str = ""
+    """`FROM to TO`, two transfer syntaxes: a copy was sent; empty: it went as it is stored."""
 
 
 class EchoResult(Struct, frozen=True, kw_only=True):
@@ -266,7 +268,7 @@ class Requestor(Protocol):
         """
 
     async def echo(self, destination: Destination) -> EchoResult:
-        """Verify the destination by C-ECHO.
+        """Verify the destination by C-ECHO, or by what its type has for that.
 
         Raises:
             PeerRefusalError: No TCP connection, rejected, or no answer in time.

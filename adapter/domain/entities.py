@@ -5,6 +5,7 @@ constraint stands in its type, so that both refuse the same values.
 """
 
 import ipaddress
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
@@ -142,14 +143,56 @@ class DestinationTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     minimum_version: TlsVersion = "1.2"
 
 
-class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A remote AE that receives results by C-STORE."""
+EnvironmentName = Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+Carrier = Literal["dicom", "dicomweb", "folder"]
+"""C-STORE (PS3.4 B), STOW-RS (PS3.18 10.5), files in a folder (PS3.10)."""
+
+
+CARRIER_KEYS: dict[str, dict[str, bool]] = {
+    "dicom": {
+        "ae_title": True,
+        "host": True,
+        "port": True,
+        "tls": False,
+        "storage_commitment": False,
+        "transcode": False,
+    },
+    "dicomweb": {
+        "url": True,
+        "tls": False,
+        "authentication": False,
+        "user": False,
+        "password_file": False,
+        "password_environment": False,
+        "token_file": False,
+        "token_environment": False,
+        "batch_size": False,
+        "answer_s": False,
+    },
+    "folder": {"path": True},
+}
+"""Keys of a destination that belong to its type, and whether it needs them; others are of all."""
+
+
+class Varied(Struct, frozen=True):
+    """A struct whose keys depend on one another."""
+
+    @classmethod
+    def key_problems(cls, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """Yield keys, missing ones too, and what is wrong with them; values are not looked at."""
+        raise NotImplementedError
+
+
+class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where results go."""
 
     name: Name
-    ae_title: AETitle
-    host: Annotated[Host, Meta(pattern=r"^\S+$")]
-    port: Port
+    type: Carrier = "dicom"
     tls: DestinationTls | None = None
+    # dicom
+    ae_title: AETitle = ""
+    host: Annotated[Host, Meta(pattern=r"^\S+$")] = ""
+    port: Port = 0
     storage_commitment: bool = False
     """What is sent there is held until it has committed to keep it (PS3.4 J)."""
     max_associations: Annotated[int, Meta(ge=1, le=100)] = 1
@@ -163,6 +206,42 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     fallback: Annotated[str, Meta(max_length=64)] = ""
     """Another destination, for what this one could not be given for long."""
     fallback_after_s: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
+    transcode: Literal["never", "uncompressed"] = "never"
+    """What is sent instead of a transfer syntax that the destination does not take."""
+    # dicomweb
+    url: Annotated[str, Meta(max_length=2048)] = ""
+    """Of the service: instances go to `url/studies`."""
+    authentication: Literal["none", "basic", "bearer", "mtls"] = "none"
+    user: Annotated[str, Meta(max_length=255, pattern=r"^[^:\x00-\x1f\x7f]*$")] = ""  # RFC 7617
+    password_file: FilePath = ""
+    password_environment: EnvironmentName = ""
+    token_file: FilePath = ""
+    token_environment: EnvironmentName = ""
+    batch_size: Annotated[int, Meta(ge=1, le=100)] = 10
+    """Instances in a request, at the most."""
+    answer_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """For the answer after the last byte, and for each MiB to be taken."""
+    # folder
+    path: FilePath = ""
+
+    @property
+    def label(self) -> str:
+        """How people are told of it."""
+        return self.ae_title or self.name
+
+    @classmethod
+    def key_problems(cls, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """See `Varied.key_problems`."""
+        own = CARRIER_KEYS.get(str(given.get("type", "dicom")))
+        if own is None:
+            return  # its value is told to be wrong
+        yield from (
+            (key, "is missing") for key, needed in own.items() if needed and key not in given
+        )
+        for key in given:
+            kinds = [kind for kind, keys in CARRIER_KEYS.items() if key in keys]
+            if kinds and key not in own:
+                yield key, f"is for destinations of type {' or '.join(map(repr, kinds))}"
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,6 +89,7 @@ def outcome_after(
         status=result.status,
         delivered=delivered,
         permanent=result.permanent,
+        transcoded=result.transcoded,
         attempts=outcome.attempts + 1,
         error="" if delivered else result.error,
         at=at,

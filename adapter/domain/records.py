@@ -207,6 +207,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Of the latest storage commitment request about it."""
     permanent: bool = False
     """Trying again without a change is pointless."""
+    transcoded: str = ""
+    """`FROM to TO`, two transfer syntaxes: it was sent as a copy."""
     given_to: str = ""
     """The fallback that it was given to: an outcome of another export from then on."""
     attempts: int = 0

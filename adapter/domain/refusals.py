@@ -25,6 +25,10 @@ class Cause(StrEnum):
     CONTEXT_REFUSED = "context-refused"
     LOST = "lost"
     """The association ended before the answer to a message."""
+    FOLDER = "folder"
+    """A folder cannot be used."""
+    HTTP = "http"
+    """A web service gives no answer, or none of use."""
 
 
 class Parties(NamedTuple):
@@ -115,6 +119,8 @@ _ADVICE = {
     Cause.NOT_DICOM: "what answers on {host}:{port} is not plain DICOM: check the port, and "
     "whether it expects TLS",
     Cause.LOST: "its own log says why",
+    Cause.FOLDER: "check that the folder is there, has room, and that this program may write in it",
+    Cause.HTTP: "check its url, tls and authentication; its own log says why",
     Cause.CONTEXT_REFUSED: "{called!r} knows us but does not offer this service: check what is "
     "enabled there",
 }

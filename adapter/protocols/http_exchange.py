@@ -76,12 +76,19 @@ async def bounded(response: httpx2.Response, bytes_max: int) -> bytes:
         NoAnswerError: It is longer.
     """
     body = bytearray()
-    async with aclosing(response.aiter_raw(CHUNK)) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > bytes_max:
-                words = f"the answer is longer than {bytes_max} bytes"
-                raise NoAnswerError(words, connected=True)
+    too_long = NoAnswerError(f"the answer is longer than {bytes_max} bytes", connected=True)
+    try:
+        async with aclosing(response.aiter_raw(CHUNK)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > bytes_max:
+                    await response.aclose()  # the next read ends the library's generators
+    except httpx2.TransportError as error:
+        if len(body) > bytes_max:
+            raise too_long from error
+        raise
+    if len(body) > bytes_max:
+        raise too_long
     return bytes(body)
 
 

@@ -11,6 +11,7 @@
     remembered/                         which groups have closed lately (`remembered`)
     quarantine/...                      what could not be understood; never deleted
     ledger/                             diskcache
+    transcoding/...                     copies on their way to destinations; emptied at each start
 
 A folder whose name begins with a dot is unfinished and is removed at the next start.
 """
@@ -32,13 +33,14 @@ class Layout:
         self.remembered = self.root / "remembered"
         self.quarantine = self.root / "quarantine"
         self.ledger = self.root / "ledger"
+        self.transcoding = self.root / "transcoding"
         self.lock = self.root / ".lock"
 
     def folders(self) -> tuple[Path, ...]:
         """Return every folder of the layout, parents first."""
         return (
             self.root, self.incoming, self.parts, self.closed, self.payloads, self.remembered,
-            self.quarantine, self.ledger,
+            self.quarantine, self.ledger, self.transcoding,
         )  # fmt: skip
 
     def open_group(self, group_id: str) -> Path:

@@ -28,11 +28,13 @@ DCMTK = {
     for name in ("echoscu", "storescu", "dcmsend", "storescp", "dcmdump", "dcmodify")
 }
 ORTHANC = "/usr/sbin/Orthanc"
+ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 ODIL, GDCMSCU, JAVA = "/usr/bin/odil", "/usr/bin/gdcmscu", "/usr/bin/java"
 JARS = [f"/usr/share/java/{name}.jar" for name in ("pixelmed", "vecmath", "commons-codec")]
 PROGRAMS = {
     "dcmtk": list(DCMTK.values()),
     "orthanc": [ORTHANC],
+    "orthanc-dicomweb": [ORTHANC, ORTHANC_DICOMWEB],
     "odil": [ODIL],
     "gdcm": [GDCMSCU],
     "pixelmed": [JAVA, *JARS],
@@ -128,11 +130,28 @@ class Orthanc:
 
     dicom_port: int
     http_port: int
+    headers: dict[str, str] = field(default_factory=dict)
+    """For its REST API."""
+
+    @property
+    def url(self) -> str:
+        """Of its REST API."""
+        return f"http://127.0.0.1:{self.http_port}"
 
     def get(self, path: str) -> Any:
         """Return the JSON of a GET on its REST API."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as body:
-            return json.load(body)
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """Return the body of a GET on its REST API."""
+        request = urllib.request.Request(f"{self.url}{path}", headers=self.headers)
+        with urllib.request.urlopen(request, timeout=5) as body:
+            found: bytes = body.read()
+        return found
+
+    def instances(self) -> list[bytes]:
+        """Return the files of all instances."""
+        return [self.read(f"/instances/{one}/file") for one in self.get("/instances")]
 
     def send(self, method: str, path: str, body: Any) -> None:
         """Send JSON to its REST API."""

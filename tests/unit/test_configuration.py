@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from adapter.composition import warnings
 from adapter.configuration import effective_values, json_schema, load
 from adapter.errors import ConfigurationError
 from adapter.settings import Settings, listening_ports, pipelines_without_program
@@ -464,3 +465,123 @@ def test_api_key_is_never_shown():
     assert not [row for row in effective_values(layered) if "s3cret-key" in row[1]]
     (problem,) = problems(flags=(*HTTP, 'platform.http.api_key="s3cret key"'))
     assert "s3cret" not in problem
+
+
+# --- destinations of other types
+
+
+def destination_problems(text):
+    return [line.partition(": ")[2] for line in problems(None, {}, [f"destinations=[{{{text}}}]"])]
+
+
+def test_folder_destination_needs_nothing_but_its_path():
+    flag = 'destinations=[{name = "watched", type = "folder", path = "/srv/in"}]'
+    assert load(None, {}, [flag]).settings.destinations[0].path == "/srv/in"
+
+
+def test_keys_of_another_type_and_missing_ones_are_told_at_once():
+    assert destination_problems('name = "x", type = "folder", ae_title = "X", port = 104') == [
+        "destinations[0].path: is missing",
+        "destinations[0].ae_title: is for destinations of type 'dicom'",
+        "destinations[0].port: is for destinations of type 'dicom'",
+    ]
+    assert destination_problems('name = "x", path = "/srv"') == [
+        "destinations[0].ae_title: is missing",
+        "destinations[0].host: is missing",
+        "destinations[0].port: is missing",
+        "destinations[0].path: is for destinations of type 'folder'",
+    ]
+
+
+def test_unknown_type_is_one_problem():
+    (line,) = destination_problems('name = "x", type = "ftp", path = "/srv"')
+    assert line.endswith("(allowed: 'dicom', 'dicomweb', 'folder')")
+
+
+@pytest.mark.parametrize("path", ["data", "./in", ""])
+def test_path_of_a_folder_destination_begins_at_the_root(path):
+    flag = f'destinations=[{{name = "x", type = "folder", path = "{path}"}}]'
+    (line,) = problems(None, {}, [flag])
+    assert line == f"destinations[0].path: {path!r} does not begin with /"
+
+
+@pytest.mark.parametrize("path", ["/data", "/data/payloads/x", "/"])
+def test_folder_destination_and_storage_are_not_within_one_another(path):
+    flag = f'destinations=[{{name = "x", type = "folder", path = "{path}"}}]'
+    (line,) = problems(None, {}, [flag, "storage.root=/data"])
+    assert line == f"destinations[0].path: {path!r} and storage.root are within one another"
+
+
+BASIC = ', authentication = "basic", user = "me"'
+WEB = 'name = "x", type = "dicomweb", url = "https://web.example.org/rs"'
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        ', authentication = "basic", user = "me", password_file = "/run/p"',
+        ', authentication = "basic", user = "me", password_environment = "P"',
+        ', authentication = "bearer", token_file = "/run/t", batch_size = 100, answer_s = 600',
+        ', authentication = "bearer", token_environment = "T", tls = { ca = "/ca.pem" }',
+        ', authentication = "mtls", tls = { certificate = "/c.pem" }',
+    ],
+)
+def test_dicomweb_destination_takes_its_kinds_of_authentication(more):
+    flag = f"destinations=[{{{WEB}{more}}}]"
+    assert load(None, {}, [flag]).settings.destinations[0].type == "dicomweb"
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (', authentication = "basic"', [
+            "user: authentication \"basic\" needs it",
+            "password_file: authentication \"basic\" needs either it or password_environment",
+        ]),
+        (BASIC + ', password_file = "/p", password_environment = "P"', [
+            "password_file: authentication \"basic\" needs either it or password_environment",
+        ]),
+        (', user = "me", token_file = "/t"', [
+            "user: authentication \"none\" has none",
+            "token_file: authentication \"none\" has no use for it",
+        ]),
+        (', authentication = "bearer", password_file = "/p"', [
+            "password_file: authentication \"bearer\" has no use for it",
+            "token_file: authentication \"bearer\" needs either it or token_environment",
+        ]),
+        (', authentication = "mtls"', ["tls.certificate: authentication \"mtls\" needs it"]),
+        (', tls = { key = "/k.pem" }', ["tls.key: a key needs its certificate"]),
+    ],
+)  # fmt: skip
+def test_keys_of_another_authentication_are_told_at_once(more, expected):
+    found = problems(None, {}, [f"destinations=[{{{WEB}{more}}}]"])
+    assert found == [f"destinations[0].{line}" for line in expected]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "web", "ftp://web", "https://me:pw@web", "https://web?q", "https://web#f", "http:///x"],
+)
+def test_url_of_a_service_is_one(url):
+    flag = f'destinations=[{{name = "x", type = "dicomweb", url = "{url}"}}]'
+    (line,) = problems(None, {}, [flag])
+    assert line.startswith("destinations[0].url: is no address such as https://")
+    assert "pw" not in line
+
+
+def test_tls_needs_https():
+    flag = 'destinations=[{name = "x", type = "dicomweb", url = "http://web", tls = {}}]'
+    assert problems(None, {}, [flag]) == ["destinations[0].tls: url is without TLS"]
+
+
+def test_password_itself_is_no_key():
+    (line,) = destination_problems(f'{WEB}, password = "s3cret"')
+    assert "unknown key" in line
+    assert "s3cret" not in line
+
+
+def test_secret_that_goes_in_the_clear_is_warned_of():
+    text = WEB.replace("https", "http") + ', authentication = "bearer", token_file = "/t"'
+    (line,) = warnings(load(None, {}, [f"destinations=[{{{text}}}]"]).settings)
+    assert line == 'destinations[0].url: authentication "bearer" without https is readable'

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
+from adapter.domain.carriers import is_encrypted
 from adapter.domain.entities import Destination, DestinationTls, ListenerTls
 from adapter.errors import ConfigurationError
 from adapter.protocols.dimse.certificates import (
@@ -198,12 +199,13 @@ class TlsContexts:
         Raises:
             ConfigurationError: Its files cannot be used.
         """
-        if destination.tls is None:
+        wanted = destination.tls or (DestinationTls() if is_encrypted(destination) else None)
+        if wanted is None:
             return None
         tls, context = self._destinations.get(destination.name, (None, None))
-        if context is None or tls != destination.tls:
-            context = destination_context(f"destinations.{destination.name}.tls", destination.tls)
-            self._destinations[destination.name] = (destination.tls, context)
+        if context is None or tls != wanted:
+            context = destination_context(f"destinations.{destination.name}.tls", wanted)
+            self._destinations[destination.name] = (wanted, context)
         return context
 
     def expiries(self) -> Mapping[str, float]:

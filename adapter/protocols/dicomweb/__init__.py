@@ -1,0 +1,1 @@
+"""Destinations that are DICOMweb services (PS3.18)."""

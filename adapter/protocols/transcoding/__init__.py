@@ -1,0 +1,1 @@
+"""Uncompressed copies of instances, for destinations that take no other."""

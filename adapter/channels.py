@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 import trio
 
 from adapter.domain.export_figures import ExportFigures
+from adapter.domain.exporter_orders import ExporterOrder
 from adapter.domain.messages import (
     CommitmentQuestion,
     EntityNote,
     EntityQuestion,
-    ExportOrder,
     ReportEnded,
     Wake,
 )
@@ -236,11 +236,11 @@ class ExportDesk:
     """Where operators' orders for exporters are given and taken, and what exporters count."""
 
     def __init__(self, destinations: Iterable[str]) -> None:
-        self.given: dict[str, trio.MemorySendChannel[ExportOrder]] = {}
-        self.taken: dict[str, trio.MemoryReceiveChannel[ExportOrder]] = {}
+        self.given: dict[str, trio.MemorySendChannel[ExporterOrder]] = {}
+        self.taken: dict[str, trio.MemoryReceiveChannel[ExporterOrder]] = {}
         """Both by destination."""
         for name in destinations:
-            self.given[name], self.taken[name] = trio.open_memory_channel[ExportOrder](0)
+            self.given[name], self.taken[name] = trio.open_memory_channel[ExporterOrder](0)
         self.figures = ExportFigures()
 
     def __enter__(self) -> "ExportDesk":

@@ -1,16 +1,19 @@
 """Destination watch: the part of an exporter that knows whether its destination is there.
 
-Consumes: how associations went. Produces: probes, `destination.up`, `.down`, `.tried`. Owns: the
-breaker. Rebuilds from: nothing; a destination counts as being there until it is tried. Restart
-policy: that of its exporter.
+Consumes: how associations went, holds of operators. Produces: probes, `destination.up`, `.down`,
+`.tried`, `.held`, `.released`. Owns: the breaker, the hold of its destination. Rebuilds from: the
+ledger; a destination counts as being there until it is tried. Restart policy: that of its exporter.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from adapter.domain.breaker import Breaker, BreakerState
+from adapter.domain.delivery_window import opens_at
+from adapter.domain.destination_holds import DestinationHold, HoldLedger
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
@@ -34,6 +37,7 @@ class DestinationWatch:
     figures: ExportFigures
     publish: Publish
     now: WallClock
+    holds: HoldLedger
     changed: Callable[[], None]
     """Called when the exporter may do more, or less, than before."""
     probing: bool = False
@@ -51,6 +55,28 @@ class DestinationWatch:
         if self._up is not True:
             self._up = True
             self.publish(Event(type="destination.up", destination=self.destination.name))
+
+    def opens_at(self) -> float:
+        """Return the wall time from which it may be sent to: endless, while it is held."""
+        if self.holds.of(self.destination.name):
+            return math.inf
+        return opens_at(self.destination.window, self.now())
+
+    async def hold(self, hold: DestinationHold | None) -> None:
+        """Have nothing sent there, or (None) go on; that is durable then."""
+        name = self.destination.name
+        if hold is not None:
+            await self.holds.put(hold)
+            self.tell_hold()
+        elif self.holds.of(name):
+            await self.holds.remove(name)
+            self.publish(Event(type="destination.released", destination=name))
+
+    def tell_hold(self) -> None:
+        """Tell that it is held, if it is."""
+        if hold := self.holds.of(self.destination.name):
+            data = {"why": hold.why, "heldAt": rfc3339(hold.at)}
+            self.publish(Event(type="destination.held", destination=hold.destination, data=data))
 
     def room(self) -> int:
         """Return how many associations it may have now."""

@@ -1,10 +1,10 @@
 """Export orders: the part of an exporter that obeys operators.
 
-Consumes: orders to send again what was given up. Produces: the export as it is then. Owns: nothing.
-Rebuilds from: nothing. Restart policy: that of its exporter.
+Consumes: orders to send again what was given up, and to hold the destination. Produces: the export
+as it is then. Owns: nothing. Rebuilds from: nothing. Restart policy: that of its exporter.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +12,14 @@ import trio
 
 from adapter.actors.order_keys import known_before
 from adapter.channels import answer
+from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.exporter_orders import DestinationOrder, ExporterOrder
 from adapter.domain.exporting import AS_NEW, resubmitted
-from adapter.domain.messages import ExportOrder, OrderRefusal, OrderRefused
+from adapter.domain.messages import (
+    ExportOrder,
+    OrderRefusal,
+    OrderRefused,
+)
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.records import Export, Order
 from adapter.domain.tables import ExportState, StepEvent
@@ -30,22 +36,28 @@ class ChangeExport(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class ExportOrders:
-    """Retries exports."""
+    """Retries exports, and has their destination held."""
 
     ledger: Ledger
     change: ChangeExport
+    hold: Callable[[DestinationHold | None], Awaitable[None]]
     now: WallClock
 
     async def serve(
-        self, orders: trio.MemoryReceiveChannel[ExportOrder], done: Callable[[], None]
+        self, orders: trio.MemoryReceiveChannel[ExporterOrder], done: Callable[[], None]
     ) -> None:
         """Obey one order after the other, and say so by calling done()."""
         async for order in orders:
             with order.reply:
-                answer(order.reply, await self.obey(order))
+                match order:
+                    case ExportOrder():
+                        answer(order.reply, await self.retry(order))
+                    case DestinationOrder():
+                        await self.hold(order.hold)
+                        answer(order.reply, True)
             done()
 
-    async def obey(self, order: ExportOrder) -> Export | OrderRefused:
+    async def retry(self, order: ExportOrder) -> Export | OrderRefused:
         """Have everything sent again that is not delivered, refused or not."""
         kept = Order(key=order.key, job_id=order.export_id, action="retry", at=self.now())
         known = await known_before(self.ledger, kept)

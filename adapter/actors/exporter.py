@@ -26,14 +26,14 @@ from adapter.actors.fallback_giver import FallbackGiver
 from adapter.actors.sender import LostError, Sender, tell_change
 from adapter.channels import notify, wait_woken
 from adapter.domain.breaker import Breaker, BreakerState
-from adapter.domain.delivery_window import opens_at
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
 from adapter.domain.events import Publish
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.export_queue import ExportQueue
+from adapter.domain.exporter_orders import ExporterOrder
 from adapter.domain.exporting import Attempt, RetryRules, verdict
-from adapter.domain.messages import ExportOrder, Wake
+from adapter.domain.messages import Wake
 from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.queueing import Draw
@@ -60,7 +60,7 @@ class Exporter:
     places: ExportPlaces
     figures: ExportFigures
     wake: trio.MemoryReceiveChannel[Wake]
-    orders: trio.MemoryReceiveChannel[ExportOrder]
+    orders: trio.MemoryReceiveChannel[ExporterOrder]
     giver: FallbackGiver | None
     reclaimer_wake: trio.MemorySendChannel[Wake]
     publish: Publish
@@ -86,8 +86,11 @@ class Exporter:
         self._watch = DestinationWatch(
             destination=self.destination, requestor=self.requestor, breaker=self._breaker,
             figures=self.figures, publish=self.publish, now=self.now, changed=self._look_again,
+            holds=self.ledger.holds,
         )  # fmt: skip
-        self._orders = ExportOrders(ledger=self.ledger, change=self._change, now=self.now)
+        self._orders = ExportOrders(
+            ledger=self.ledger, change=self._change, hold=self._watch.hold, now=self.now,
+        )  # fmt: skip
         self._pace = Pace(self.destination.rate_mb_s)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -96,6 +99,7 @@ class Exporter:
         self._watch.probing = False
         for export in await self._mine(EXPORT_WORKING):  # a crash of ours left these
             await self.ledger.change_export(export.id, StepEvent.INTERRUPT)
+        self._watch.tell_hold()
         task_status.started()
         async with trio.open_nursery() as beside:
             beside.start_soon(self._orders.serve, self.orders, self._look_again)
@@ -131,8 +135,8 @@ class Exporter:
         waiting = await self._mine(EXPORT_WAITING)
         self._queue.add(export for export in waiting if export.id not in self._in_hand)
         now, breaker = self.now(), self._breaker
-        opened_at = opens_at(self.destination.window, now)
-        if breaker.state is BreakerState.OPEN:
+        opened_at = self._watch.opens_at()
+        if breaker.state is BreakerState.OPEN and opened_at < float("inf"):
             next_at = await self._wait_out(beside, now)
         elif opened_at > now:
             next_at = opened_at
@@ -154,7 +158,7 @@ class Exporter:
 
     def _halted(self) -> bool:
         """Whether what is in hand is to be left for later."""
-        return self._stopping() or opens_at(self.destination.window, self.now()) > self.now()
+        return self._stopping() or self._watch.opens_at() > self.now()
 
     async def _lane(self) -> None:
         """Take one export after the other as long as there is something to send."""
@@ -184,8 +188,6 @@ class Exporter:
         if self._lanes > self._watch.room():
             return None
         return self._queue.take(self.now())
-
-    # --- an export
 
     async def _work(self, export: Export, sender: Sender) -> None:
         self._in_hand.add(export.id)
@@ -273,8 +275,6 @@ class Exporter:
         changed = await self.ledger.change_export(export.id, event, order, **changes)
         tell_change(self.publish, changed, self.failure_threshold)
         return changed
-
-    # --- the destination
 
     async def _wait_out(self, beside: trio.Nursery, now: float) -> float:
         """Use the pause of an outage; return the wall time when there is more to do."""

@@ -16,7 +16,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "task": ("registered", "taken", "state", "failed", "succeeded"),
     "export": ("opened", "state", "sent", "given", "failed", "completed"),
     "commitment": ("requested", "refused", "reported", "expired"),
-    "destination": ("up", "down", "tried"),
+    "destination": ("up", "down", "tried", "held", "released"),
     "storage": ("low", "recovered", "reclaimed"),
     "actor": ("started", "crashed", "parked", "stopped"),
     "config": ("created", "changed", "deleted"),

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.commitment_ledger import CommitmentLedger
+from adapter.domain.destination_holds import HoldLedger
 from adapter.domain.own_results import OwnResults
 from adapter.domain.records import (
     Export,
@@ -101,6 +102,10 @@ class Ledger(Protocol):
     @property
     def tasks(self) -> TaskLedger:
         """Registered results."""
+
+    @property
+    def holds(self) -> HoldLedger:
+        """Destinations that are not sent to."""
 
     @property
     def own_results(self) -> OwnResults:

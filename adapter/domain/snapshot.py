@@ -127,10 +127,16 @@ class Snapshot:
 
     def _destination(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["destinations"]
-        row = section.get(event.destination, {"changedAt": rfc3339(at)})
-        section[event.destination] = {
-            "name": event.destination, "state": "up" if verb == "up" else "down",
-            "changedAt": row["changedAt"] if verb == "tried" else rfc3339(at), **event.data,
+        row = section.get(event.destination, {"state": "unknown", "changedAt": rfc3339(at)})
+        name, held = event.destination, {"held": True} if "held" in row else {}
+        if verb in ("held", "released"):
+            held = {"held": True} if verb == "held" else {}
+            row = {key: value for key, value in row.items() if key != "held"}
+            section[name] = {**row, "name": name, "changedAt": rfc3339(at), **held}
+            return
+        section[name] = {
+            "name": name, "state": "up" if verb == "up" else "down",
+            "changedAt": row["changedAt"] if verb == "tried" else rfc3339(at), **held, **event.data,
         }  # fmt: skip
 
     def _storage(self, event: Event, verb: str, at: float) -> None:

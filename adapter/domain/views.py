@@ -9,7 +9,8 @@ from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import ListedEntity
 from adapter.domain.export_figures import ExportFigures
-from adapter.domain.messages import EntityQuestion, ExportOrder, JobOrder, Subscribe
+from adapter.domain.exporter_orders import ExporterOrder
+from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
@@ -31,7 +32,7 @@ class Views:
     orders: trio.MemorySendChannel[JobOrder]
     task_orders: trio.MemorySendChannel[TaskOrder]
     figures: QueueFigures
-    export_orders: Mapping[str, trio.MemorySendChannel[ExportOrder]]
+    export_orders: Mapping[str, trio.MemorySendChannel[ExporterOrder]]
     """By destination."""
     export_figures: ExportFigures
     entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]

@@ -23,6 +23,7 @@ from adapter.store.commitments import PREFIXES, CommitmentRows
 from adapter.store.entity_rows import EntityRows
 from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
+from adapter.store.hold_rows import HoldRows
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
 from adapter.store.own_results import OwnResultRows
@@ -40,6 +41,7 @@ class RowLedger:
         self._commit = GroupCommit(engine, thread).commit
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
+        self.holds = HoldRows(self._commit)
         self.own_results = OwnResultRows(self._commit)
         self._jobs = JobRows()
         self.tasks = TaskRows(self._commit, self._jobs, now)
@@ -87,6 +89,8 @@ class RowLedger:
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
             case "entity":
                 self.entities.adopt(row)
+            case "hold":
+                self.holds.adopt(row)
             case "ownresults":
                 self.own_results.adopt(row)
             case "task" | "taskfiles":

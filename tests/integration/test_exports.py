@@ -192,3 +192,29 @@ def test_exports_on_the_command_line(make_adapter: MakeAdapter) -> None:
         assert (again.returncode, "Completed" in again.stderr) == (1, True)
         both = run_cli("exports", "--json", "--csv", *url)
         assert (both.returncode, len(both.stderr.splitlines())) == (2, 1)
+
+
+def test_held_destination_gets_nothing_also_after_a_kill(make_adapter: MakeAdapter) -> None:
+    peer = ScriptedDestination({CT: [EXPLICIT]})
+    with peer.listening():
+        adapter = exporting(make_adapter, {"name": "peer", "port": peer.port})
+        hold = "/api/destinations/peer/hold"
+        kind = {"Content-Type": "application/json"}
+        status, _, body = adapter.request("POST", hold, kind, b'{"why": "migration"}')
+        assert (status, json.loads(body)["state"]) == (200, "held")
+        store(adapter, {"1.2.6.1.1", "1.2.6.1.2"})
+        eventually(lambda: adapter.get("/api/exports?state=Queued"), 15)
+        adapter.kill()
+        adapter.start()
+        (row,) = adapter.get("/api/destinations")
+        assert (row["state"], row["why"], row["exports"]) == ("held", "migration", {"Queued": 1})
+        assert adapter.metrics("dicom_adapter_destination_held") == {"peer": 1.0}
+        assert not peer.received
+        assert adapter.request("POST", "/api/destinations/peer/release")[0] == 200
+        eventually(lambda: completed(adapter, "peer") == 1, 15)
+        (row,) = adapter.get("/api/destinations")
+        assert (row["state"], row["heldAt"]) == ("up", None)
+        assert adapter.request("POST", "/api/destinations/nobody/release")[0] == 404
+        assert adapter.request("POST", hold, kind, b'{"because": 1}')[0] == 400
+        assert adapter.request("POST", hold, {"Origin": "http://elsewhere.example"})[0] == 403
+    assert len(peer.received) == 2

@@ -129,6 +129,18 @@ def test_destination_has_its_last_state():
     assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": at(1)}]
 
 
+def test_destination_is_held_until_it_is_released():
+    held, up, released = (
+        Event(type=f"destination.{verb}", destination="pacs") for verb in ("held", "up", "released")
+    )
+    row = {"name": "pacs", "state": "unknown", "changedAt": at(0), "held": True}
+    assert folded(held)["destinations"] == [row]
+    row = {"name": "pacs", "state": "up", "changedAt": at(1), "held": True}
+    assert folded(held, up)["destinations"] == [row]
+    row = {"name": "pacs", "state": "up", "changedAt": at(2)}
+    assert folded(held, up, released)["destinations"] == [row]
+
+
 def test_actor_keeps_its_number_of_crashes():
     (row,) = folded(
         Event(type="actor.crashed", data={"actor": "hub", "crashes": 2}),

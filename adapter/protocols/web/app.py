@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.destinations import DESTINATIONS
 from adapter.protocols.web.entities import ENTITIES, Objections
 from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
@@ -33,6 +34,7 @@ def make_app(web: Views | None) -> Litestar:
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,
+            *DESTINATIONS,
             *EXPORT_ORDERS,
             *TASKS,
             *ENTITIES,

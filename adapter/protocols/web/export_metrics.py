@@ -38,6 +38,10 @@ def export_metrics(web: Views) -> list[Metric]:
             {name: float(name not in figures.down) for name in web.export_orders},
         ),
         _by_destination(
+            "dicom_adapter_destination_held", "1 while an operator holds a destination",
+            {name: float(web.ledger.holds.of(name) is not None) for name in web.export_orders},
+        ),
+        _by_destination(
             "dicom_adapter_export_queue_age_seconds", "How long the oldest export waits",
             {name: 0.0 if at is None else max(now - at, 0.0) for name, at in opened_at.items()},
         ),

@@ -1,0 +1,19 @@
+"""What an operator wants of an exporter."""
+
+from dataclasses import dataclass
+
+import trio
+
+from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.messages import ExportOrder, OrderRefused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationOrder:
+    """Web -> exporter: hold the destination, or (None) go on; answered when that is durable."""
+
+    hold: DestinationHold | None
+    reply: trio.MemorySendChannel[bool | OrderRefused]
+
+
+ExporterOrder = ExportOrder | DestinationOrder

@@ -35,8 +35,9 @@ from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
+from adapter.relations import listening_ports, pipelines_without_program
 from adapter.requestors import make_requestor, transcription
-from adapter.settings import Settings, listening_ports, pipelines_without_program
+from adapter.settings import Settings
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.fetched_results import FetchedResults
 from adapter.store.files import DiskThreads

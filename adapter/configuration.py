@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from adapter.domain.conversion import Reader, SpelledValue, is_secret
 from adapter.errors import ConfigurationError
-from adapter.settings import Settings, relations
+from adapter.relations import relations
+from adapter.settings import Settings
 
 ENVIRONMENT_PREFIX = "DICOM_ADAPTER__"
 HIDDEN = "(hidden)"

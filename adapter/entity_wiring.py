@@ -21,7 +21,8 @@ from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import EntityChanged, EntityNote, EntityQuestion, Wake
 from adapter.edges import Edges
 from adapter.errors import UnavailableError
-from adapter.settings import Settings, listening_ports, relations
+from adapter.relations import listening_ports, relations
+from adapter.settings import Settings
 from adapter.supervision import REPLICA, Actor, supervise
 
 NOTES_PER_ASSOCIATION = 4

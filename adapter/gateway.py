@@ -22,7 +22,8 @@ from adapter.domain.snapshot import Snapshot
 from adapter.domain.tasks import TaskOrder
 from adapter.domain.views import Views
 from adapter.edges import Edges
-from adapter.settings import Settings, listening_ports
+from adapter.relations import listening_ports
+from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, supervise
 from adapter.wiring import Wiring
 

@@ -41,7 +41,8 @@ from adapter.domain.retention import Retention
 from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
 from adapter.entity_wiring import EntityRules, EntityStaff
-from adapter.settings import ListeningPort, Settings, listening_ports
+from adapter.relations import ListeningPort, listening_ports
+from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
 

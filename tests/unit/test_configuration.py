@@ -7,7 +7,8 @@ import pytest
 from adapter.composition import warnings
 from adapter.configuration import effective_values, json_schema, load
 from adapter.errors import ConfigurationError
-from adapter.settings import Settings, listening_ports, pipelines_without_program
+from adapter.relations import listening_ports, pipelines_without_program
+from adapter.settings import Settings
 
 ENTITY = """
 [[application_entities]]

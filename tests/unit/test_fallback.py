@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.fallback import fallback_problems, handed_over
 from adapter.domain.records import Export, Outcome
-from adapter.settings import Settings, relations
+from adapter.relations import relations
+from adapter.settings import Settings
 
 KINDS = {
     "waits": {},

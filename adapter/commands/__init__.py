@@ -1,0 +1,1 @@
+"""The commands of `dicom-adapter`, by what they are about; `adapter.cli` puts them together."""

@@ -1,0 +1,89 @@
+"""`jobs`, `exports`: the ledger of a running adapter, and orders about its rows."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from adapter.commands.options import DEFAULT_URL, AsCsv, AsJson, Url, fail
+
+if TYPE_CHECKING:
+    from adapter.client.rows import Form
+
+jobs_app = App(name="jobs", help="List jobs of a running adapter; show, retry or cancel one.")
+exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
+
+
+@jobs_app.default
+def jobs(
+    *,
+    state: Annotated[str, Parameter(help="Only these, such as Faulted.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    url: Url = DEFAULT_URL,
+) -> int:
+    """List the jobs, oldest first."""
+    from adapter.client.rows import JOBS, list_rows
+
+    return list_rows(url, JOBS, {"state": state}, _form(json=json, csv=csv))
+
+
+@jobs_app.command(name="show")
+def show_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Show one job with its latest states."""
+    from adapter.client.rows import JOBS, show_row
+
+    return show_row(url, JOBS, job_id, _form(json=json))
+
+
+@jobs_app.command(name="retry")
+def retry_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Resubmit a job that is Faulted or Cancelled."""
+    from adapter.client.rows import JOBS, order_row
+
+    return order_row(url, JOBS, job_id, "retry", _form(json=json))
+
+
+@jobs_app.command(name="cancel")
+def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """End a job that has not ended; its files are kept."""
+    from adapter.client.rows import JOBS, order_row
+
+    return order_row(url, JOBS, job_id, "cancel", _form(json=json))
+
+
+@exports_app.default
+def exports(
+    *,
+    state: Annotated[str, Parameter(help="Only these, such as Failed.")] = "",
+    destination: Annotated[str, Parameter(help="Only those to this one.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    url: Url = DEFAULT_URL,
+) -> int:
+    """List the exports, oldest first."""
+    from adapter.client.rows import EXPORTS, list_rows
+
+    filters = {"state": state, "destination": destination}
+    return list_rows(url, EXPORTS, filters, _form(json=json, csv=csv))
+
+
+@exports_app.command(name="show")
+def show_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Show one export with the outcome of every instance."""
+    from adapter.client.rows import EXPORTS, show_row
+
+    return show_row(url, EXPORTS, export_id, _form(json=json))
+
+
+@exports_app.command(name="retry")
+def retry_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+    """Send again what an export that is Failed could not deliver."""
+    from adapter.client.rows import EXPORTS, order_row
+
+    return order_row(url, EXPORTS, export_id, "retry", _form(json=json))
+
+
+def _form(*, json: bool, csv: bool = False) -> "Form":
+    if json and csv:
+        fail(["--json, --csv: one of them"])
+    return "json" if json else "csv" if csv else "table"

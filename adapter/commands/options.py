@@ -1,0 +1,42 @@
+"""What several commands take, and how they refuse bad input: one line on stderr, exit 2."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from adapter.configuration import Layered
+
+BAD_INPUT = 2
+ConfigFile = Annotated[
+    Path | None, Parameter(name=["-c", "--config"], help="TOML, YAML or JSON file.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="KEY=VALUE, such as dicom.scp.port=104; repeatable."),
+]
+AsJson = Annotated[bool, Parameter(name="--json", help="One JSON document.", negative="")]
+AsCsv = Annotated[bool, Parameter(name="--csv", help="For spreadsheets.", negative="")]
+Url = Annotated[str, Parameter(name="--url", help="Address of a running adapter.")]
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+
+def fail(lines: list[str]) -> NoReturn:
+    """Say what is wrong with the input, a line each; exit."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def load(config: Path | None, overrides: list[str] | None) -> "Layered":
+    """Return the effective settings.
+
+    Raises:
+        ConfigurationError: With every problem found.
+    """
+    from adapter import configuration
+
+    return configuration.load(config, os.environ, overrides or ())

@@ -54,13 +54,14 @@ class DestinationWatch:
         self.figures.down.pop(self.destination.name, None)
         if self._up is not True:
             self._up = True
+            log.info("destination.up", destination=self.destination.name)
             self.publish(Event(type="destination.up", destination=self.destination.name))
 
-    def opens_at(self) -> float:
+    def opens_at(self, now: float) -> float:
         """Return the wall time from which it may be sent to: endless, while it is held."""
         if self.holds.of(self.destination.name):
             return math.inf
-        return opens_at(self.destination.window, self.now())
+        return opens_at(self.destination.window, now)
 
     async def hold(self, hold: DestinationHold | None) -> None:
         """Have nothing sent there, or (None) go on; that is durable then."""
@@ -133,5 +134,6 @@ class DestinationWatch:
             "againAt": rfc3339(breaker.again_at),
         }
         verb = "tried" if self._up is False else "down"
+        log.warning(f"destination.{verb}", destination=name, why=breaker.why, tries=breaker.tries)
         self._up = False
         self.publish(Event(type=f"destination.{verb}", destination=name, data=facts))

@@ -58,8 +58,9 @@ class ExportOrders:
             done()
 
     async def retry(self, order: ExportOrder) -> Export | OrderRefused:
-        """Have everything sent again that is not delivered, refused or not."""
-        kept = Order(key=order.key, job_id=order.export_id, action="retry", at=self.now())
+        """Have sent again what is not delivered, refused or not; all of it, or what is named."""
+        action = " ".join(["retry", *sorted(order.instances)])
+        kept = Order(key=order.key, job_id=order.export_id, action=action, at=self.now())
         known = await known_before(self.ledger, kept)
         if isinstance(known, OrderRefused):
             return known
@@ -72,6 +73,11 @@ class ExportOrders:
         if export.state is not ExportState.FAILED:
             why = f"the export is {export.state}; only what is Failed is retried"
             return OrderRefused(OrderRefusal.STATE, why)
+        outcomes = await self.ledger.outcomes(export.id)
+        undelivered = {o.sop_instance_uid for o in outcomes if o.permanent or o.waits}
+        if stray := sorted(order.instances - undelivered):
+            why = f"no undelivered instance of the export: {', '.join(stray)}"
+            return OrderRefused(OrderRefusal.STATE, why)
         # Outcomes first: an export that has failed and waits for nothing more is never seen.
-        await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(export.id)))
+        await self.ledger.record_outcomes(resubmitted(outcomes, order.instances))
         return await self.change(export, StepEvent.RESUBMIT, kept if order.key else None, **AS_NEW)

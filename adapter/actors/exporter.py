@@ -135,7 +135,7 @@ class Exporter:
         waiting = await self._mine(EXPORT_WAITING)
         self._queue.add(export for export in waiting if export.id not in self._in_hand)
         now, breaker = self.now(), self._breaker
-        opened_at = self._watch.opens_at()
+        opened_at = self._watch.opens_at(now)
         if breaker.state is BreakerState.OPEN and opened_at < float("inf"):
             next_at = await self._wait_out(beside, now)
         elif opened_at > now:
@@ -158,7 +158,8 @@ class Exporter:
 
     def _halted(self) -> bool:
         """Whether what is in hand is to be left for later."""
-        return self._stopping() or self._watch.opens_at() > self.now()
+        now = self.now()
+        return self._stopping() or self._watch.opens_at(now) > now
 
     async def _lane(self) -> None:
         """Take one export after the other as long as there is something to send."""

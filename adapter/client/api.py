@@ -14,8 +14,8 @@ class ApiError(Exception):
     """The adapter said no, or nobody said anything; the text is one line for a person."""
 
 
-def call(url: str, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
-    """Return the decoded answer of the adapter at url.
+def call(url: str, method: str, path: str, document: Any = None) -> Any:
+    """Return the decoded answer of the adapter at url; document is what it is sent as JSON.
 
     Raises:
         ApiError: There is none, or it is a problem (RFC 9457).
@@ -28,7 +28,10 @@ def call(url: str, method: str, path: str, headers: dict[str, str] | None = None
     try:
         connection = connect(parts.hostname, parts.port, timeout=TIMEOUT_S)
         try:
-            connection.request(method, parts.path.rstrip("/") + path, headers=headers or {})
+            body, headers = None, {}
+            if document is not None:
+                body, headers = msgspec.json.encode(document), {"Content-Type": "application/json"}
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             status, body = response.status, response.read(BODY_BYTES_MAX)
         finally:

@@ -76,10 +76,13 @@ def show_row(url: str, kind: Kind, row_id: str, form: Form) -> int:
     return _told(lambda: call(url, "GET", kind.path(row_id)), print_it)
 
 
-def order_row(url: str, kind: Kind, row_id: str, action: str, form: Form) -> int:
-    """Give an order about a row, print what it is then; return the exit code."""
+def order_row(
+    url: str, kind: Kind, order: tuple[str, str], form: Form, document: Any = None
+) -> int:
+    """Give an order (id, action) about a row, print what it is then; return the exit code."""
+    row_id, action = order
     print_it = _print_json if form == "json" else _print_state
-    return _told(lambda: call(url, "POST", f"{kind.path(row_id)}/{action}"), print_it)
+    return _told(lambda: call(url, "POST", f"{kind.path(row_id)}/{action}", document), print_it)
 
 
 def _told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:

@@ -40,7 +40,7 @@ def retry_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -
     """Resubmit a job that is Faulted or Cancelled."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(url, JOBS, job_id, "retry", _form(json=json))
+    return order_row(url, JOBS, (job_id, "retry"), _form(json=json))
 
 
 @jobs_app.command(name="cancel")
@@ -48,7 +48,7 @@ def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) 
     """End a job that has not ended; its files are kept."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(url, JOBS, job_id, "cancel", _form(json=json))
+    return order_row(url, JOBS, (job_id, "cancel"), _form(json=json))
 
 
 @exports_app.default
@@ -76,11 +76,22 @@ def show_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_U
 
 
 @exports_app.command(name="retry")
-def retry_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+def retry_export(
+    export_id: str,
+    /,
+    *,
+    instance: Annotated[
+        list[str] | None,
+        Parameter(help="SOP Instance UID: only this one; repeatable.", negative=""),
+    ] = None,
+    json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> int:
     """Send again what an export that is Failed could not deliver."""
     from adapter.client.rows import EXPORTS, order_row
 
-    return order_row(url, EXPORTS, export_id, "retry", _form(json=json))
+    wanted = {"sopInstanceUids": instance} if instance else None
+    return order_row(url, EXPORTS, (export_id, "retry"), _form(json=json), wanted)
 
 
 def _form(*, json: bool, csv: bool = False) -> "Form":

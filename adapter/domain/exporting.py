@@ -5,7 +5,7 @@ retry: everything for it waits, ever longer up to a limit, for as long as it tak
 destination refuses for good is held, never dropped, and never sent in a loop.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import TypeVar
 
 from msgspec import Struct, structs
@@ -102,9 +102,19 @@ AS_NEW: Mapping[str, object] = {
 """What changes in the row of an export that is sent again by order."""
 
 
-def resubmitted(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return those outcomes that change when an operator wants everything to be sent again."""
-    return [structs.replace(o, permanent=False) for o in outcomes if o.permanent]
+def resubmitted(outcomes: Sequence[Outcome], wanted: Set[str] = frozenset()) -> list[Outcome]:
+    """Return those outcomes that change when an operator wants these instances sent again.
+
+    Args:
+        outcomes: All of an export.
+        wanted: SOP Instance UIDs; empty: all. What is not wanted is held.
+    """
+    return [
+        structs.replace(o, permanent=held)
+        for o in outcomes
+        if (held := bool(wanted) and o.sop_instance_uid not in wanted) != o.permanent
+        and (o.permanent or o.waits)
+    ]
 
 
 def verdict(

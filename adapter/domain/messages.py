@@ -266,6 +266,8 @@ class ExportOrder:
     """Web -> exporter: send what was given up again; the answer is the export as it is then."""
 
     export_id: str
+    instances: frozenset[str] = frozenset()
+    """SOP Instance UIDs of those that are sent again; empty: all."""
     key: str
     """As in `JobOrder`."""
     reply: trio.MemorySendChannel["Export | OrderRefused"]

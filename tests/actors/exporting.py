@@ -19,7 +19,7 @@ class Stage:
 
     def __init__(
         self, files=3, max_retries=2, sop_classes=None, *, name="pacs", beside=None, places=None,
-        giver=None, **destination,
+        giver=None, now=wall, **destination,
     ):  # fmt: skip
         self.ledger = beside.ledger if beside else new_ledger()
         self.peer, self.events = Peer(), []
@@ -36,16 +36,16 @@ class Stage:
             giver=giver and giver(self), failure_threshold=0.5, draw=lambda: 0.0,
             ledger=self.ledger, source=self.outputs, requestor=self.peer,
             committer=Committer(
-                ledger=self.ledger, publish=self.events.append, now=wall, new_uid=counting_ids(),
+                ledger=self.ledger, publish=self.events.append, now=now, new_uid=counting_ids(),
                 recorder=ReportRecorder(
-                    ledger=self.ledger, publish=self.events.append, now=wall
+                    ledger=self.ledger, publish=self.events.append, now=now
                 ),
                 rules=CommitmentRules(
                     wait_s=1.0, deadline_s=600.0, max_retries=1, max_instances=10
                 ),
             ),
             wake=woken,
-            reclaimer_wake=reclaimer_wake, publish=self.events.append, now=wall,
+            reclaimer_wake=reclaimer_wake, publish=self.events.append, now=now,
             rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
         )  # fmt: skip
 
@@ -62,9 +62,11 @@ class Stage:
     def told(self, topic):
         return [event.type for event in self.events if event.topic == topic]
 
-    async def retry(self, identifier="export-1", key=""):
+    async def retry(self, identifier="export-1", key="", instances=()):
         return await ask(
             self.orders,
-            lambda reply: ExportOrder(export_id=identifier, key=key, reply=reply),
+            lambda reply: ExportOrder(
+                export_id=identifier, instances=frozenset(instances), key=key, reply=reply
+            ),
             10.0,
         )

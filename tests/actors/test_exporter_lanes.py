@@ -1,5 +1,6 @@
 """Several associations, associations that are kept, limits, and orders of operators."""
 
+import itertools
 import time
 from datetime import UTC, datetime
 
@@ -296,6 +297,35 @@ async def test_retry_sends_what_was_refused_and_what_was_given_up(autojump_clock
         await trio.sleep(1)
         assert (await stage.row()).state is ExportState.COMPLETED
         assert sorted(stage.peer.received[before:]) == ["/job-1/1.dcm", "/job-1/2.dcm"]
+
+
+async def test_retry_of_some_leaves_the_others_held(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        await failed(stage)
+        _, first, second = await stage.ledger.outcomes("export-1")
+        before = len(stage.peer.received)
+        wanted = [second.sop_instance_uid]
+        assert (await stage.retry(key="k", instances=wanted)).state is ExportState.QUEUED
+        await trio.sleep(1)
+        assert stage.peer.received[before:] == ["/job-1/2.dcm"]
+        row = await stage.row()
+        assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert (await stage.retry(key="k", instances=wanted)).state is ExportState.FAILED
+        assert (await stage.retry(key="k")).refusal is OrderRefusal.KEY
+        assert (await stage.retry(instances=wanted)).refusal is OrderRefusal.STATE  # delivered
+        assert (await stage.retry(instances=[first.sop_instance_uid])).state is ExportState.QUEUED
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED
+
+
+async def test_clock_that_moves_between_two_looks_delays_nothing(autojump_clock):
+    ticks = itertools.count()
+    stage = Stage(now=lambda: wall() + 1e-6 * next(ticks))
+    async with running(stage.actor):
+        await stage.open()
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED
 
 
 async def test_retry_of_anything_else_is_refused(autojump_clock):

@@ -186,6 +186,13 @@ def test_exports_on_the_command_line(make_adapter: MakeAdapter) -> None:
         for uid in ("1.2.6.1.1", "1.2.6.1.2"):
             assert re.search(rf"{re.escape(uid)} +False +0xC001 ", shown)
         refuses = False
+        some = run_cli("exports", "retry", row["id"], "--instance", "1.2.6.1.2", *url)
+        assert some.stdout == f"{row['id']}: Queued\n"
+        eventually(lambda: adapter.get(f"/api/exports/{row['id']}")["sent"] == 1, 15)
+        eventually(lambda: adapter.get("/api/exports?state=Failed"), 15)
+        assert {one.sop_instance_uid for one in peer.received} == {"1.2.6.1.2"}
+        stray = run_cli("exports", "retry", row["id"], "--instance", "1.2.6.1.2", *url)
+        assert (stray.returncode, "1.2.6.1.2" in stray.stderr) == (1, True)
         assert run_cli("exports", "retry", row["id"], *url).stdout == f"{row['id']}: Queued\n"
         eventually(lambda: completed(adapter, "peer") == 1, 15)
         again = run_cli("exports", "retry", row["id"], *url)

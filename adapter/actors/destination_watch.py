@@ -13,7 +13,7 @@ import structlog
 
 from adapter.domain.breaker import Breaker, BreakerState
 from adapter.domain.delivery_window import opens_at
-from adapter.domain.destination_holds import DestinationHold, HoldLedger
+from adapter.domain.destination_rows import DestinationHold, DestinationOutage, DestinationRows
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
@@ -37,7 +37,8 @@ class DestinationWatch:
     figures: ExportFigures
     publish: Publish
     now: WallClock
-    holds: HoldLedger
+    holds: DestinationRows[DestinationHold]
+    outages: DestinationRows[DestinationOutage]
     changed: Callable[[], None]
     """Called when the exporter may do more, or less, than before."""
     probing: bool = False
@@ -68,12 +69,28 @@ class DestinationWatch:
         name = self.destination.name
         if hold is not None:
             await self.holds.put(hold)
-            self.tell_hold()
+            self._tell_hold()
         elif self.holds.of(name):
             await self.holds.remove(name)
             self.publish(Event(type="destination.released", destination=name))
 
-    def tell_hold(self) -> None:
+    def recall(self) -> None:
+        """Take up a hold, and an outage, that began before this process did."""
+        self._tell_hold()
+        if outage := self.outages.of(self.destination.name):
+            self.breaker.recall(outage.why, outage.at)
+
+    async def remember(self) -> None:
+        """Have the ledger know whether it is down, and since when."""
+        name, since = self.destination.name, self.breaker.down_since
+        kept = self.outages.of(name)
+        if since is None:
+            await self.outages.remove(name)
+        elif kept is None or kept.at != since:
+            why = self.breaker.why
+            await self.outages.put(DestinationOutage(destination=name, why=why, at=since))
+
+    def _tell_hold(self) -> None:
         """Tell that it is held, if it is."""
         if hold := self.holds.of(self.destination.name):
             data = {"why": hold.why, "heldAt": rfc3339(hold.at)}

@@ -12,7 +12,7 @@ import trio
 
 from adapter.actors.order_keys import known_before
 from adapter.channels import answer
-from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.destination_rows import DestinationHold
 from adapter.domain.exporter_orders import DestinationOrder, ExporterOrder
 from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.messages import (

@@ -86,12 +86,12 @@ class Exporter:
         self._watch = DestinationWatch(
             destination=self.destination, requestor=self.requestor, breaker=self._breaker,
             figures=self.figures, publish=self.publish, now=self.now, changed=self._look_again,
-            holds=self.ledger.holds,
+            holds=self.ledger.holds, outages=self.ledger.outages,
         )  # fmt: skip
         self._orders = ExportOrders(
             ledger=self.ledger, change=self._change, hold=self._watch.hold, now=self.now,
         )  # fmt: skip
-        self._pace = Pace(self.destination.rate_mb_s)
+        self._pace = Pace(self.destination.rate_mb_s, self.destination.batch_size)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -99,7 +99,7 @@ class Exporter:
         self._watch.probing = False
         for export in await self._mine(EXPORT_WORKING):  # a crash of ours left these
             await self.ledger.change_export(export.id, StepEvent.INTERRUPT)
-        self._watch.tell_hold()
+        self._watch.recall()
         task_status.started()
         async with trio.open_nursery() as beside:
             beside.start_soon(self._orders.serve, self.orders, self._look_again)
@@ -131,6 +131,7 @@ class Exporter:
 
     async def _look(self, lanes: trio.Nursery, beside: trio.Nursery) -> float:
         """Start what can be done; return the clock time at which there may be more."""
+        await self._watch.remember()
         report_due_at = await self._take_reported()
         waiting = await self._mine(EXPORT_WAITING)
         self._queue.add(export for export in waiting if export.id not in self._in_hand)
@@ -192,12 +193,11 @@ class Exporter:
 
     async def _work(self, export: Export, sender: Sender) -> None:
         self._in_hand.add(export.id)
+        step = {ExportState.QUEUED: self._send, ExportState.SENT: self._commit}
         try:
             export = await self.ledger.export(export.id)  # as it is now
-            if export.state is ExportState.QUEUED:
-                await self._send(await self._change(export, StepEvent.BEGIN), sender)
-            elif export.state is ExportState.SENT:
-                await self._commit(await self._change(export, StepEvent.BEGIN), sender)
+            if do := step.get(export.state):
+                await do(await self._change(export, StepEvent.BEGIN), sender)
             left = await self.ledger.export(export.id)
         except RowNotFoundError:  # removed with its job
             return

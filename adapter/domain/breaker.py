@@ -38,6 +38,11 @@ class Breaker:
     """Wall time before which it is left alone."""
     fruitless: int = 0
 
+    def recall(self, why: str, since: float) -> None:
+        """Go on with an outage that began earlier: the next association tries whether it lasts."""
+        if self.down_since is None:
+            self.state, self.why, self.down_since = BreakerState.HALF_OPEN, why, since
+
     def unreached(self, why: str, now: float) -> bool:
         """Note that it could not be reached; return False if that is known already.
 

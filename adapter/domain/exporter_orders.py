@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import trio
 
-from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.destination_rows import DestinationHold
 from adapter.domain.messages import ExportOrder, OrderRefused
 
 

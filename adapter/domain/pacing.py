@@ -15,9 +15,15 @@ BURST_S = 1.0
 class Pace:
     """Spreads bytes over time; shared by all associations with one destination."""
 
-    def __init__(self, rate_mb_s: float) -> None:
-        """Nothing was sent yet; 0: no limit."""
+    def __init__(self, rate_mb_s: float, batch: int = BATCH) -> None:
+        """Nothing was sent yet.
+
+        Args:
+            rate_mb_s: In 10^6 bytes a second; 0: no limit.
+            batch: What the destination takes in one request, if it takes several.
+        """
         self._bytes_s = rate_mb_s * MB
+        self._batch = max(batch, BATCH)
         self._free_at = 0.0
 
     def pause_s(self, payload_bytes: int, now: float) -> float:
@@ -34,7 +40,7 @@ class Pace:
         batch: list[T] = []
         total = 0
         for one in load:
-            if batch and (len(batch) == BATCH or total + size(one) > room):
+            if batch and (len(batch) == self._batch or total + size(one) > room):
                 yield batch
                 batch, total = [], 0
             batch.append(one)

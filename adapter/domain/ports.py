@@ -10,7 +10,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.commitment_ledger import CommitmentLedger
-from adapter.domain.destination_holds import HoldLedger
+from adapter.domain.destination_rows import (
+    DestinationHold,
+    DestinationOutage,
+    DestinationRows,
+)
 from adapter.domain.own_results import OwnResults
 from adapter.domain.records import (
     Export,
@@ -104,8 +108,12 @@ class Ledger(Protocol):
         """Registered results."""
 
     @property
-    def holds(self) -> HoldLedger:
+    def holds(self) -> DestinationRows[DestinationHold]:
         """Destinations that are not sent to."""
+
+    @property
+    def outages(self) -> DestinationRows[DestinationOutage]:
+        """Destinations that could not be reached."""
 
     @property
     def own_results(self) -> OwnResults:

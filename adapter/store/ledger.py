@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
+from adapter.domain.destination_rows import DestinationHold, DestinationOutage
 from adapter.domain.ports import WallClock
 from adapter.domain.records import Export, Job, Order, Outcome, OutgoingInstance, Transaction
 from adapter.domain.tables import (
@@ -20,10 +21,10 @@ from adapter.domain.tables import (
 )
 from adapter.errors import LedgerError
 from adapter.store.commitments import PREFIXES, CommitmentRows
+from adapter.store.destination_rows import StoredDestinationRows
 from adapter.store.entity_rows import EntityRows
 from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
-from adapter.store.hold_rows import HoldRows
 from adapter.store.job_rows import JobRows
 from adapter.store.orders import OrderRows
 from adapter.store.own_results import OwnResultRows
@@ -41,7 +42,8 @@ class RowLedger:
         self._commit = GroupCommit(engine, thread).commit
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
-        self.holds = HoldRows(self._commit)
+        self.holds = StoredDestinationRows("hold", DestinationHold, self._commit)
+        self.outages = StoredDestinationRows("outage", DestinationOutage, self._commit)
         self.own_results = OwnResultRows(self._commit)
         self._jobs = JobRows()
         self.tasks = TaskRows(self._commit, self._jobs, now)
@@ -91,6 +93,8 @@ class RowLedger:
                 self.entities.adopt(row)
             case "hold":
                 self.holds.adopt(row)
+            case "outage":
+                self.outages.adopt(row)
             case "ownresults":
                 self.own_results.adopt(row)
             case "task" | "taskfiles":

@@ -6,7 +6,7 @@ from actor_ports import an_export
 from exporting import Stage
 
 from adapter.channels import ask
-from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.destination_rows import DestinationHold
 from adapter.domain.exporter_orders import DestinationOrder
 from adapter.domain.exporting import OUTAGE_PAUSE_S_MAX
 from adapter.domain.tables import ExportState

@@ -151,10 +151,10 @@ async def test_disk_of_ours_that_fails_says_nothing_about_the_destination(autoju
 # --- to the fallback
 
 
-def with_fallback(after_s=3600.0, **changes):
+def with_fallback(after_s=3600.0, archive=None, **changes):
     """Return the stages of a destination and of its fallback, over one ledger."""
     wakes = {}
-    archive = Stage(name="archive")
+    archive = archive or Stage(name="archive")
 
     def giver(stage):
         wakes["archive"] = archive.wake.clone()
@@ -192,6 +192,30 @@ async def test_what_waits_goes_to_the_fallback_when_the_outage_lasts(autojump_cl
         await trio.sleep(POLL_S)
         assert pacs.peer.received == [f"/job-4/{n}.dcm" for n in range(3)]
         assert len(archive.peer.received) == 9
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_restart_makes_no_outage_shorter(autojump_clock, is_back):
+    pacs, archive = with_fallback()
+    async with trio.open_nursery() as nursery:
+        await run(nursery, archive)
+        for _ in range(3):
+            pacs.peer.up = False
+            async with trio.open_nursery() as process:
+                await run(process, pacs)
+                await pacs.open(an_export(instances=3))
+                await trio.sleep(1190)
+                process.cancel_scope.cancel()
+            assert (await pacs.row("export-1")).destination == "pacs"
+            pacs, _ = with_fallback(archive=archive)
+        pacs.peer.up = is_back
+        await run(nursery, pacs)
+        await trio.sleep(40)
+        assert (len(pacs.peer.received), len(archive.peer.received)) == (
+            (3, 0) if is_back else (0, 3)
+        )
+        assert (pacs.ledger.outages.of("pacs") is None) is is_back
         nursery.cancel_scope.cancel()
 
 

@@ -9,7 +9,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from adapter.domain.destination_holds import DestinationHold
+from adapter.domain.destination_rows import DestinationHold
 from adapter.domain.exporter_orders import DestinationOrder
 from adapter.domain.messages import OrderRefused
 from adapter.domain.views import Views

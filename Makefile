@@ -7,6 +7,10 @@ SEED ?=
 N ?= 50
 ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
 
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q
+
 .PHONY: install demo test check bench fuzz sim run docs lock clean
 
 $(STAMP): requirements.lock pyproject.toml
@@ -16,6 +20,11 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 install: $(STAMP)  ## .venv with the command dicom-adapter
+
+$(DOCS_STAMP): requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 demo: $(STAMP)  ## the whole job on real DICOM files
 	$(BIN)/dicom-adapter demo
@@ -42,11 +51,15 @@ bench: $(STAMP)  ## ratios against the peers found on this machine
 run: $(STAMP)  ## the adapter in the foreground with config/dev.toml
 	$(BIN)/dicom-adapter serve -c config/dev.toml
 
-docs: $(STAMP)  ## write what is generated: state diagrams, OpenAPI, JSON Schema
+docs: $(STAMP) $(DOCS_STAMP)  ## write what is generated; the site in build/site, its links checked
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/stage.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	! grep -rhE '<(script|link|img)[^>]+(src|href)="?https?:' build/site --include='*.html'
 
 lock: $(STAMP)  ## write requirements.lock anew
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra transcode --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev --extra transcode -o requirements.lock
+	$(COMPILE) --group pyproject.toml:docs -o requirements-docs.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,42 +1,24 @@
 """Writes what is generated: `make docs`. tests/test_docs.py fails when it is stale."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pictures
+import reference
 
 from adapter.configuration import json_schema
-from adapter.domain.tables import (
-    EXPORT_TRANSITIONS,
-    JOB_STEPS,
-    JOB_TRANSITIONS,
-    TASK_TRANSITIONS,
-    JobState,
-    State,
-    StepEvent,
-    next_job_state,
-)
 from adapter.protocols.web.app import openapi_document
 from adapter.store.payloads import JobMeta
 
 DOCS = Path(__file__).parent
 
 
-def diagram(
-    title: str, table: dict[tuple[State, StepEvent], State], also: Sequence[str] = ()
-) -> str:
-    """Return a state table as a Mermaid diagram."""
-    rows = [f"    {old} --> {new}: {event}" for (old, event), new in table.items()]
-    return "\n".join([f"## {title}", "", "```mermaid", "stateDiagram-v2", *rows, *also, "```", ""])
-
-
-def resumptions() -> list[str]:
-    """Return where a job that had faulted goes on: at the step that was given up."""
-    event = StepEvent.RESUBMIT
-    later = (next_job_state(JobState.FAULTED, event, waiting) for waiting, _, _ in JOB_STEPS[1:])
-    return [f"    {JobState.FAULTED} --> {state}: {event}" for state in later]
+def state_table(title: str, name: str) -> str:
+    """Return a state table as a picture and in words."""
+    words = reference.table(("from", "to", "when"), sorted(pictures.edges()[name]))
+    return f"## {title}\n\n![{title}](pictures/{name}.svg)\n\n{words}"
 
 
 def job_meta_schema() -> dict[str, Any]:
@@ -49,13 +31,10 @@ def documents() -> dict[Path, str]:
     """Return the generated documents by path."""
     states = "\n".join(
         [
-            "# States",
-            "",
-            "Made from `adapter/domain/tables.py` by `make docs`.",
-            "",
-            diagram("Job", JOB_TRANSITIONS, resumptions()),
-            diagram("Export", EXPORT_TRANSITIONS),
-            diagram("Task", TASK_TRANSITIONS),
+            "# States\n\nMade from `adapter/domain/tables.py` by `make docs`.\n",
+            state_table("Job", "job"),
+            state_table("Export", "export"),
+            state_table("Task", "task"),
         ]
     )
     return {

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
 
@@ -85,9 +84,12 @@ def test_job_meta_schema_is_documented() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
+    from stage import generated
+
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+            found = (document.parent / target).exists() or target in generated()
+            assert found, f"{document.name}: {target}"
 
 
 def test_schema_is_json() -> None:
@@ -95,11 +97,28 @@ def test_schema_is_json() -> None:
 
 
 def test_generated_documents_are_fresh() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
     from generate import documents
 
     for path, text in documents().items():
         assert path.read_text() == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_pictures_show_the_tables() -> None:
+    from pictures import drawn_edges, edges, picture
+
+    for name, table in edges().items():
+        drawn = drawn_edges(picture(name).read_text())
+        assert drawn == {(old, new) for old, new, _ in table}, f"{name}: run docs/pictures.py"
+
+
+def test_every_log_call_is_found_for_its_page() -> None:
+    from reference import LEVELS, log_calls
+
+    named = sum(len(calls) for calls in log_calls().values())
+    assert named >= sum(
+        len(re.findall(rf"\blog\.(?:{'|'.join(LEVELS)})\(", path.read_text()))
+        for path in (ROOT / "adapter").rglob("*.py")
+    )
 
 
 def test_scenarios_name_tests_that_exist() -> None:

@@ -235,13 +235,22 @@ class EntryHall:
 class ExportDesk:
     """Where operators' orders for exporters are given and taken, and what exporters count."""
 
-    def __init__(self, destinations: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self.given: dict[str, trio.MemorySendChannel[ExporterOrder]] = {}
         self.taken: dict[str, trio.MemoryReceiveChannel[ExporterOrder]] = {}
         """Both by destination."""
-        for name in destinations:
-            self.given[name], self.taken[name] = trio.open_memory_channel[ExporterOrder](0)
         self.figures = ExportFigures()
+
+    def open(self, destination: str) -> None:
+        """Take orders for a destination; again is harmless."""
+        if destination not in self.given:
+            ends = trio.open_memory_channel[ExporterOrder](0)
+            self.given[destination], self.taken[destination] = ends
+
+    def close(self, destination: str) -> None:
+        """Take no more orders for a destination."""
+        self.given.pop(destination).close()
+        self.taken.pop(destination).close()
 
     def __enter__(self) -> "ExportDesk":
         return self

@@ -36,7 +36,7 @@ from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.server import WebServer, bind
 from adapter.relations import listening_ports, pipelines_without_program
-from adapter.requestors import make_requestor, transcription
+from adapter.requestors import FilesOfDestinations, make_requestor, transcription
 from adapter.settings import Settings
 from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.fetched_results import FetchedResults
@@ -115,6 +115,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         if scp.user_identity.mode == "verify"
         else accept_any,
         requestor=make_requestor(settings, tls, layout.transcoding),
+        destination_files=FilesOfDestinations(tls),
         certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from adapter.domain.carriers import DestinationFiles
 from adapter.domain.dimse_ports import (
     CertificateExpiries,
     DimseListener,
@@ -46,6 +47,7 @@ class Edges:
     """Processes that serve associations."""
     identify: IdentityCheck
     requestor: Requestor
+    destination_files: DestinationFiles
     receiver_loads: ReceiverLoads
     certificate_expiries: CertificateExpiries
     resolver: Resolver

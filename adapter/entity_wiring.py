@@ -6,9 +6,8 @@ that is parked is answered with the end of the channel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import msgspec
 import trio
 
 from adapter.actors.entity import ATTRIBUTES, ApplicationEntityActor
@@ -21,9 +20,7 @@ from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import EntityChanged, EntityNote, EntityQuestion, Wake
 from adapter.edges import Edges
 from adapter.errors import UnavailableError
-from adapter.relations import listening_ports, relations
-from adapter.settings import Settings
-from adapter.supervision import REPLICA, Actor, supervise
+from adapter.supervision import Post
 
 NOTES_PER_ASSOCIATION = 4
 """Notes of an association that may wait for its entity; it tells at most one every 50 ms."""
@@ -62,35 +59,13 @@ class EntityStaff:
         self.submitter_wake.close()
 
 
-@dataclass(slots=True)
-class _Post:
-    """A supervised actor, and how to be rid of it."""
-
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    over: trio.Event = field(default_factory=trio.Event)
-
-    async def run(
-        self,
-        actor: Actor,
-        publish: Publish,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Supervise the actor to its end; it may be parked, or cancelled by the scope."""
-        try:
-            with self.scope:
-                await supervise(actor, REPLICA, publish, task_status=task_status)
-        finally:
-            self.over.set()
-
-
 class _Desk:
     """A processor of an entity, and how it is woken."""
 
     def __init__(self, staff: EntityStaff, assignment: Assignment, names: Sequence[str]) -> None:
         """Nothing runs yet; `names` are those of all the processors of the entity."""
         self.name = assignment.name
-        self.post = _Post()
+        self.post = Post()
         self._has_begun = False
         self.wake, self._woken = trio.open_memory_channel[Wake](1)
         self._staff = staff
@@ -106,7 +81,7 @@ class _Desk:
             submitter_wake=staff.submitter_wake.clone(), publish=staff.publish, now=edges.now,
             name=self.actor_name,
         )  # fmt: skip
-        self.post, self._has_begun = _Post(), True
+        self.post, self._has_begun = Post(), True
         await staff.nursery.start(self.post.run, actor, staff.publish)
 
     @property
@@ -144,7 +119,7 @@ class RunningEntity:
         """For whoever is not an association."""
         self._assign(assignments)
         self.door = self._door(requests, notes)
-        self._entity_post = _Post()
+        self._entity_post = Post()
 
     def _assign(self, assignments: Sequence[Assignment]) -> None:
         names = [one.name for one in assignments]
@@ -260,23 +235,3 @@ class RunningEntity:
         await self._entity_post.over.wait()
         for desk in self._desks:
             await desk.end()
-
-
-@dataclass(frozen=True, slots=True)
-class EntityRules:
-    """What the configuration file would say of an AE Title."""
-
-    settings: Settings
-
-    def problems(self, others: Sequence[ApplicationEntity], entity: ApplicationEntity) -> list[str]:
-        """Return what is wrong with it beside these others; keys as in the file."""
-        ports = {port.serves for port in listening_ports(self.settings)}
-        problems = []
-        if entity.port is not None and entity.port not in ports:
-            problems.append(
-                f"port: {entity.port} is not listened on; a port of its own needs an AE Title in "
-                "the configuration file"
-            )
-        together = msgspec.structs.replace(self.settings, application_entities=[*others, entity])
-        own = f"application_entities[{len(others)}]."
-        return problems + [problem.removeprefix(own) for problem in relations(together)]

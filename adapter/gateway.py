@@ -51,7 +51,7 @@ async def gateway(
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder](0)
-    desk = ExportDesk(destination.name for destination in settings.destinations)
+    desk = ExportDesk()
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
@@ -78,6 +78,8 @@ async def gateway(
                         orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
                         entities=directory.questions, figures=figures, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
+                        requestor=edges.requestor,
+                        calling_ae_title=settings.dicom.scu.ae_title,
                         web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
                         receiver_loads=edges.receiver_loads, results_service=edges.results_service,

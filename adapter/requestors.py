@@ -1,7 +1,8 @@
 """Edges that both the adapter and its command-line clients make from the settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -12,7 +13,7 @@ from adapter.domain.entities import Carrier, Destination
 from adapter.errors import ConfigurationError, UnavailableError
 from adapter.protocols.dimse.requestor import DicomRequestor
 from adapter.protocols.dimse.scu import ScuOptions
-from adapter.protocols.dimse.tls_contexts import TlsContexts
+from adapter.protocols.dimse.tls_contexts import TlsContexts, check_files
 from adapter.protocols.dimse.transcript import Transcription
 from adapter.protocols.folder_drop.requestor import FolderRequestor
 from adapter.protocols.transcoding.decoder_process import DecodingLimits
@@ -30,25 +31,31 @@ def transcription(role: Scp | Scu) -> Transcription:
 class Carriers:
     """Reaches destinations of every type (port `Requestor`)."""
 
-    def __init__(self, by_type: Mapping[Carrier, Requestor]) -> None:
-        self._by_type = by_type
+    def __init__(self, by_type: Mapping[Carrier, Requestor], web: Callable[[], Requestor]) -> None:
+        """Some are there; `web` makes the one for services when there is a destination for it."""
+        self._by_type = dict(by_type)
+        self._web = web
+
+    def _of(self, destination: Destination) -> Requestor:
+        if destination.type == "dicomweb" and destination.type not in self._by_type:
+            self._by_type[destination.type] = self._web()
+        return self._by_type[destination.type]
 
     def associate(
         self, destination: Destination, contexts: Sequence[Context]
     ) -> AbstractAsyncContextManager[OutboundAssociation]:
         """See `Requestor.associate`."""
-        return self._by_type[destination.type].associate(destination, contexts)
+        return self._of(destination).associate(destination, contexts)
 
     async def report(
         self, destination: Destination, report: CommitmentReport, calling_ae_title: str
     ) -> int:
         """See `Requestor.report`."""
-        requestor = self._by_type[destination.type]
-        return await requestor.report(destination, report, calling_ae_title)
+        return await self._of(destination).report(destination, report, calling_ae_title)
 
     async def echo(self, destination: Destination) -> EchoResult:
         """See `Requestor.echo`."""
-        return await self._by_type[destination.type].echo(destination)
+        return await self._of(destination).echo(destination)
 
 
 def make_requestor(settings: Settings, tls: TlsContexts, scratch: Path | None = None) -> Requestor:
@@ -71,10 +78,7 @@ def make_requestor(settings: Settings, tls: TlsContexts, scratch: Path | None = 
         dimse_s=scu.dimse_s,
         transcription=transcription(scu),
     )
-    # Exporters count their associations themselves. Probes and reports come on top, one of each for
-    # a destination, so that one that hangs keeps no thread from the others.
-    threads = scu.max_associations + 2 * len(settings.destinations)
-    as_stored = DicomRequestor(options, trio.CapacityLimiter(threads), tls)
+    as_stored = DicomRequestor(options, trio.CapacityLimiter(scu.max_associations), tls)
     limits = DecodingLimits(
         memory_bytes=int(scu.transcoding.memory_gb * GB), deadline_s=scu.transcoding.deadline_s
     )
@@ -82,21 +86,47 @@ def make_requestor(settings: Settings, tls: TlsContexts, scratch: Path | None = 
         "dicom": TranscodingRequestor(as_stored, limits, scratch),
         "folder": FolderRequestor(scu.dimse_s),
     }
-    if services := [one for one in settings.destinations if one.type == "dicomweb"]:
-        carriers["dicomweb"] = _dicomweb(services, tls, scu.connect_s)
-    return Carriers(carriers)
-
-
-def _dicomweb(services: Sequence[Destination], tls: TlsContexts, connect_s: float) -> Requestor:
-    """Return what reaches web services (its library is loaded here: the others do without)."""
-    from adapter.protocols.dicomweb.requestor import DicomWebRequestor, authorization
-
-    problems = []
-    for destination in services:
-        try:
-            authorization(destination)
-        except UnavailableError as error:
-            problems.append(str(error))
+    problems = [line for one in settings.destinations for line in _secret_problems(one)]
     if problems:
         raise ConfigurationError(problems)
+    return Carriers(carriers, lambda: _dicomweb(tls, scu.connect_s))
+
+
+def _dicomweb(tls: TlsContexts, connect_s: float) -> Requestor:
+    """Return what reaches web services (its library is loaded here: the others do without)."""
+    from adapter.protocols.dicomweb.requestor import DicomWebRequestor
+
     return DicomWebRequestor(tls, connect_s)
+
+
+def _secret_problems(destination: Destination) -> list[str]:
+    if destination.type != "dicomweb":
+        return []
+    from adapter.protocols.dicomweb.requestor import authorization
+
+    try:
+        authorization(destination)
+    except UnavailableError as error:
+        return [str(error)]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class FilesOfDestinations:
+    """Reads what destinations name (port `DestinationFiles`); each file is small."""
+
+    tls: TlsContexts
+
+    def problems(self, destination: Destination) -> list[str]:
+        """See `DestinationFiles.problems`."""
+        prefix = f"destinations.{destination.name}."
+        problems = [line.removeprefix(prefix) for line in _secret_problems(destination)]
+        try:
+            check_files(destination)
+        except ConfigurationError as error:
+            problems += error.problems
+        return problems
+
+    def forget(self, name: str) -> None:
+        """See `DestinationFiles.forget`."""
+        self.tls.forget(name)

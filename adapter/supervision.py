@@ -7,7 +7,7 @@ rest goes on, health says degraded.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -93,6 +93,28 @@ async def supervise(
             await trio.sleep(policy.backoff_s)
     finally:
         actor.close()
+
+
+@dataclass(slots=True)
+class Post:
+    """A supervised replica, and how to be rid of it."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    over: trio.Event = field(default_factory=trio.Event)
+
+    async def run(
+        self,
+        actor: Actor,
+        publish: Publish,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Supervise the actor to its end; it may be parked, or cancelled by the scope."""
+        try:
+            with self.scope:
+                await supervise(actor, REPLICA, publish, task_status=task_status)
+        finally:
+            self.over.set()
 
 
 def _crash_event(actor: Actor, crash: Exception, crashes: int, *, gave_up: bool) -> Event:

@@ -1,20 +1,21 @@
 """Who is connected to whom: makes every channel and every actor of the program, and starts them."""
 
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import trio
 
+from adapter.actors.ae_titles import AeTitles
 from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.entities import Entities
+from adapter.actors.entity_branch import Branch
 from adapter.actors.entity_directory import EntityDirectory
+from adapter.actors.export_destinations import ExportDestinations
 from adapter.actors.export_places import ExportPlaces
-from adapter.actors.exporter import Exporter
-from adapter.actors.fallback_giver import FallbackGiver
 from adapter.actors.hub import Publisher
+from adapter.actors.known_sources import KnownSources
 from adapter.actors.listener import Listener
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
@@ -26,8 +27,8 @@ from adapter.channels import CommitmentDoor, ExportDesk
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
-from adapter.domain.entities import Destination, Source
 from adapter.domain.entity_orders import EntityOrder
+from adapter.domain.entity_rows import named_sources
 from adapter.domain.exporting import RetryRules
 from adapter.domain.messages import (
     CommitmentQuestion,
@@ -40,7 +41,9 @@ from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
 from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
-from adapter.entity_wiring import EntityRules, EntityStaff
+from adapter.entity_rules import EntityRules
+from adapter.entity_wiring import EntityStaff
+from adapter.exporter_wiring import ExporterStaff, ExporterWakes
 from adapter.relations import ListeningPort, listening_ports
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
@@ -67,14 +70,29 @@ class Wiring:
         """Start everything; the ends this method made are closed by the actors that got them."""
         with ExitStack() as root:
             reclaimer_wake = await self._reclaimer(root)
-            exporter_wakes = await self._exporters(reclaimer_wake)
-            results_wake = await self._results(exporter_wakes, reclaimer_wake)
+            results_wake, woken = trio.open_memory_channel[Wake](1)
+            wakes = ExporterWakes()
+            submitter_wake = await self._submitter(root, results_wake.clone())
+            resolver_wake, sources_woken = trio.open_memory_channel[Wake](1)
+            await self._entities(
+                AeTitles(
+                    staff=self._entity_staff(submitter_wake), directory=self.directory,
+                    store=self.edges.store,
+                ),
+                KnownSources(resolver_wake=resolver_wake),
+                ExportDestinations(
+                    staff=self._exporter_staff(wakes, reclaimer_wake), ledger=self.edges.ledger,
+                    results_wake=results_wake.clone(),
+                ),
+            )  # fmt: skip
+            # Behind the entities: they have to know sources and destinations.
+            await self._results(woken, wakes, reclaimer_wake)
             await self._tasks(results_wake)
             await self._service_tasks(results_wake)
-            submitter_wake = await self._submitter(root, results_wake)
-            await self._entities(submitter_wake)
-            commitments = await self._commitments(exporter_wakes)
-            await self._listeners(commitments)
+            results_wake.close()
+            commitments = await self._commitments(wakes)
+            sources = await self._sources(sources_woken)
+            await self._listeners(commitments, sources)
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
         await self.nursery.start(supervise, actor, policy, self.publish)
@@ -91,11 +109,11 @@ class Wiring:
         await self._start(reclaimer, ESSENTIAL)
         return wake
 
-    async def _exporters(
-        self, reclaimer_wake: trio.MemorySendChannel[Wake]
-    ) -> dict[str, trio.MemorySendChannel[Wake]]:
-        edges, rules = self.edges, self.settings.dicom.scu.export
-        asking = self.settings.dicom.scu.commitment
+    def _exporter_staff(
+        self, wakes: ExporterWakes, reclaimer_wake: trio.MemorySendChannel[Wake]
+    ) -> ExporterStaff:
+        edges, scu = self.edges, self.settings.dicom.scu
+        asking = scu.commitment
         committer = Committer(
             ledger=edges.ledger, recorder=self._recorder(), publish=self.publish,
             new_uid=edges.new_uid, now=edges.now,
@@ -104,50 +122,25 @@ class Wiring:
                 max_retries=asking.max_retries, max_instances=asking.max_instances,
             ),
         )  # fmt: skip
-        destinations = self.settings.destinations
-        places = ExportPlaces(
-            self.settings.dicom.scu.max_associations, [one.name for one in destinations]
-        )
-        ends = {one.name: trio.open_memory_channel[Wake](1) for one in destinations}
-        wakes = {name: wake for name, (wake, _) in ends.items()}
-        for one in destinations:
-            exporter = Exporter(
-                destination=one, ledger=edges.ledger, source=edges.results,
-                requestor=edges.requestor, committer=committer, places=places,
-                figures=self.desk.figures, wake=ends[one.name][1],
-                orders=self.desk.taken[one.name], giver=self._giver(one, wakes),
-                reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-                draw=edges.draw, rules=RetryRules(rules.max_retries, rules.retry_delay_s),
-                failure_threshold=rules.failure_threshold,
-            )  # fmt: skip
-            await self._start(exporter, REPLICA)
-        return wakes
-
-    def _giver(
-        self, destination: Destination, wakes: Mapping[str, trio.MemorySendChannel[Wake]]
-    ) -> FallbackGiver | None:
-        if not destination.fallback:
-            return None
-        return FallbackGiver(
-            fallback=destination.fallback, after_s=destination.fallback_after_s,
-            wake=wakes[destination.fallback].clone(), ledger=self.edges.ledger,
-            publish=self.publish, now=self.edges.now,
+        return ExporterStaff(
+            edges=edges, rules=scu.export, publish=self.publish, nursery=self.nursery,
+            committer=committer, places=ExportPlaces(scu.max_associations), desk=self.desk,
+            wakes=wakes, reclaimer_wake=reclaimer_wake.clone(),
         )  # fmt: skip
 
     async def _results(
         self,
-        exporter_wakes: dict[str, trio.MemorySendChannel[Wake]],
+        woken: trio.MemoryReceiveChannel[Wake],
+        wakes: ExporterWakes,
         reclaimer_wake: trio.MemorySendChannel[Wake],
-    ) -> trio.MemorySendChannel[Wake]:
-        wake, woken = trio.open_memory_channel[Wake](1)
+    ) -> None:
         edges = self.edges
         results = ResultsActor(
-            ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=exporter_wakes,
+            ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=wakes.held(),
             reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-            own_agent=self.settings.dicom.scu.ae_title, destinations=self.settings.destinations,
+            own_agent=self.settings.dicom.scu.ae_title, destinations=self.directory.addressable,
         )  # fmt: skip
         await self._start(results, ESSENTIAL)
-        return wake
 
     async def _service_tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
         edges, settings = self.edges, self.settings
@@ -162,7 +155,7 @@ class Wiring:
             stop=self.stop,
             rules=ServiceRules(
                 agent=settings.dicom.scu.ae_title, poll_s=results.poll_ms / 1000,
-                destinations=[destination.name for destination in settings.destinations],
+                destinations=self.directory.addressable_names,
                 fetch_s=results.fetch_s, fetches=bool(results.files_url),
                 failure_threshold=export.failure_threshold, max_retries=export.max_retries,
             ),
@@ -174,7 +167,7 @@ class Wiring:
         tasks = TasksActor(
             ledger=edges.ledger, orders=self.task_orders, results_wake=results_wake.clone(),
             publish=self.publish, now=edges.now, own_agent=settings.dicom.scu.ae_title,
-            destinations=[destination.name for destination in settings.destinations],
+            destinations=self.directory.addressable_names,
             report_s=settings.results.report_s, retry_delay_s=settings.results.retry_delay_s,
             stop=self.stop,
         )  # fmt: skip
@@ -195,17 +188,23 @@ class Wiring:
         await self._start(submitter, ESSENTIAL)
         return wake
 
-    async def _entities(self, submitter_wake: trio.MemorySendChannel[Wake]) -> None:
+    def _entity_staff(self, submitter_wake: trio.MemorySendChannel[Wake]) -> EntityStaff:
+        return EntityStaff(
+            edges=self.edges, publish=self.publish, nursery=self.nursery,
+            associations_max=self.occupancy.associations_max,
+            submitter_wake=submitter_wake.clone(),
+        )  # fmt: skip
+
+    async def _entities(self, *branches: Branch) -> None:
         edges, settings = self.edges, self.settings
         await self._start(
             Entities(
-                configured=settings.application_entities, rows=edges.entities,
-                rules=EntityRules(settings), directory=self.directory, store=edges.store,
-                staff=EntityStaff(
-                    edges=edges, publish=self.publish, nursery=self.nursery,
-                    associations_max=self.occupancy.associations_max,
-                    submitter_wake=submitter_wake.clone(),
-                ),
+                configured=[
+                    *settings.destinations, *named_sources(settings.sources),
+                    *settings.application_entities,
+                ],
+                rows=edges.entities, rules=EntityRules(settings, edges.destination_files),
+                branches={branch.kind: branch for branch in branches}, directory=self.directory,
                 orders=self.entity_orders, publish=self.publish, stop=self.stop,
             ),
             ESSENTIAL,
@@ -215,17 +214,15 @@ class Wiring:
         edges = self.edges
         return ReportRecorder(ledger=edges.ledger, publish=self.publish, now=edges.now)
 
-    async def _commitments(
-        self, exporter_wakes: dict[str, trio.MemorySendChannel[Wake]]
-    ) -> CommitmentDoor:
-        edges, settings, scp = self.edges, self.settings, self.settings.dicom.scp
+    async def _commitments(self, wakes: ExporterWakes) -> CommitmentDoor:
+        edges, scp = self.edges, self.settings.dicom.scp
         requests_in, requests = trio.open_memory_channel[CommitmentQuestion](0)
         notes_in, notes = trio.open_memory_channel[ReportEnded](self.occupancy.associations_max)
         await self._start(
             Commitments(
                 requests=requests, notes=notes, ledger=edges.ledger, held=edges.held,
-                requestor=edges.requestor, destinations=settings.destinations,
-                exporter_wakes={name: wake.clone() for name, wake in exporter_wakes.items()},
+                requestor=edges.requestor, destinations=self.directory.destinations,
+                exporter_wakes=wakes.held(),
                 recorder=self._recorder(), publish=self.publish, new_id=edges.new_id,
                 now=edges.now, look_s=scp.answer_s / 2,
                 rules=ReportRules(
@@ -237,40 +234,35 @@ class Wiring:
         )  # fmt: skip
         return CommitmentDoor(requests=requests_in, notes=notes_in)
 
-    async def _listeners(self, commitments: CommitmentDoor) -> None:
-        settings = self.settings
-        reporters = [
-            Source(ae_title=destination.ae_title, host=destination.host)
-            for destination in settings.destinations
-            if destination.storage_commitment
-        ]
-        edges, stop, expiries = self.edges, self.stop, self.edges.certificate_expiries
+    async def _sources(self, woken: trio.MemoryReceiveChannel[Wake]) -> SourceAddresses:
         sources = SourceAddresses(
-            sources=[*settings.sources, *reporters], resolver=edges.resolver, stop=stop
+            hosts=self.directory.hosts, resolver=self.edges.resolver, wake=woken, stop=self.stop
         )
         await self._start(sources, REPLICA)
+        return sources
+
+    async def _listeners(self, commitments: CommitmentDoor, sources: SourceAddresses) -> None:
+        edges, expiries = self.edges, self.edges.certificate_expiries
         if expiries():
-            await self._start(Certificates(expiries=expiries, now=edges.now, stop=stop), REPLICA)
-        for port in listening_ports(settings):
-            await self._listener(port, commitments.clone(), sources, reporters)
+            certificates = Certificates(expiries=expiries, now=edges.now, stop=self.stop)
+            await self._start(certificates, REPLICA)
+        for port in listening_ports(self.settings):
+            await self._listener(port, commitments.clone(), sources)
         commitments.close()
 
     async def _listener(
-        self,
-        port: ListeningPort,
-        commitments: CommitmentDoor,
-        sources: SourceAddresses,
-        reporters: Sequence[Source],
+        self, port: ListeningPort, commitments: CommitmentDoor, sources: SourceAddresses
     ) -> None:
         settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
         hall = self.directory.halls[port.serves]
         policy = AdmissionPolicy(
             called_ae_titles=hall.limits,
             reject_unknown_sources=scp.reject_unknown_sources,
-            sources=settings.sources, resolved=sources.addresses,
+            sources=self.directory.sources, resolved=sources.addresses,
             verification_enabled=scp.verification.enabled,
             associations_max=scp.max_associations, per_source_max=scp.max_associations_per_source,
-            reports_ae_title=settings.dicom.scu.ae_title.strip(), reporters=reporters,
+            reports_ae_title=settings.dicom.scu.ae_title.strip(),
+            reporters=self.directory.reporters,
         )  # fmt: skip
         listener = Listener(
             dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,

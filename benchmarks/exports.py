@@ -120,8 +120,9 @@ class Bench:
                     wait_s=1, deadline_s=3600, max_retries=3, max_instances=1000
                 ),
             ),
-            wake=woken, orders=orders, reclaimer_wake=reclaimer_wake, publish=quiet,
-            now=time.time, draw=lambda: 0.5, rules=RetryRules(3, 60.0), failure_threshold=0.5,
+            wake=woken, leave=trio.Event(), orders=orders, reclaimer_wake=reclaimer_wake,
+            publish=quiet, now=time.time, draw=lambda: 0.5, rules=RetryRules(3, 60.0),
+            failure_threshold=0.5,
         )  # fmt: skip
 
     async def _open(self, job_ids: Sequence[str]) -> None:

@@ -21,13 +21,24 @@ import trio
 class ExportPlaces:
     """A number of places, handed out fairly."""
 
-    def __init__(self, places: int, destinations: Iterable[str]) -> None:
+    def __init__(self, places: int, destinations: Iterable[str] = ()) -> None:
         """All are free."""
         self._free = places
         self._used = dict.fromkeys(destinations, 0)
         self._servings = itertools.count(1)
         self._served = dict.fromkeys(self._used, 0)
         self._waiting: list[tuple[str, trio.Event]] = []
+
+    def add(self, destination: str) -> None:
+        """Keep a place for one destination more; again is harmless."""
+        self._used.setdefault(destination, 0)
+        self._served.setdefault(destination, 0)
+
+    def remove(self, destination: str) -> None:
+        """Keep no place any more for a destination that has none and waits for none."""
+        assert not self._used.pop(destination, 0), destination
+        self._served.pop(destination, None)
+        self._hand_out()
 
     @asynccontextmanager
     async def one(self, destination: str) -> AsyncIterator[None]:

@@ -1,10 +1,10 @@
 """Exporter: one per destination.
 
-Consumes: a hint that there are exports, or reports about them; orders of operators to retry one.
-Produces: associations to its destination, outcomes and export states, hints to the reclaimer and
-to the exporter of its fallback. Owns: its queue (rows of the ledger), its breaker, its pace, its
-lanes: tasks that take one export after the other, as many as it may have associations. Rebuilds
-from: the ledger. Restart policy: replica.
+Consumes: a hint that there are exports, or reports, or that another takes its place; orders of
+operators to retry one. Produces: associations to its destination, outcomes and export states, hints
+to the reclaimer and to the exporter of its fallback. Owns: its queue (rows of the ledger), its
+breaker, its pace, its lanes: tasks that take one export after the other, as many as it may have
+associations. Rebuilds from: the ledger. Restart policy: replica.
 
 Theory: whoever changes what can be done next - a lane that ends, an outage, a probe, an order, a
 hint - lets the actor look again; what is due then starts lanes. While the breaker is open there are
@@ -60,6 +60,7 @@ class Exporter:
     places: ExportPlaces
     figures: ExportFigures
     wake: trio.MemoryReceiveChannel[Wake]
+    leave: trio.Event
     orders: trio.MemoryReceiveChannel[ExporterOrder]
     giver: FallbackGiver | None
     reclaimer_wake: trio.MemorySendChannel[Wake]
@@ -155,7 +156,7 @@ class Exporter:
         return await self.ledger.exports(states, self.destination.name)
 
     def _stopping(self) -> bool:
-        return self.wake.statistics().open_send_channels == 0
+        return self.leave.is_set() or self.wake.statistics().open_send_channels == 0
 
     def _halted(self) -> bool:
         """Whether what is in hand is to be left for later."""

@@ -12,7 +12,7 @@ they do.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -59,10 +59,12 @@ class ResultsActor:
     own_agent: str
     """Tasks of this agent are ours."""
     name: str = "results"
+    _addressed: list[Destination] = field(default_factory=list)
+    """Those that what was held has been looked through for."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        await self._readdress()
+        self._addressed = []
         task_status.started()
         while True:
             await self._look()
@@ -81,14 +83,19 @@ class ResultsActor:
             wake.close()
 
     async def _readdress(self) -> None:
-        """Let go what was held for a destination that is configured now."""
+        """Let go what was held for a destination that there is now."""
+        if self._addressed == self.destinations:
+            return
+        self._addressed = list(self.destinations)
         waiting = await self.ledger.exports(frozenset({ExportState.QUEUED}))
         held = [(each.id, each.destination) for each in waiting if why_held(each.destination)]
         for key, destination in found_again(held, self.destinations):
             export = await self.ledger.readdress_export(key, destination)
             self._tell_opened(await self.ledger.job(export.job_id), export)
+            self._wake(export)
 
     async def _look(self) -> None:
+        await self._readdress()
         for job in await self.ledger.jobs(frozenset({JobState.COMPLETED})):
             if not job.collected:
                 with _patience(job):
@@ -155,8 +162,7 @@ class ResultsActor:
         pairs = [(export, files) for export in exports]
         for export in await self.ledger.open_exports(job.id, pairs, **facts):
             self._tell_opened(job, export)
-            if wake := self.exporter_wakes.get(export.destination):
-                notify(wake)
+            self._wake(export)
         return tuple(export.id for export in exports)
 
     # --- tasks
@@ -187,8 +193,11 @@ class ResultsActor:
             # Outcomes first: an export that has failed and waits for nothing more is never seen.
             await self.ledger.record_outcomes(resubmitted(await self.ledger.outcomes(each)))
             await self.ledger.change_export(each, StepEvent.RESUBMIT, None, **AS_NEW)
-            if wake := self.exporter_wakes.get(export.destination):
-                notify(wake)
+            self._wake(export)
+
+    def _wake(self, export: Export) -> None:
+        if wake := self.exporter_wakes.get(export.destination):
+            notify(wake)
 
     def _followed(self, states: frozenset[TaskState]) -> list[Task]:
         return [task for task in self.ledger.tasks.select(states) if task.agent == self.own_agent]

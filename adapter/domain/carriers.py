@@ -2,9 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
+from typing import Protocol
 
 from adapter.domain.entities import Destination
 from adapter.domain.http_endpoint import is_endpoint
+
+
+class DestinationFiles(Protocol):
+    """The files that destinations name: certificates, keys, secrets."""
+
+    def problems(self, destination: Destination) -> list[str]:
+        """Return why those of a destination cannot be used; keys as in the file."""
+
+    def forget(self, name: str) -> None:
+        """Keep nothing any more of what was read for a destination."""
 
 
 def carrier_problems(destinations: Sequence[Destination], root: str) -> Iterator[str]:

@@ -98,9 +98,14 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return "replace" if self.overwrite_same_instance else "keep-first"
 
 
+SourceName = Annotated[str, Meta(max_length=64, pattern=r"^([!-.0-~]([ -.0-~]*[!-.0-~])?)?$")]
+
+
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A peer that may send: its AE Title and where it calls from (name, address, CIDR)."""
 
+    name: SourceName = ""
+    """By which it is looked up and removed over REST; empty: its AE Title."""
     ae_title: AETitle
     host: Host | list[Host]
 

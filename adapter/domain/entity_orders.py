@@ -1,4 +1,4 @@
-"""What an operator wants of the AE Titles while the adapter runs, and what is answered."""
+"""What an operator wants of AE Titles, sources and destinations while the adapter runs."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -6,12 +6,13 @@ from typing import Literal
 
 import trio
 
-from adapter.domain.entities import ApplicationEntity
-from adapter.domain.entity_rows import ListedEntity
+from adapter.domain.entity_rows import Configured, Kind, ListedEntity
+
+EntityAction = Literal["create", "change", "remove", "restart"]
 
 
 class EntityRefusal(Enum):
-    """Why an AE Title is not made, changed, removed or restarted."""
+    """Why nothing is made, changed, removed or restarted."""
 
     UNKNOWN = auto()
     """There is none of this name."""
@@ -19,6 +20,8 @@ class EntityRefusal(Enum):
     """What there is does not allow it."""
     INVALID = auto()
     """The configuration file would be refused with it."""
+    CHANGED = auto()
+    """It is not any more what whoever orders has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,18 @@ class EntityRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityOrder:
-    """Web -> entities: what is to become of an AE Title.
+    """Web -> entities: what is to become of one of them.
 
-    The answer is the AE Title as it is then, and it is durable.
+    The answer is the entity as it is then, and it is durable.
     """
 
-    action: Literal["create", "change", "remove", "restart"]
+    action: EntityAction
+    kind: Kind = "aetitle"
     name: str
-    entity: ApplicationEntity | None = None
+    entity: Configured | None = None
     """Of `create` and `change`."""
+    tags: frozenset[str] | None = None
+    """Its entity-tag has to be one of these; None: any will do."""
+    drain: bool = False
+    """Of `remove`: also while there is work for it, which it does before it goes."""
     reply: trio.MemorySendChannel[ListedEntity | EntityRefused]

@@ -1,27 +1,51 @@
-"""AE Titles that exist: those of the file, and those made over REST, rows of the ledger."""
+"""AE Titles, sources and destinations that exist: those of the file, and those made over REST,
+rows of the ledger.
+"""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from adapter.domain.conversion import Reader
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entities import CARRIER_KEYS, ApplicationEntity, Destination, Source
 
+Kind = Literal["aetitle", "source", "destination"]
+Configured = ApplicationEntity | Source | Destination
+KINDS: dict[Kind, type[Configured]] = {
+    "destination": Destination,
+    "source": Source,
+    "aetitle": ApplicationEntity,
+}
+"""In the order in which they start: an AE Title names destinations."""
+WORDS: dict[Kind, str] = {
+    "aetitle": "AE Title",
+    "source": "source",
+    "destination": "destination",
+}
+TABLES: dict[Kind, str] = {
+    "aetitle": "application_entities",
+    "source": "sources",
+    "destination": "destinations",
+}
+"""Of the configuration file."""
 ROW_BYTES_MAX = 16 << 10
-"""Of an AE Title made over REST; a row of the ledger stays below 32 KiB."""
+"""Of what is made over REST; a row of the ledger stays below 32 KiB."""
 ENTITIES_MAX = 1000
-"""Made over REST; each costs two tasks and a mailbox."""
+"""Made over REST, of each kind; an AE Title or a destination costs two tasks and a mailbox."""
 
 
 class EntityRow(Struct, frozen=True, kw_only=True):
-    """An AE Title made over REST, as it was accepted then."""
+    """What was made over REST, as it was accepted then."""
 
+    kind: Kind = "aetitle"
     name: str
     settings: dict[str, Any]
-    """The fields of an `ApplicationEntity`; what was right may be wrong at the next start."""
+    """Fields of its struct; what was right may be wrong at the next start."""
     retiring: bool = False
-    """It takes no more associations, and goes when its groups have become jobs."""
+    """It is to go when nothing is left of its work."""
 
 
 class EntityLedger(Protocol):
@@ -31,59 +55,102 @@ class EntityLedger(Protocol):
         """Return all rows, in the order in which they were made."""
 
     async def put_entity(self, row: EntityRow) -> None:
-        """Add a row, or replace the one of that name."""
+        """Add a row, or replace the one of that kind and name."""
 
-    async def remove_entity(self, name: str) -> None:
+    async def remove_entity(self, kind: Kind, name: str) -> None:
         """Remove a row; again is harmless."""
 
 
 class ListedEntity(Struct, frozen=True, kw_only=True):
-    """An AE Title as people see it."""
+    """An AE Title, source or destination as people see it."""
 
+    kind: Kind
     name: str
     ae_title: str
     origin: Literal["file", "api"]
     settings: dict[str, Any]
     """As of `EntityRow`."""
-    entity: ApplicationEntity | None
+    entity: Configured | None
     """None: it cannot be used, for what `problems` say."""
     retiring: bool = False
     problems: tuple[str, ...] = ()
     """Why it does not run although it is meant to."""
 
+    @property
+    def tag(self) -> str:
+        """The entity-tag (RFC 9110 8.8.3) of what is configured; what becomes of it is no part."""
+        what = (self.kind, self.name, self.origin, self.retiring, self.settings)
+        encoded = msgspec.msgpack.encode(what, order="deterministic")
+        return f'"{hashlib.blake2b(encoded, digest_size=12).hexdigest()}"'
 
-def of_file(entity: ApplicationEntity) -> ListedEntity:
-    """Return an AE Title of the configuration file."""
+
+def named_sources(sources: Sequence[Source]) -> list[Source]:
+    """Return sources of the configuration file, each with a name of its own."""
+    named: dict[str, Source] = {}
+    for source in sources:
+        name = wanted = source.name or default_name(source.ae_title)
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{wanted}-{number}"
+        named[name] = msgspec.structs.replace(source, name=name)
+    return list(named.values())
+
+
+def default_name(ae_title: str) -> str:
+    """Return the name of what is made without one."""
+    return ae_title.strip().replace("/", "_")  # it becomes the last part of a path
+
+
+def kind_of(entity: Configured) -> Kind:
+    """Return of which kind it is."""
+    return next(kind for kind, struct in KINDS.items() if isinstance(entity, struct))
+
+
+def settings_of(entity: Configured) -> dict[str, Any]:
+    """Return its fields with their values, without those of other types of destinations."""
+    settings: dict[str, Any] = msgspec.to_builtins(entity)
+    if isinstance(entity, Destination):
+        own = CARRIER_KEYS[entity.type]
+        others = {key for keys in CARRIER_KEYS.values() for key in keys} - set(own)
+        settings = {key: value for key, value in settings.items() if key not in others}
+    return settings
+
+
+def of_file(entity: Configured) -> ListedEntity:
+    """Return one of the configuration file."""
     return ListedEntity(
+        kind=kind_of(entity),
         name=entity.name,
         ae_title=entity.ae_title,
         origin="file",
-        settings=msgspec.to_builtins(entity),
+        settings=settings_of(entity),
         entity=entity,
     )
 
 
 def of_row(row: EntityRow) -> ListedEntity:
-    """Return an AE Title made over REST, with what is wrong with its values."""
+    """Return one made over REST, with what is wrong with its values."""
     reader = Reader()
     return ListedEntity(
+        kind=row.kind,
         name=row.name,
         ae_title=str(row.settings.get("ae_title", "")),
         origin="api",
         settings=row.settings,
-        entity=reader.read(row.settings, ApplicationEntity),
+        entity=reader.read(row.settings, KINDS[row.kind]),
         retiring=row.retiring,
         problems=tuple(reader.problems),
     )
 
 
-def row_of(entity: ApplicationEntity) -> EntityRow:
-    """Return the row of a new or changed AE Title.
+def row_of(entity: Configured) -> EntityRow:
+    """Return the row of what is new or changed.
 
     Raises:
         ValueError: It is too large, or holds a number that is.
     """
-    row = EntityRow(name=entity.name, settings=msgspec.to_builtins(entity))
+    row = EntityRow(kind=kind_of(entity), name=entity.name, settings=settings_of(entity))
     try:
         size = len(msgspec.msgpack.encode(row))
     except OverflowError as error:

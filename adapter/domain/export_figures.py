@@ -18,3 +18,8 @@ class ExportFigures:
     """Open now."""
     down: dict[str, str] = field(default_factory=dict)
     """Why a destination is not sent to."""
+
+    def forget(self, destination: str) -> None:
+        """Drop what was counted of a destination that is gone."""
+        for counts in (self.sent, self.retries, self.outages, self.associations, self.down):
+            counts.pop(destination, None)

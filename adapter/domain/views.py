@@ -1,13 +1,14 @@
 """What the web side is given: read-only views of the process, and channels to hub and submitter."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import trio
 
-from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads
+from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads, Requestor
 from adapter.domain.entity_orders import EntityOrder
-from adapter.domain.entity_rows import ListedEntity
+from adapter.domain.entity_rows import Kind, ListedEntity
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporter_orders import ExporterOrder
 from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
@@ -38,8 +39,14 @@ class Views:
     entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]
     """By AE Title; closed when the adapter stops."""
     entity_orders: trio.MemorySendChannel[EntityOrder]
-    listed: Mapping[str, ListedEntity]
-    """AE Titles by name."""
+    listed: Mapping[Kind, Mapping[str, ListedEntity]]
+    """By name."""
+    requestor: Requestor
+    """For what an operator asks of a destination."""
+    calling_ae_title: str
+    """As what it is asked."""
+    echoing: WeakValueDictionary[str, trio.Lock] = field(default_factory=WeakValueDictionary)
+    """By destination."""
     stop: trio.Event
     web_stop: trio.Event
     now: WallClock

@@ -1,11 +1,17 @@
-"""AE Titles made over REST (port `EntityLedger`): rows and their memory."""
+"""What was made over REST (port `EntityLedger`): rows and their memory."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from adapter.domain.entity_rows import EntityRow
+from adapter.domain.entity_rows import EntityRow, Kind
 from adapter.store.group_commit import Change
+
+PREFIXES: dict[Kind, str] = {
+    "aetitle": "entity",
+    "source": "source",
+    "destination": "destination",
+}
 
 
 class EntityRows:
@@ -18,7 +24,7 @@ class EntityRows:
     def adopt(self, row: bytes) -> None:
         """Take up a row at boot."""
         entity = msgspec.msgpack.decode(row, type=EntityRow)
-        self._rows[entity.name] = entity
+        self._rows[_key(entity.kind, entity.name)] = entity
 
     async def entities(self) -> list[EntityRow]:
         """See `EntityLedger.entities`."""
@@ -26,10 +32,16 @@ class EntityRows:
 
     async def put_entity(self, row: EntityRow) -> None:
         """See `EntityLedger.put_entity`."""
-        self._rows[row.name] = row
-        await self._commit([(f"entity/{row.name}", msgspec.msgpack.encode(row))])
+        key = _key(row.kind, row.name)
+        self._rows[key] = row
+        await self._commit([(key, msgspec.msgpack.encode(row))])
 
-    async def remove_entity(self, name: str) -> None:
+    async def remove_entity(self, kind: Kind, name: str) -> None:
         """See `EntityLedger.remove_entity`."""
-        if self._rows.pop(name, None):
-            await self._commit([(f"entity/{name}", None)])
+        key = _key(kind, name)
+        if self._rows.pop(key, None):
+            await self._commit([(key, None)])
+
+
+def _key(kind: Kind, name: str) -> str:
+    return f"{PREFIXES[kind]}/{name}"

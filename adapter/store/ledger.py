@@ -89,7 +89,7 @@ class RowLedger:
                 self._exports.adopt_outcome(row)
             case "transaction":
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
-            case "entity":
+            case "entity" | "source" | "destination":
                 self.entities.adopt(row)
             case "hold":
                 self.holds.adopt(row)

@@ -44,7 +44,7 @@ class Stage:
                     wait_s=1.0, deadline_s=600.0, max_retries=1, max_instances=10
                 ),
             ),
-            wake=woken,
+            wake=woken, leave=trio.Event(),
             reclaimer_wake=reclaimer_wake, publish=self.events.append, now=now,
             rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
         )  # fmt: skip

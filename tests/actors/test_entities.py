@@ -8,6 +8,7 @@ import trio
 from actor_ports import CT, EXPLICIT, Crashing, Disk, Space, counting_ids, new_ledger, wall
 from fakes.placements import first_group, settled
 
+from adapter.actors.ae_titles import AeTitles
 from adapter.actors.entities import Entities
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.channels import UNANSWERED, ask
@@ -22,7 +23,8 @@ from adapter.domain.messages import (
     StoreRequest,
 )
 from adapter.domain.records import GroupRecord
-from adapter.entity_wiring import EntityRules, EntityStaff
+from adapter.entity_rules import EntityRules
+from adapter.entity_wiring import EntityStaff
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, supervise
 
@@ -54,12 +56,18 @@ class Stage:
         )  # fmt: skip
         wake, self.submitter = trio.open_memory_channel(1)
         settings = Settings(application_entities=[MAIN])
+        self.staff = EntityStaff(
+            edges=edges,
+            publish=self.events.append,
+            nursery=nursery,
+            associations_max=5,
+            submitter_wake=wake,
+        )
+        self.titles = AeTitles(staff=self.staff, directory=self.directory, store=self.disk)
         self.actor = Entities(
-            configured=[MAIN], rows=self.rows, rules=EntityRules(settings), store=self.disk,
-            staff=EntityStaff(edges=edges, publish=self.events.append, nursery=nursery,
-                              associations_max=5, submitter_wake=wake),
-            directory=self.directory, orders=self.orders, publish=self.events.append,
-            stop=self.stop,
+            configured=[MAIN], rows=self.rows, rules=EntityRules(settings, None),
+            branches={"aetitle": self.titles}, directory=self.directory, orders=self.orders,
+            publish=self.events.append, stop=self.stop,
         )  # fmt: skip
         await nursery.start(supervise, self.actor, ESSENTIAL, self.events.append)
 
@@ -182,9 +190,9 @@ async def test_removed_ae_title_goes_with_its_last_association_and_group(stage, 
     assert isinstance(await stage.place(door, 1), Placement), "it is still there"
     door.close()
     await trio.sleep(QUIET_S - 1)
-    assert "brain" in stage.directory.listed
+    assert "brain" in stage.directory.listed["aetitle"]
     await trio.sleep(3)
-    assert set(stage.directory.listed) == {"main"}
+    assert set(stage.directory.listed["aetitle"]) == {"main"}
     assert await stage.jobs() == [("seg", 1)]
     assert await stage.rows.entities() == []
     assert stage.types() == ["config.created", "config.changed", "config.deleted"]
@@ -322,9 +330,9 @@ async def test_removed_ae_title_with_several_processors_goes_when_all_are_done(
     await stage.place(stage.doors["BRAIN"], 1)
     await stage.order("remove")
     await trio.sleep(QUIET_S + 2)
-    assert "brain" in stage.directory.listed
+    assert "brain" in stage.directory.listed["aetitle"]
     await trio.sleep(30)
-    assert set(stage.directory.listed) == {"main"}
+    assert set(stage.directory.listed["aetitle"]) == {"main"}
     assert sorted(await stage.jobs()) == [("other", 1), ("seg", 1)]
     assert set(actors(stage).values()) == {"stopped"}
 
@@ -332,7 +340,7 @@ async def test_removed_ae_title_with_several_processors_goes_when_all_are_done(
 @pytest.mark.parametrize("steps", range(12))
 async def test_change_that_was_cut_off_is_made_again(stage, autojump_clock, steps):
     """The entities actor may be gone between any two steps of a change."""
-    running = await stage.actor.staff.start(BRAIN)
+    running = await stage.staff.start(BRAIN)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.change, changed(processors=BOTH))
         for _ in range(steps):
@@ -369,11 +377,11 @@ async def test_removed_ae_title_that_is_parked_waits_for_a_restart(stage, autoju
     stage.disk.remove_group, whole = _bug, stage.disk.remove_group
     await stage.order("remove")
     await trio.sleep(100)
-    assert "brain" in stage.directory.listed
+    assert "brain" in stage.directory.listed["aetitle"]
     stage.disk.remove_group = whole
     await stage.order("restart")
     await trio.sleep(10)
-    assert set(stage.directory.listed) == {"main"}
+    assert set(stage.directory.listed["aetitle"]) == {"main"}
     assert await stage.jobs() == [("seg", 1)]
 
 
@@ -386,7 +394,7 @@ async def test_title_of_a_removed_row_that_is_in_the_file_by_now_is_that_of_the_
     stage.disk.add(GroupRecord(id="group-1", ae_title="MAIN", key="k", opened_at=wall()), 1)
     async with trio.open_nursery() as nursery:
         await stage.start(nursery)
-        assert set(stage.directory.listed) == {"main"}
+        assert set(stage.directory.listed["aetitle"]) == {"main"}
         await trio.sleep(10)
         assert await stage.jobs() == [("one", 1)]
         assert stage.doors["MAIN"].is_open
@@ -428,7 +436,7 @@ async def test_crash_between_any_two_steps_loses_nothing(autojump_clock, at, aft
         await trio.sleep(1)
         assert set(stage.doors) == {"MAIN"}
         await trio.sleep(20)
-        assert set(stage.directory.listed) == {"main"}
+        assert set(stage.directory.listed["aetitle"]) == {"main"}
         assert await stage.ledger.entities.entities() == []
         assert await stage.jobs() == [("new", 2)]
         assert not stage.disk.open

@@ -4,7 +4,6 @@ import trio
 from actor_ports import running
 
 from adapter.actors.sources import BOOT_S, REFRESH_S, RETRY_S, SourceAddresses
-from adapter.domain.entities import Source
 from adapter.errors import UnavailableError
 
 
@@ -27,8 +26,8 @@ class Names:
 
 
 def actor(names, *hosts):
-    sources = [Source(ae_title="CT1", host=list(hosts))]
-    return SourceAddresses(sources=sources, resolver=names, stop=trio.Event())
+    _, woken = trio.open_memory_channel(1)
+    return SourceAddresses(hosts=lambda: hosts, resolver=names, wake=woken, stop=trio.Event())
 
 
 async def test_names_are_known_when_it_has_started(autojump_clock):

@@ -159,6 +159,16 @@ def picky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+class NoFiles:
+    """Destinations that name no files (port `DestinationFiles`)."""
+
+    def problems(self, destination: Destination) -> list[str]:
+        return []
+
+    def forget(self, name: str) -> None:
+        pass
+
+
 class World:
     """One seed's disk, its oracle, and the lives of the program on it."""
 
@@ -198,7 +208,7 @@ class World:
             receiver_loads=dict,
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
-            certificate_expiries=dict,
+            certificate_expiries=dict, destination_files=NoFiles(),
             resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,

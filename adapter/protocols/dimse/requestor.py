@@ -5,9 +5,8 @@ answer to A-ASSOCIATE-RQ `acse_s`. A peer that hangs in any of them costs no thr
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import trio
 
@@ -57,7 +56,8 @@ from adapter.protocols.dimse.trio_connection import TlsHandshakeError, TrioConne
 from adapter.protocols.dimse.upper_layer import UpperLayer
 from adapter.protocols.dimse.user_information import Role
 
-T = TypeVar("T")
+THREADS_ASIDE = 3
+"""For each destination: a probe, a report, an echo that an operator asks for."""
 
 
 class ThreadedScuAssociation:
@@ -118,6 +118,8 @@ class DicomRequestor:
         self._options = options
         self._threads = threads
         self._tls = tls
+        self._aside: dict[str, trio.CapacityLimiter] = {}
+        """By destination, for what is not sending."""
 
     @asynccontextmanager
     async def associate(
@@ -128,7 +130,7 @@ class DicomRequestor:
         association = await self._associated(connection, destination, contexts)
         try:
             yield ThreadedScuAssociation(association, self._threads)
-            await self._in_thread(association.release)
+            await trio.to_thread.run_sync(association.release, limiter=self._threads)
         finally:
             association.abort()  # no effect after release
 
@@ -140,10 +142,11 @@ class DicomRequestor:
         context = (VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)
         association = await self._associated(connection, destination, [context])
         associated = trio.current_time()
+        threads = self._threads_aside(destination)
         try:
-            status = await self._in_thread(association.echo)
+            status = await trio.to_thread.run_sync(association.echo, limiter=threads)
             answered = trio.current_time()
-            await self._in_thread(association.release)
+            await trio.to_thread.run_sync(association.release, limiter=threads)
         except AssociationLostError as error:
             raise PeerRefusalError(f"no C-ECHO response: {error}", Cause.LOST) from error
         finally:
@@ -176,16 +179,17 @@ class DicomRequestor:
             return status
 
         try:
-            async with aborted_on_cancel(ThreadedScuAssociation(association, self._threads)):
-                status = await self._in_thread(reported)
+            threads = self._threads_aside(destination)
+            async with aborted_on_cancel(ThreadedScuAssociation(association, threads)):
+                status = await trio.to_thread.run_sync(reported, limiter=threads)
         finally:
             association.abort()  # no effect after release
         if isinstance(status, AssociationLostError):
             raise PeerRefusalError(f"no N-EVENT-REPORT response: {status}", Cause.LOST)
         return status
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(call, limiter=self._threads)
+    def _threads_aside(self, destination: Destination) -> trio.CapacityLimiter:
+        return self._aside.setdefault(destination.name, trio.CapacityLimiter(THREADS_ASIDE))
 
     async def _associated(
         self,

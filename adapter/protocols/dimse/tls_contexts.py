@@ -168,6 +168,20 @@ def _context(protocol: int, minimum_version: str) -> ssl.SSLContext:
     return context
 
 
+def check_files(destination: Destination) -> None:
+    """Read the files for the TLS of a destination.
+
+    Raises:
+        ConfigurationError: They cannot be used; the key is `tls` and that of the file.
+    """
+    if wanted := _wanted(destination):
+        destination_context("tls", wanted)
+
+
+def _wanted(destination: Destination) -> DestinationTls | None:
+    return destination.tls or (DestinationTls() if is_encrypted(destination) else None)
+
+
 class TlsContexts:
     """All contexts of a process."""
 
@@ -199,7 +213,7 @@ class TlsContexts:
         Raises:
             ConfigurationError: Its files cannot be used.
         """
-        wanted = destination.tls or (DestinationTls() if is_encrypted(destination) else None)
+        wanted = _wanted(destination)
         if wanted is None:
             return None
         tls, context = self._destinations.get(destination.name, (None, None))
@@ -207,6 +221,10 @@ class TlsContexts:
             context = destination_context(f"destinations.{destination.name}.tls", wanted)
             self._destinations[destination.name] = (wanted, context)
         return context
+
+    def forget(self, destination: str) -> None:
+        """Keep no context of a destination that has changed, or is gone."""
+        self._destinations.pop(destination, None)
 
     def expiries(self) -> Mapping[str, float]:
         """See `CertificateExpiries`; looks at the files again."""

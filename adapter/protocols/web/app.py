@@ -13,8 +13,10 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
-from adapter.protocols.web.entities import ENTITIES, Objections
+from adapter.protocols.web.entities import ENTITIES
+from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
@@ -38,6 +40,7 @@ def make_app(web: Views | None) -> Litestar:
             *EXPORT_ORDERS,
             *TASKS,
             *ENTITIES,
+            echo,
             events,
             health.live,
             health.ready,

@@ -1,200 +1,187 @@
-"""AE Titles while the adapter runs: Clara's routes and names, with our fields beside them.
+"""AE Titles, sources and destinations while the adapter runs: Clara's routes, the same for each.
 
-The body says what a table `[[application_entities]]` of the configuration file says, and what that
-would refuse is refused here. The key of an AE Title is its `name`.
+The key is the `name`. Changes are conditional if they say so (`If-Match`, RFC 9110 13.1.1): whoever
+has seen something old changes nothing.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import trio
 from litestar import Response, delete, get, post, put
+from litestar.datastructures import ResponseHeader
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.params import Body, FromPath
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Body, FromPath, HeaderParameter, QueryParameter
 
 from adapter.channels import UNANSWERED, ask
-from adapter.domain.conversion import Reader
-from adapter.domain.entities import ApplicationEntity, OneProcessor
-from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefused
-from adapter.domain.entity_rows import ListedEntity
+from adapter.domain.entity_orders import EntityAction, EntityOrder, EntityRefusal, EntityRefused
+from adapter.domain.entity_rows import Configured, ListedEntity
 from adapter.domain.views import Views
+from adapter.protocols.web.entity_forms import FORMS, Form, Objections
 from adapter.protocols.web.health import State
 from adapter.protocols.web.origin import ours_only
-from adapter.protocols.web.views import camel_name
 
-ROUTE = "/api/config/claraaetitle"
 ANSWER_S = 10.0
-DEPTH_MAX = 16
-"""Of a body; what is stored is walked through by functions that call themselves."""
-CLARA = {"settings": "processorSettings"}
-"""Where Clara's name is not ours in camelCase."""
 _STATUS = {
     EntityRefusal.UNKNOWN: HTTPStatus.NOT_FOUND,
     EntityRefusal.CONFLICT: HTTPStatus.CONFLICT,
     EntityRefusal.INVALID: HTTPStatus.BAD_REQUEST,
+    EntityRefusal.CHANGED: HTTPStatus.PRECONDITION_FAILED,
 }
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_TAGS = re.compile(rf"\s*(?:{_TAG.pattern}\s*(?:,\s*|$))+")
+TAGGED = [
+    ResponseHeader(
+        name="ETag",
+        description="Of what is configured; its state may change without it. For `If-Match`.",
+        documentation_only=True,
+    )
+]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="The `ETag` of what is to be changed: 412 if it is another by now.",
+        max_length=1024,
+    ),
+]
+Drain = Annotated[
+    bool,
+    QueryParameter(
+        description="Of a destination: remove it also if exports wait, when they are delivered."
+    ),
+]
 Document = Annotated[
     dict[str, Any],
     Body(
         description=(
-            "The keys of `[[application_entities]]` in camelCase, `settings` as "
-            "`processorSettings`, also in `processors`; `name` is the AE Title if it is missing."
+            "The keys of its table in the configuration file in camelCase. AE Titles: `settings` "
+            "as `processorSettings`, also in `processors`. Sources, destinations: `host`, or "
+            "`hostIp`. `name` is the AE Title if it is missing, but a destination needs one."
         )
     ),
 ]
 
 
-class Objections(HTTPException):
-    """What is wrong with a request, all of it."""
+def _routes(form: Form) -> list[HTTPRouteHandler]:
+    """Return the routes of one kind."""
+    one, words = f"{form.route}/{{name:str}}", form.words
 
-    def __init__(self, status: HTTPStatus, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems), status_code=status)
-        self.problems = list(problems)
+    @get(form.route, summary=f"Every {words}")
+    async def entities(web: State) -> list[dict[str, Any]]:
+        """Return all, those of the configuration file first."""
+        listed = web.listed[form.kind].values()
+        rows = sorted(listed, key=lambda row: (row.origin != "file", row.name))
+        return [form.shown(web, row) for row in rows]
+
+    @get(one, summary=f"One {words}", response_headers=TAGGED)
+    async def entity(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
+        """Return one; its `state` is `running`, `parked` or `draining`."""
+        if listed := web.listed[form.kind].get(name):
+            return _answer(form, web, listed)
+        raise NotFoundException(f"no {words} is named {name!r}")
+
+    @post(form.route, guards=[ours_only], summary=f"Make a new {words}", response_headers=TAGGED)
+    async def create(web: State, data: Document) -> Response[dict[str, Any]]:
+        """Make one; it is there from now on, and again after a restart.
+
+        400 with all `problems`, 409 if its name or AE Title is used, 503 if nobody answers now.
+        """
+        wanted = form.read(data, None)
+        made = await _order(form, web, "create", wanted.name, wanted)
+        response = _answer(form, web, made, HTTPStatus.CREATED)
+        response.headers["Location"] = f"{form.route}/{quote(wanted.name, safe='')}"
+        return response
+
+    @put(one, guards=[ours_only], summary=f"Change one {words}", response_headers=TAGGED)
+    async def change(
+        web: State, name: FromPath[str], data: Document, if_match: IfMatch = None
+    ) -> Response[dict[str, Any]]:
+        """Replace it; what is missing gets its default.
+
+        400 with all `problems`, 404, 409 if it is of the file or being removed, 412, 503.
+        """
+        wanted = form.read({"name": name, **data}, web.listed[form.kind].get(name))
+        if wanted.name != name:
+            problem = f"name: {wanted.name!r} is not {name!r}, and cannot be changed"
+            raise Objections(HTTPStatus.BAD_REQUEST, [problem])
+        tags = _tags(if_match)
+        return _answer(form, web, await _order(form, web, "change", name, wanted, tags))
+
+    @delete(
+        one, status_code=HTTPStatus.OK, guards=[ours_only], summary=f"Remove one {words}",
+        response_headers=TAGGED,
+    )  # fmt: skip
+    async def remove(
+        web: State, name: FromPath[str], drain: Drain = False, if_match: IfMatch = None
+    ) -> Response[dict[str, Any]]:
+        """Have nothing new to do with it; it is gone when its work is done.
+
+        404, 409 if it is of the file, if another names it, or if exports wait for it and `drain` is
+        not said, 412, 503.
+        """
+        tags = _tags(if_match)
+        done = await _order(form, web, "remove", name, tags=tags, drain=drain)
+        return _answer(form, web, done)
+
+    @post(
+        f"{one}/restart", status_code=HTTPStatus.OK, guards=[ours_only],
+        summary=f"Start a {words} again that is parked", response_headers=TAGGED,
+    )  # fmt: skip
+    async def restart(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
+        """Start it again. 404, 409 if it is not parked or cannot run as it is, 503."""
+        return _answer(form, web, await _order(form, web, "restart", name))
+
+    return [entities, entity, create, change, remove, restart]
 
 
-def spelled(field: str) -> str:
-    """Return how a field of an AE Title is spelled here."""
-    return CLARA.get(field) or camel_name(field)
+def _answer(
+    form: Form, web: Views, listed: ListedEntity, status: HTTPStatus = HTTPStatus.OK
+) -> Response[dict[str, Any]]:
+    document = form.shown(web, listed)
+    return Response(document, status_code=status, headers={"ETag": listed.tag})
 
 
-_FIELDS = "|".join({*ApplicationEntity.__struct_fields__, *OneProcessor.__struct_fields__})
-_KEY = re.compile(rf"^(processors\[\d+\]\.)?({_FIELDS})\b")
-
-
-def _in_our_words(problem: str) -> str:
-    """Return the problem with its key as it is spelled here."""
-    return _KEY.sub(lambda found: (found[1] or "") + spelled(found[2]), problem)
-
-
-def _read(document: dict[str, Any]) -> ApplicationEntity:
-    """Return the AE Title that a body describes.
+def _tags(if_match: str | None) -> frozenset[str] | None:
+    """Return the strong entity-tags that will do; None: any.
 
     Raises:
-        Objections: It does not describe one.
+        Objections: That is no list of tags.
     """
-    if _is_deeper(document, DEPTH_MAX):
-        problem = f"it is nested deeper than {DEPTH_MAX}"
-        raise Objections(HTTPStatus.BAD_REQUEST, [problem])
-    reader = Reader(spelled=spelled)
-    entity: ApplicationEntity | None = reader.read(document, ApplicationEntity)
-    if entity is None:
-        raise Objections(HTTPStatus.BAD_REQUEST, reader.problems)
-    return entity
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return False
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in value)
-
-
-def _shown(web: Views, listed: ListedEntity) -> dict[str, Any]:
-    return {
-        **_spelled(listed.settings),
-        "processors": [_spelled(one) for one in listed.settings.get("processors", [])],
-        "origin": listed.origin,
-        "state": _state(web, listed),
-        "problems": [_in_our_words(problem) for problem in listed.problems],
-    }
-
-
-def _spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {spelled(key): value for key, value in settings.items()}
-
-
-def _state(web: Views, listed: ListedEntity) -> Literal["running", "parked", "draining"]:
-    own = re.compile(rf"(entity|processor):{re.escape(listed.name)}(:.+)?")
-    actors = web.snapshot.sections["actors"].values()
-    states = {row["state"] for row in actors if own.fullmatch(row["name"])}
-    if listed.problems or "parked" in states:
-        return "parked"
-    return "draining" if listed.retiring else "running"
-
-
-@get("/api/config/claraaetitle", summary="AE Titles that take instances")
-async def entities(web: State) -> list[dict[str, Any]]:
-    """Return all, those of the configuration file first."""
-    rows = sorted(web.listed.values(), key=lambda one: (one.origin != "file", one.name))
-    return [_shown(web, listed) for listed in rows]
-
-
-@get("/api/config/claraaetitle/{name:str}", summary="One AE Title")
-async def entity(web: State, name: FromPath[str]) -> dict[str, Any]:
-    """Return one; its `state` is `running`, `parked` or `draining`."""
-    if listed := web.listed.get(name):
-        return _shown(web, listed)
-    raise NotFoundException(f"no AE Title is named {name!r}")
-
-
-@post("/api/config/claraaetitle", guards=[ours_only], summary="Make an AE Title")
-async def create(web: State, data: Document) -> Response[dict[str, Any]]:
-    """Make one; it takes associations from now on, and is there again after a restart.
-
-    400 with all `problems`, 409 if its name or AE Title is used, 503 if nobody answers now.
-    """
-    wanted = _read({**data, "name": data.get("name") or data.get("aeTitle")})
-    made = await _order(web, "create", wanted.name, wanted)
-    return Response(made, status_code=201, headers={"Location": f"{ROUTE}/{wanted.name}"})
-
-
-@put("/api/config/claraaetitle/{name:str}", guards=[ours_only], summary="Change an AE Title")
-async def change(web: State, name: FromPath[str], data: Document) -> dict[str, Any]:
-    """Replace it; what is missing gets its default. Open groups go on under the new settings.
-
-    400 with all `problems`, 404, 409 if it is of the file or being removed, 503.
-    """
-    wanted = _read({"name": name, **data})
-    if wanted.name != name:
-        problem = f"name: {wanted.name!r} is not {name!r}, and cannot be changed"
-        raise Objections(HTTPStatus.BAD_REQUEST, [problem])
-    return await _order(web, "change", name, wanted)
-
-
-@delete(
-    "/api/config/claraaetitle/{name:str}",
-    status_code=HTTPStatus.OK,
-    guards=[ours_only],
-    summary="Remove an AE Title",
-)
-async def remove(web: State, name: FromPath[str]) -> dict[str, Any]:
-    """Let no association in any more; it is gone when its groups have become jobs.
-
-    404, 409 if it is of the file, 503.
-    """
-    return await _order(web, "remove", name)
-
-
-@post(
-    "/api/config/claraaetitle/{name:str}/restart",
-    status_code=HTTPStatus.OK,
-    guards=[ours_only],
-    summary="Start an AE Title again that is parked",
-)
-async def restart(web: State, name: FromPath[str]) -> dict[str, Any]:
-    """Start it again. 404, 409 if it is not parked or cannot run as it is, 503."""
-    return await _order(web, "restart", name)
+    if if_match is None or if_match.strip() == "*":
+        return None
+    if not _TAGS.fullmatch(if_match):
+        raise Objections(HTTPStatus.BAD_REQUEST, ["If-Match: is no list of entity-tags"])
+    return frozenset(tag for weak, tag in _TAG.findall(if_match) if not weak)
 
 
 async def _order(
+    form: Form,
     web: Views,
-    action: Literal["create", "change", "remove", "restart"],
+    action: EntityAction,
     name: str,
-    wanted: ApplicationEntity | None = None,
-) -> dict[str, Any]:
+    wanted: Configured | None = None,
+    tags: frozenset[str] | None = None,
+    *,
+    drain: bool = False,
+) -> ListedEntity:
     def order(reply: trio.MemorySendChannel[ListedEntity | EntityRefused]) -> EntityOrder:
-        return EntityOrder(action=action, name=name, entity=wanted, reply=reply)
+        return EntityOrder(
+            action=action, kind=form.kind, name=name, entity=wanted, tags=tags, drain=drain,
+            reply=reply,
+        )  # fmt: skip
 
     try:
         done = await ask(web.entity_orders, order, ANSWER_S)
     except UNANSWERED:
         raise HTTPException("nobody answers now; look, and ask again", status_code=503) from None
     if isinstance(done, EntityRefused):
-        raise Objections(_STATUS[done.refusal], [_in_our_words(each) for each in done.problems])
-    return _shown(web, done)
+        problems = [form.in_our_words(each) for each in done.problems]
+        raise Objections(_STATUS[done.refusal], problems)
+    return done
 
 
-ENTITIES = [entities, entity, create, change, remove, restart]
+ENTITIES = [route for form in FORMS for route in _routes(form)]

@@ -30,7 +30,7 @@ from adapter.domain.tasks import (
 )
 from adapter.domain.views import Views
 from adapter.errors import RowNotFoundError
-from adapter.protocols.web.entities import Objections
+from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
 from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.views import InState, Limit, Offset, camel, checked

@@ -1,0 +1,168 @@
+"""Entity review: the part of the entities actor that says whether something can be used.
+
+Consumes: nothing. Produces: nothing. Owns: nothing; it reads the directory. Rebuilds from: nothing.
+Restart policy: that of the entities actor.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from msgspec import structs
+
+from adapter.actors.entity_branch import Branch, Rules
+from adapter.actors.entity_directory import EntityDirectory
+from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefused
+from adapter.domain.entity_rows import (
+    ENTITIES_MAX,
+    KINDS,
+    Configured,
+    EntityRow,
+    Kind,
+    ListedEntity,
+    of_file,
+    of_row,
+    row_of,
+)
+
+log = structlog.get_logger("adapter.entities")
+
+
+@dataclass(slots=True, kw_only=True)
+class EntityReview:
+    """Judges what is to be, beside what there is."""
+
+    rules: Rules
+    branches: Mapping[Kind, Branch]
+    directory: EntityDirectory
+
+    # --- rows
+
+    def rows(self, rows: Sequence[EntityRow]) -> Iterator[ListedEntity]:
+        """Yield rows of the ledger in the order in which they can start, then the unusable ones.
+
+        One that is hidden by the configuration file is left out; it is back when it is not.
+        """
+        rank = list(KINDS)
+        found = sorted(map(of_row, rows), key=lambda one: rank.index(one.kind))
+        found = [listed for listed in found if not self._is_superseded(listed)]
+        if not self.rules.problems([one.entity for one in found if one.entity], None):
+            yield from found
+            return
+        usable, waiting = list[Configured](), found
+        while waiting:
+            left = []
+            for listed in waiting:
+                judged = self._judged(listed, usable)
+                if judged.entity is None:
+                    left.append(listed)
+                else:
+                    usable.append(judged.entity)
+                    yield judged
+            if len(left) == len(waiting):
+                break
+            waiting = left  # what one of them names may have come since
+        yield from (self._judged(listed, usable) for listed in waiting)
+
+    def _is_superseded(self, listed: ListedEntity) -> bool:
+        now = self.directory.listed[listed.kind].get(listed.name)
+        if now is None or now.origin != "file":
+            return False
+        log.warning("entity.superseded", entity=listed.name, ae_title=listed.ae_title)
+        return True
+
+    def _judged(self, listed: ListedEntity, beside: Sequence[Configured]) -> ListedEntity:
+        """Return it with what is wrong with it beside others that were made over REST."""
+        if listed.entity is None:
+            return listed
+        problems = self.rules.problems([*beside, listed.entity], listed.entity)
+        return _unusable(listed, problems) if problems else listed
+
+    def now(self, listed: ListedEntity) -> ListedEntity:
+        """Return something unusable as it is to be judged now, or something that is brought back.
+
+        It may be usable by now.
+        """
+        row = EntityRow(
+            kind=listed.kind, name=listed.name, settings=listed.settings, retiring=listed.retiring
+        )
+        again = of_row(row)
+        if taken := self.taken(again, self._others(again)):
+            return _unusable(again, taken)
+        return self._judged(again, self._made(without=again))
+
+    # --- orders
+
+    def objection(self, order: EntityOrder, now: ListedEntity | None) -> EntityRefused | None:
+        """Return why it cannot be made, or become this."""
+        entity, branch = order.entity, self.branches[order.kind]
+        assert entity is not None
+        wanted = of_file(entity)
+        if now is None:
+            if taken := self.taken(wanted, list(self.directory.listed[order.kind].values())):
+                return EntityRefused(EntityRefusal.CONFLICT, tuple(taken))
+        elif now.retiring and branch.drains_unasked:
+            return refused(EntityRefusal.CONFLICT, f"{order.name!r} is being removed")
+        elif fixed := branch.fixed(now, entity):
+            return refused(EntityRefusal.INVALID, fixed)
+        problems = self.rules.problems([*self._made(without=wanted), entity], entity)
+        made = [one for one in self._others(wanted) if one.origin == "api"]
+        if now is None and len(made) >= ENTITIES_MAX:
+            problems.append(f"there are {ENTITIES_MAX} already")
+        try:
+            row_of(entity)
+        except ValueError as error:
+            problems.append(str(error))
+        if problems:
+            return EntityRefused(EntityRefusal.INVALID, tuple(problems))
+        return _changed_since(order, now)
+
+    async def objection_to_removal(
+        self, order: EntityOrder, now: ListedEntity
+    ) -> EntityRefused | None:
+        """Return why it has to stay: something names it, or there is work for it."""
+        if problems := self.rules.problems(self._made(without=now), None):
+            return EntityRefused(EntityRefusal.CONFLICT, tuple(problems))
+        branch = self.branches[order.kind]
+        if not order.drain and not branch.drains_unasked and (left := await branch.left(now)):
+            why = f"there is work left: {left}; drain=true removes it when that is done"
+            return refused(EntityRefusal.CONFLICT, why)
+        return _changed_since(order, now)
+
+    def taken(self, wanted: ListedEntity, others: Sequence[ListedEntity]) -> list[str]:
+        """Return what others have that it would have."""
+        problems = []
+        if any(one.name == wanted.name for one in others):
+            problems.append(f"name: {wanted.name!r} is used")
+        return problems + self.branches[wanted.kind].taken(wanted, others)
+
+    def _others(self, wanted: ListedEntity) -> list[ListedEntity]:
+        """Return those of its kind that are not it."""
+        listed = self.directory.listed[wanted.kind].values()
+        return [one for one in listed if one.name != wanted.name]
+
+    def _made(self, *, without: ListedEntity) -> list[Configured]:
+        """Return all that were made over REST and can be used."""
+        return [
+            one.entity
+            for listed in self.directory.listed.values()
+            for one in listed.values()
+            if one.origin == "api" and one.entity is not None
+            if (one.kind, one.name) != (without.kind, without.name)
+        ]
+
+
+def _unusable(listed: ListedEntity, problems: Sequence[str]) -> ListedEntity:
+    return structs.replace(listed, entity=None, problems=tuple(problems))
+
+
+def refused(refusal: EntityRefusal, problem: str) -> EntityRefused:
+    """Return a refusal for one reason."""
+    return EntityRefused(refusal, (problem,))
+
+
+def _changed_since(order: EntityOrder, now: ListedEntity | None) -> EntityRefused | None:
+    """Return a refusal if it is not what whoever orders has seen."""
+    if order.tags is None or (now is not None and now.tag in order.tags):
+        return None
+    return refused(EntityRefusal.CHANGED, f"{order.name!r} has changed; look at it again")

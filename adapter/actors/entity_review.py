@@ -46,7 +46,7 @@ class EntityReview:
         rank = list(KINDS)
         found = sorted(map(of_row, rows), key=lambda one: rank.index(one.kind))
         found = [listed for listed in found if not self._is_superseded(listed)]
-        if not self.rules.problems([one.entity for one in found if one.entity], None):
+        if not self.rules.problems(_entities(found), None):
             yield from found
             return
         usable, waiting = list[Configured](), found
@@ -89,7 +89,7 @@ class EntityReview:
         again = of_row(row)
         if taken := self.taken(again, self._others(again)):
             return _unusable(again, taken)
-        return self._judged(again, self._made(without=again))
+        return self._judged(again, _entities(self._made(without=again)))
 
     # --- orders
 
@@ -105,9 +105,11 @@ class EntityReview:
             return refused(EntityRefusal.CONFLICT, f"{order.name!r} is being removed")
         elif fixed := branch.fixed(now, entity):
             return refused(EntityRefusal.INVALID, fixed)
-        problems = self.rules.problems([*self._made(without=wanted), entity], entity)
-        made = [one for one in self._others(wanted) if one.origin == "api"]
-        if now is None and len(made) >= ENTITIES_MAX:
+        made = self._made(without=wanted)
+        staying = [one for one in made if one.kind != "destination" or not one.retiring]
+        problems = self.rules.problems([*_entities(staying), entity], entity)
+        beside = [one for one in made if one.kind == order.kind]
+        if now is None and len(beside) >= ENTITIES_MAX:
             problems.append(f"there are {ENTITIES_MAX} already")
         try:
             row_of(entity)
@@ -121,7 +123,7 @@ class EntityReview:
         self, order: EntityOrder, now: ListedEntity
     ) -> EntityRefused | None:
         """Return why it has to stay: something names it, or there is work for it."""
-        if problems := self.rules.problems(self._made(without=now), None):
+        if problems := self.rules.problems(_entities(self._made(without=now)), None):
             return EntityRefused(EntityRefusal.CONFLICT, tuple(problems))
         branch = self.branches[order.kind]
         if not order.drain and not branch.drains_unasked and (left := await branch.left(now)):
@@ -141,15 +143,19 @@ class EntityReview:
         listed = self.directory.listed[wanted.kind].values()
         return [one for one in listed if one.name != wanted.name]
 
-    def _made(self, *, without: ListedEntity) -> list[Configured]:
+    def _made(self, *, without: ListedEntity) -> list[ListedEntity]:
         """Return all that were made over REST and can be used."""
         return [
-            one.entity
+            one
             for listed in self.directory.listed.values()
             for one in listed.values()
             if one.origin == "api" and one.entity is not None
             if (one.kind, one.name) != (without.kind, without.name)
         ]
+
+
+def _entities(listed: Sequence[ListedEntity]) -> list[Configured]:
+    return [one.entity for one in listed if one.entity is not None]
 
 
 def _unusable(listed: ListedEntity, problems: Sequence[str]) -> ListedEntity:

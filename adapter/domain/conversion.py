@@ -5,7 +5,8 @@ For the configuration file and for REST: the text of a problem names the value b
 
 import difflib
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -42,8 +43,8 @@ class Reader:
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         if isinstance(value, SpelledValue):
             value = value.as_kind(base)
-        if _is_struct(base) and isinstance(value, dict):
-            return self._read_struct(value, base, path)
+        if isinstance(value, dict) and (struct := _struct_among(base)):
+            return self._read_struct(value, struct, path)
         if get_origin(base) is list and isinstance(value, list):
             item = get_args(base)[0]
             if _is_struct(item):
@@ -96,6 +97,12 @@ def is_secret(kind: Any) -> bool:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _struct_among(kind: Any) -> type[Struct] | None:
+    """Return the struct that a table is for this type, which may also be another: `Tls | None`."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next((one for one in kinds if _is_struct(one)), None)
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:

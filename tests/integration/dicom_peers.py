@@ -115,10 +115,10 @@ def running(arguments: Sequence[str], port: int, log: Path) -> Any:
 
 
 @contextmanager
-def dcmtk_storescp(folder: Path, *options: str) -> Any:
+def dcmtk_storescp(folder: Path, *options: str, port: int = 0) -> Any:
     """Run DCMTK's storescp; yield its port. Instances arrive as files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     log = folder.with_suffix(".log")
     with running([DCMTK["storescp"], *options, "-od", str(folder), str(port)], port, log):
         yield port

@@ -43,9 +43,9 @@ def exporting(
     })  # fmt: skip
 
 
-def store(adapter: Adapter, uids: Sequence[str] = UIDS) -> None:
+def store(adapter: Adapter, uids: Sequence[str] = UIDS, called: bytes = b"MAIN") -> None:
     with Wire(adapter.dicom_port) as wire:
-        wire.associate()
+        wire.associate(called=called)
         for uid in uids:
             assert wire.store(uid) == ("response", 0)
         wire.release()

@@ -15,6 +15,7 @@ from functools import partial
 import trio
 
 from adapter.domain.carriers import careless_destinations
+from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import Edges
@@ -83,7 +84,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         PortUnavailableError: A port cannot be bound.
         LedgerError: The ledger cannot be read.
     """
-    storage, scp = settings.storage, settings.dicom.scp
+    storage = settings.storage
     tls = tls_contexts(settings)
     try:
         shutil.rmtree(layout.transcoding, ignore_errors=True)
@@ -111,9 +112,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
         receivers=receivers.processes,
         receiver_loads=receivers.loads,
-        identify=UserCheck(scp.user_identity.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
-        if scp.user_identity.mode == "verify"
-        else accept_any,
+        identify=_identity_check(settings),
         requestor=make_requestor(settings, tls, layout.transcoding),
         destination_files=FilesOfDestinations(tls),
         certificate_expiries=tls.expiries,
@@ -133,6 +132,13 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         now=time.time,
         draw=random.random,
     )
+
+
+def _identity_check(settings: Settings) -> IdentityCheck:
+    identities = settings.dicom.scp.user_identity
+    if identities.mode == "accept":
+        return accept_any
+    return UserCheck(identities.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
 
 
 def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> FolderPayloadStore:

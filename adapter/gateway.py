@@ -60,8 +60,7 @@ async def gateway(
         events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
         snapshot=snapshot, counts=counts,
     )  # fmt: skip
-    ports = {port.serves for port in listening_ports(settings)}
-    directory = EntityDirectory(scp.port, ports)
+    directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
     with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
@@ -78,8 +77,7 @@ async def gateway(
                         orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
                         entities=directory.questions, figures=figures, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
-                        requestor=edges.requestor,
-                        calling_ae_title=settings.dicom.scu.ae_title,
+                        requestor=edges.requestor, calling_ae_title=settings.dicom.scu.ae_title,
                         web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
                         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
                         receiver_loads=edges.receiver_loads, results_service=edges.results_service,

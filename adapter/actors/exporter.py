@@ -1,10 +1,9 @@
 """Exporter: one per destination.
 
-Consumes: a hint that there are exports, or reports, or that another takes its place; orders of
-operators to retry one. Produces: associations to its destination, outcomes and export states, hints
-to the reclaimer and to the exporter of its fallback. Owns: its queue (rows of the ledger), its
-breaker, its pace, its lanes: tasks that take one export after the other, as many as it may have
-associations. Rebuilds from: the ledger. Restart policy: replica.
+Consumes: hints to look again; orders of operators. Produces: associations to its destination,
+outcomes and export states, hints to the reclaimer and to the exporter of its fallback. Owns: its
+queue (rows of the ledger), its breaker, its pace, its lanes: tasks that take one export after the
+other, as many as it may have associations. Rebuilds from: the ledger. Restart policy: replica.
 
 Theory: whoever changes what can be done next - a lane that ends, an outage, a probe, an order, a
 hint - lets the actor look again; what is due then starts lanes. While the breaker is open there are

@@ -66,9 +66,9 @@ Document = Annotated[
 ]
 
 
-def _routes(form: Form) -> list[HTTPRouteHandler]:
-    """Return the routes of one kind."""
-    one, words = f"{form.route}/{{name:str}}", form.words
+def _looking(form: Form) -> list[HTTPRouteHandler]:
+    """Return the routes that show what there is of one kind."""
+    words = form.words
 
     @get(form.route, summary=f"Every {words}")
     async def entities(web: State) -> list[dict[str, Any]]:
@@ -77,12 +77,19 @@ def _routes(form: Form) -> list[HTTPRouteHandler]:
         rows = sorted(listed, key=lambda row: (row.origin != "file", row.name))
         return [form.shown(web, row) for row in rows]
 
-    @get(one, summary=f"One {words}", response_headers=TAGGED)
+    @get(form.one, summary=f"One {words}", response_headers=TAGGED)
     async def entity(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
         """Return one; its `state` is `running`, `parked` or `draining`."""
         if listed := web.listed[form.kind].get(name):
             return _answer(form, web, listed)
         raise NotFoundException(f"no {words} is named {name!r}")
+
+    return [entities, entity]
+
+
+def _making(form: Form) -> list[HTTPRouteHandler]:
+    """Return the routes that make and change one kind."""
+    words = form.words
 
     @post(form.route, guards=[ours_only], summary=f"Make a new {words}", response_headers=TAGGED)
     async def create(web: State, data: Document) -> Response[dict[str, Any]]:
@@ -96,7 +103,7 @@ def _routes(form: Form) -> list[HTTPRouteHandler]:
         response.headers["Location"] = f"{form.route}/{quote(wanted.name, safe='')}"
         return response
 
-    @put(one, guards=[ours_only], summary=f"Change one {words}", response_headers=TAGGED)
+    @put(form.one, guards=[ours_only], summary=f"Change one {words}", response_headers=TAGGED)
     async def change(
         web: State, name: FromPath[str], data: Document, if_match: IfMatch = None
     ) -> Response[dict[str, Any]]:
@@ -111,8 +118,15 @@ def _routes(form: Form) -> list[HTTPRouteHandler]:
         tags = _tags(if_match)
         return _answer(form, web, await _order(form, web, "change", name, wanted, tags))
 
+    return [create, change]
+
+
+def _ending(form: Form) -> list[HTTPRouteHandler]:
+    """Return the routes that remove one kind, and start it again."""
+    words = form.words
+
     @delete(
-        one, status_code=HTTPStatus.OK, guards=[ours_only], summary=f"Remove one {words}",
+        form.one, status_code=HTTPStatus.OK, guards=[ours_only], summary=f"Remove one {words}",
         response_headers=TAGGED,
     )  # fmt: skip
     async def remove(
@@ -128,14 +142,14 @@ def _routes(form: Form) -> list[HTTPRouteHandler]:
         return _answer(form, web, done)
 
     @post(
-        f"{one}/restart", status_code=HTTPStatus.OK, guards=[ours_only],
+        f"{form.one}/restart", status_code=HTTPStatus.OK, guards=[ours_only],
         summary=f"Start a {words} again that is parked", response_headers=TAGGED,
     )  # fmt: skip
     async def restart(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
         """Start it again. 404, 409 if it is not parked or cannot run as it is, 503."""
         return _answer(form, web, await _order(form, web, "restart", name))
 
-    return [entities, entity, create, change, remove, restart]
+    return [remove, restart]
 
 
 def _answer(
@@ -184,4 +198,6 @@ async def _order(
     return done
 
 
-ENTITIES = [route for form in FORMS for route in _routes(form)]
+ENTITIES = [
+    route for form in FORMS for routes in (_looking, _making, _ending) for route in routes(form)
+]

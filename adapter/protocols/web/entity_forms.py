@@ -56,6 +56,11 @@ class Form:
     """Where Clara's name is not ours in camelCase."""
 
     @property
+    def one(self) -> str:
+        """The route of a single one."""
+        return f"{self.route}/{{name:str}}"
+
+    @property
     def words(self) -> str:
         """What it is called."""
         return WORDS[self.kind]

@@ -16,13 +16,12 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from adapter.domain.conversion import Reader, SpelledValue, is_secret
+from adapter.domain.conversion import HIDDEN, Reader, SpelledValue, is_secret
 from adapter.errors import ConfigurationError
 from adapter.relations import relations
 from adapter.settings import Settings
 
 ENVIRONMENT_PREFIX = "DICOM_ADAPTER__"
-HIDDEN = "(hidden)"
 
 
 class Layered(Struct, frozen=True, kw_only=True):

@@ -188,7 +188,10 @@ class Entities:
     # --- removal
 
     async def _remove(self, listed: ListedEntity, drains: trio.Nursery) -> ListedEntity:
-        row = EntityRow(kind=listed.kind, name=listed.name, settings=listed.settings, retiring=True)
+        row = EntityRow(
+            kind=listed.kind, name=listed.name, settings=listed.settings, retiring=True,
+            revision=listed.revision,
+        )  # fmt: skip
         await self.rows.put_entity(row)
         listed = msgspec.structs.replace(listed, retiring=True)
         self.directory.enter(listed)

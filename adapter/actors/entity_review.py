@@ -84,8 +84,9 @@ class EntityReview:
         It may be usable by now.
         """
         row = EntityRow(
-            kind=listed.kind, name=listed.name, settings=listed.settings, retiring=listed.retiring
-        )
+            kind=listed.kind, name=listed.name, settings=listed.settings,
+            retiring=listed.retiring, revision=listed.revision,
+        )  # fmt: skip
         again = of_row(row)
         if taken := self.taken(again, self._others(again)):
             return _unusable(again, taken)

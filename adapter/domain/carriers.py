@@ -6,6 +6,7 @@ from typing import Protocol
 
 from adapter.domain.entities import Destination
 from adapter.domain.http_endpoint import is_endpoint
+from adapter.domain.made_destination import MadeDestination
 
 
 class DestinationFiles(Protocol):
@@ -55,6 +56,9 @@ _SECRETS = {
     "bearer": ("token_file", "token_environment"),
 }
 """Where the secret of an authentication may be; in one of them."""
+_SECRETS_MADE = {"basic": ("password",), "bearer": ("token",)}
+"""The same of destinations that were made over REST: it names no file and variable of ours, or it
+would have their contents sent to wherever it says."""
 
 
 def _dicomweb(destination: Destination) -> Iterator[str]:
@@ -72,12 +76,20 @@ def _dicomweb(destination: Destination) -> Iterator[str]:
         yield 'url: authentication "mtls" needs https'
     if bool(destination.user) != (how == "basic"):
         yield f'user: authentication "{how}" {"needs it" if how == "basic" else "has none"}'
-    for other, keys in _SECRETS.items():
+    is_made = isinstance(destination, MadeDestination)
+    for other, keys in (_SECRETS_MADE if is_made else _SECRETS).items():
         given = [key for key in keys if getattr(destination, key)]
         if other != how:
             yield from (f'{key}: authentication "{how}" has no use for it' for key in given)
         elif len(given) != 1:
-            yield f'{keys[0]}: authentication "{how}" needs either it or {keys[1]}'
+            yield " ".join([
+                f'{keys[0]}: authentication "{how}" needs',
+                f"either it or {keys[1]}" if len(keys) > 1 else "it",
+            ])  # fmt: skip
+    if is_made:
+        for key in (key for keys in _SECRETS.values() for key in keys):
+            if getattr(destination, key):
+                yield f"{key}: is for the configuration file only"
 
 
 def is_encrypted(destination: Destination) -> bool:

@@ -13,6 +13,9 @@ from msgspec import Struct
 
 from adapter.domain.entities import SECRET, Varied
 
+HIDDEN = "(hidden)"
+"""What is shown of a secret."""
+
 
 class SpelledValue:
     """A value whose type decides how it is read."""

@@ -171,6 +171,8 @@ CARRIER_KEYS: dict[str, dict[str, bool]] = {
         "password_environment": False,
         "token_file": False,
         "token_environment": False,
+        "password": False,
+        "token": False,
         "batch_size": False,
         "answer_s": False,
     },

@@ -3,14 +3,15 @@ rows of the ledger.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from adapter.domain.conversion import Reader
+from adapter.domain.conversion import HIDDEN, Reader, is_secret
 from adapter.domain.entities import CARRIER_KEYS, ApplicationEntity, Destination, Source
+from adapter.domain.made_destination import MadeDestination
 
 Kind = Literal["aetitle", "source", "destination"]
 Configured = ApplicationEntity | Source | Destination
@@ -20,6 +21,8 @@ KINDS: dict[Kind, type[Configured]] = {
     "aetitle": ApplicationEntity,
 }
 """In the order in which they start: an AE Title names destinations."""
+MADE: dict[Kind, type[Configured]] = {**KINDS, "destination": MadeDestination}
+"""What is read of those that are made over REST."""
 WORDS: dict[Kind, str] = {
     "aetitle": "AE Title",
     "source": "source",
@@ -46,6 +49,8 @@ class EntityRow(Struct, frozen=True, kw_only=True):
     """Fields of its struct; what was right may be wrong at the next start."""
     retiring: bool = False
     """It is to go when nothing is left of its work."""
+    revision: int = 0
+    """How often it was changed."""
 
 
 class EntityLedger(Protocol):
@@ -75,11 +80,14 @@ class ListedEntity(Struct, frozen=True, kw_only=True):
     retiring: bool = False
     problems: tuple[str, ...] = ()
     """Why it does not run although it is meant to."""
+    revision: int = 0
+    """As of `EntityRow`."""
 
     @property
     def tag(self) -> str:
         """The entity-tag (RFC 9110 8.8.3) of what is configured; what becomes of it is no part."""
-        what = (self.kind, self.name, self.origin, self.retiring, self.settings)
+        shown = hidden(MADE[self.kind], self.settings)
+        what = (self.kind, self.name, self.origin, self.retiring, self.revision, shown)
         encoded = msgspec.msgpack.encode(what, order="deterministic")
         return f'"{hashlib.blake2b(encoded, digest_size=12).hexdigest()}"'
 
@@ -138,19 +146,28 @@ def of_row(row: EntityRow) -> ListedEntity:
         ae_title=str(row.settings.get("ae_title", "")),
         origin="api",
         settings=row.settings,
-        entity=reader.read(row.settings, KINDS[row.kind]),
+        entity=reader.read(row.settings, MADE[row.kind]),
         retiring=row.retiring,
+        revision=row.revision,
         problems=tuple(reader.problems),
     )
 
 
-def row_of(entity: Configured) -> EntityRow:
+def hidden(kind: type[Struct], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without the secrets among them."""
+    secret = {one.name for one in msgspec.structs.fields(kind) if is_secret(one.type)}
+    return {key: HIDDEN if value and key in secret else value for key, value in settings.items()}
+
+
+def row_of(entity: Configured, revision: int = 0) -> EntityRow:
     """Return the row of what is new or changed.
 
     Raises:
         ValueError: It is too large, or holds a number that is.
     """
-    row = EntityRow(kind=kind_of(entity), name=entity.name, settings=settings_of(entity))
+    row = EntityRow(
+        kind=kind_of(entity), name=entity.name, settings=settings_of(entity), revision=revision
+    )
     try:
         size = len(msgspec.msgpack.encode(row))
     except OverflowError as error:

@@ -48,6 +48,8 @@ def authorization(destination: Destination) -> str:
 
 def _secret(destination: Destination, what: str, form: "re.Pattern[str]") -> Callable[[], str]:
     here = f"destinations.{destination.name}.{what}"
+    if inline := str(getattr(destination, what, "")):
+        return _checked(here, inline, form)
     file: str = getattr(destination, f"{what}_file")
     if file:
         return secret_reader(f"{here}_file", file, form)
@@ -58,6 +60,15 @@ def _secret(destination: Destination, what: str, form: "re.Pattern[str]") -> Cal
         if not form.fullmatch(text):
             raise UnavailableError(f"{here}_environment: {variable} holds no {what}")
         return text
+
+    return read
+
+
+def _checked(key: str, secret: str, form: "re.Pattern[str]") -> Callable[[], str]:
+    def read() -> str:
+        if not form.fullmatch(secret):
+            raise UnavailableError(f"{key}: is not of the form it must have")
+        return secret
 
     return read
 

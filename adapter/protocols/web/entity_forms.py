@@ -14,23 +14,22 @@ import msgspec
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
-from adapter.domain.conversion import Reader, is_secret
+from adapter.domain.conversion import HIDDEN, Reader, is_secret
 from adapter.domain.entities import DestinationTls, OneProcessor
 from adapter.domain.entity_rows import (
-    KINDS,
+    MADE,
     WORDS,
     Configured,
     Kind,
     ListedEntity,
     default_name,
+    hidden,
 )
 from adapter.domain.views import Views
 from adapter.protocols.web.views import camel_name
 
 DEPTH_MAX = 16
 """Of a body; what is stored is walked through by functions that call themselves."""
-HIDDEN = "(hidden)"
-"""What is shown of a secret; who sends it back keeps the secret."""
 HOST, CLARA_HOST = "host", "hostIp"
 SHOWN_ONLY = ("origin", "state", "problems")
 _PARTS = (OneProcessor, DestinationTls)
@@ -71,7 +70,7 @@ class Form:
 
     def in_our_words(self, problem: str) -> str:
         """Return a problem with its key as it is spelled here."""
-        structs = (KINDS[self.kind], *_PARTS)
+        structs = (MADE[self.kind], *_PARTS)
         fields = "|".join({name for struct in structs for name in struct.__struct_fields__})
         key = re.compile(rf"^((?:processors\[\d+\]|tls)\.)?({fields})\b")
         return key.sub(lambda found: (found[1] or "") + self.spelled(found[2]), problem)
@@ -92,27 +91,32 @@ class Form:
             raise Objections(HTTPStatus.BAD_REQUEST, [f"it is nested deeper than {DEPTH_MAX}"])
         problems: list[str] = []
         document = {key: value for key, value in document.items() if key not in SHOWN_ONLY}
-        if HOST in KINDS[self.kind].__struct_fields__:
+        if HOST in MADE[self.kind].__struct_fields__:
             problems += _read_host(document)
         if self.kind != "destination" and not document.get("name"):
             title = document.get("aeTitle")
             document["name"] = default_name(title) if isinstance(title, str) else ""
-        for one in msgspec.structs.fields(KINDS[self.kind]):
-            key = self.spelled(one.name)
-            if is_secret(one.type) and document.get(key) == HIDDEN:
-                document[key] = now.settings.get(one.name, "") if now is not None else ""
+        self._keep_secrets(document, now)
         reader = Reader(spelled=self.spelled)
-        entity: Configured | None = reader.read(document, KINDS[self.kind])
+        entity: Configured | None = reader.read(document, MADE[self.kind])
         problems += reader.problems
         if entity is None or problems:
             raise Objections(HTTPStatus.BAD_REQUEST, problems)
         return entity
 
+    def _keep_secrets(self, document: dict[str, Any], now: ListedEntity | None) -> None:
+        """Put back what was hidden when it was shown."""
+        for one in msgspec.structs.fields(MADE[self.kind]):
+            key = self.spelled(one.name)
+            if is_secret(one.type) and document.get(key) == HIDDEN:
+                document[key] = now.settings.get(one.name, "") if now is not None else ""
+
     # --- to JSON
 
     def shown(self, web: Views, listed: ListedEntity) -> dict[str, Any]:
         """Return what people see."""
-        settings = self._spelled(KINDS[self.kind], listed.settings)
+        struct = MADE[self.kind]
+        settings = self._spelled(struct, hidden(struct, listed.settings))
         if HOST in settings:
             host = settings[HOST]
             settings[CLARA_HOST] = host[0] if isinstance(host, list) and host else host
@@ -132,8 +136,6 @@ class Form:
                 value = [self._spelled(part, one) for one in value]
             elif part is not None and isinstance(value, dict):
                 value = self._spelled(part, value)
-            elif value and is_secret(types.get(key)):
-                value = HIDDEN
             shown[self.spelled(key)] = value
         return shown
 

@@ -15,6 +15,7 @@ from entity_calls import AE_TITLES, DESTINATIONS, call, make, names, of
 from harness import Adapter, eventually
 from health import MakeAdapter
 from test_destinations import COPY, UIDS, ended, store
+from test_stow_destinations import PASSWORD, dicomweb_orthanc
 
 PACS = of(DESTINATIONS, "pacs")
 SETTINGS = {
@@ -328,3 +329,57 @@ def test_kill_during_changes_leaves_one_or_the_other_whole(
         assert found["port"] in (answered[-1], asked[-1])
         assert found["maxAssociations"] == found["rateMbS"] == found["port"]
         assert found["state"] == "running"
+
+
+# --- secrets
+
+
+@pytest.mark.peer("orthanc-dicomweb")
+def test_secret_is_shown_to_nobody_and_kept_by_who_sends_back_what_is_shown(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = make_adapter(SETTINGS)
+    web = {"name": "web", "type": "dicomweb", "authentication": "basic", "user": "adapter"}
+    one = of(DESTINATIONS, "web")
+    with dicomweb_orthanc(tmp_path / "orthanc") as archive:
+        url = {"url": f"{archive.url}/dicom-web"}
+        made = make(adapter, DESTINATIONS, web | url | {"password": PASSWORD})
+        assert made["password"] == "(hidden)"
+        assert "hostIp" not in made
+        assert call(adapter, "POST", f"{one}/echo")[0] == 200
+        status, changed, _ = call(adapter, "PUT", one, made | {"batchSize": 5})
+        assert (status, changed) == (200, made | {"batchSize": 5})
+        adapter.kill()
+        adapter.start()
+        assert call(adapter, "POST", f"{one}/echo")[0] == 200
+        assert call(adapter, "PUT", one, made | {"password": "wrong"})[0] == 200
+        status, body, _ = call(adapter, "POST", f"{one}/echo")
+        assert (status, "401" in body["detail"]) == (502, True)
+    assert not any(PASSWORD in line for line in adapter.log)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"passwordFile": "/etc/passwd"}, "passwordFile: is for the configuration file only"),
+        ({"passwordEnvironment": "HOME"}, "passwordEnvironment: is for the configuration file"),
+        ({}, 'password: authentication "basic" needs it'),
+        ({"password": "a\nb"}, "password: is not of the form it must have"),
+        ({"password": {"s3cret": 1}}, "password: is not of the form it must have"),
+        ({"password": "s3cret", "token": "s3cret"}, 'token: authentication "basic" has no use'),
+        ({"password": "s3cret", "url": "https://me:s3cret@web"}, "url: is no address"),
+    ],
+)
+def test_secrets_that_cannot_be_are_refused_and_not_repeated(
+    shared: Adapter, changes: dict[str, Any], problem: str
+) -> None:
+    """Nor may a request have a file, or a variable, of ours sent to where it says."""
+    web = {
+        "name": "web", "type": "dicomweb", "url": "https://web", "authentication": "basic",
+        "user": "me",
+    }  # fmt: skip
+    status, body, _ = call(shared, "POST", DESTINATIONS, web | changes)
+    assert status == 400, body
+    assert any(problem in each for each in body["problems"]), body
+    assert "s3cret" not in str(body)
+    assert not any("s3cret" in line for line in shared.log)

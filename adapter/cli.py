@@ -9,8 +9,16 @@ from cyclopts import App, Parameter
 from adapter import __version__
 from adapter.commands.configuration import config_app
 from adapter.commands.dicom import echo, send
+from adapter.commands.entities import ENTITY_APPS
 from adapter.commands.ledger import exports_app, jobs_app
-from adapter.commands.options import DEFAULT_URL, ConfigFile, Overrides, Url, fail, load
+from adapter.commands.options import (
+    DEFAULT_ACCESS,
+    Access,
+    ConfigFile,
+    Overrides,
+    fail,
+    load,
+)
 from adapter.errors import ConfigurationError
 
 app = App(
@@ -18,7 +26,7 @@ app = App(
     help="Receives DICOM, groups it into jobs for AI pipelines, and sends the results back.",
     version=__version__,
 )
-for command in (config_app, jobs_app, exports_app, echo, send):
+for command in (config_app, *ENTITY_APPS, jobs_app, exports_app, echo, send):
     app.command(command)
 
 INTERRUPTED = 130  # by Ctrl+C, as shells have it
@@ -66,9 +74,9 @@ def watch(
     topics: Annotated[str, Parameter(help="Comma-separated, such as job,export.")] = "",
     since: Annotated[int | None, Parameter(help="Begin behind this sequence number.")] = None,
     json: Annotated[bool, Parameter(help="One JSON event a line.", negative="")] = False,
-    url: Url = DEFAULT_URL,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Tail the live events of a running adapter."""
     from adapter.client.watch import watch_events
 
-    return watch_events(url, topics, since, as_json=json)
+    return watch_events(access, topics, since, as_json=json)

@@ -1,7 +1,7 @@
 """The REST API of a running adapter, as a client sees it."""
 
 import http.client
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,12 +14,29 @@ class ApiError(Exception):
     """The adapter said no, or nobody said anything; the text is one line for a person."""
 
 
-def call(url: str, method: str, path: str, document: Any = None) -> Any:
-    """Return the decoded answer of the adapter at url; document is what it is sent as JSON.
+class Access(Protocol):
+    """A running adapter, and how to be let in."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def api_key(self) -> str:
+        """Empty: without one."""
+
+
+def credentials(access: Access) -> dict[str, str]:
+    """Return the header that says who asks (RFC 6750)."""
+    return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+
+
+def call(access: Access, method: str, path: str, document: Any = None) -> Any:
+    """Return the decoded answer of the adapter; document is what it is sent as JSON.
 
     Raises:
         ApiError: There is none, or it is a problem (RFC 9457).
     """
+    url = access.url
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
@@ -28,9 +45,10 @@ def call(url: str, method: str, path: str, document: Any = None) -> Any:
     try:
         connection = connect(parts.hostname, parts.port, timeout=TIMEOUT_S)
         try:
-            body, headers = None, {}
+            body, headers = None, credentials(access)
             if document is not None:
-                body, headers = msgspec.json.encode(document), {"Content-Type": "application/json"}
+                body = msgspec.json.encode(document)
+                headers["Content-Type"] = "application/json"
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             status, body = response.status, response.read(BODY_BYTES_MAX)

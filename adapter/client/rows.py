@@ -1,9 +1,9 @@
-"""`jobs`, `exports`: rows of a running adapter's ledger, and orders about one of them."""
+"""Rows of a running adapter - jobs, exports, what it is configured with - and orders about them."""
 
 import csv
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from adapter.client.api import ApiError, call
+from adapter.client.api import Access, ApiError, call
 
 PAGE = 1000
 FILE_WIDTH = 240
@@ -28,8 +28,12 @@ class Kind:
     route: str
     columns: Mapping[str, str]
     """Of the table: heading to key."""
-    parts: Mapping[str, Mapping[str, str]]
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Lists in a single row, each a table of its own."""
+    key: str = "id"
+    """What a row is called."""
+    paged: bool = True
+    """Whether the route gives pages."""
 
     def path(self, row_id: str) -> str:
         """Return the route of one row."""
@@ -64,25 +68,62 @@ EXPORTS = Kind(
     },
 )  # fmt: skip
 
+AE_TITLES = Kind(
+    route="/api/config/claraaetitle",
+    columns={
+        "name": "name", "AE Title": "aeTitle", "state": "state", "origin": "origin",
+        "grouping": "grouping", "timeout (s)": "timeoutS", "processor": "processor",
+        "problems": "problems",
+    },
+    key="name",
+    paged=False,
+)  # fmt: skip
+SOURCES = Kind(
+    route="/api/config/sourceaetitle",
+    columns={
+        "name": "name", "AE Title": "aeTitle", "host": "host", "origin": "origin",
+        "problems": "problems",
+    },
+    key="name",
+    paged=False,
+)  # fmt: skip
+DESTINATIONS = Kind(
+    route="/api/config/destinationaetitle",
+    columns={
+        "name": "name", "type": "type", "AE Title": "aeTitle", "host": "host", "port": "port",
+        "state": "state", "origin": "origin", "problems": "problems",
+    },
+    key="name",
+    paged=False,
+)  # fmt: skip
 
-def list_rows(url: str, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
+
+def list_rows(access: Access, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
     """Print the rows these filters let through, oldest first; return the exit code."""
-    return _told(lambda: list(_pages(url, kind, filters)), _FORMS[form](kind))
+    return _told(lambda: list(_pages(access, kind, filters)), _FORMS[form](kind))
 
 
-def show_row(url: str, kind: Kind, row_id: str, form: Form) -> int:
+def show_row(access: Access, kind: Kind, row_id: str, form: Form) -> int:
     """Print one row with its parts; return the exit code."""
     print_it = _print_json if form == "json" else lambda row: _print_row(kind, row)
-    return _told(lambda: call(url, "GET", kind.path(row_id)), print_it)
+    return _told(lambda: call(access, "GET", kind.path(row_id)), print_it)
 
 
 def order_row(
-    url: str, kind: Kind, order: tuple[str, str], form: Form, document: Any = None
+    access: Access, kind: Kind, order: tuple[str, str], form: Form, document: Any = None
 ) -> int:
     """Give an order (id, action) about a row, print what it is then; return the exit code."""
     row_id, action = order
-    print_it = _print_json if form == "json" else _print_state
-    return _told(lambda: call(url, "POST", f"{kind.path(row_id)}/{action}", document), print_it)
+    return send_row(access, kind, ("POST", f"{kind.path(row_id)}/{action}"), form, document)
+
+
+def send_row(
+    access: Access, kind: Kind, request: tuple[str, str], form: Form, document: Any = None
+) -> int:
+    """Make a request (method, path) about a row, print what it is then; return the exit code."""
+    method, path = request
+    print_it = _print_json if form == "json" else lambda row: _print_state(kind, row)
+    return _told(lambda: call(access, method, path, document), print_it)
 
 
 def _told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
@@ -95,12 +136,15 @@ def _told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
     return 0
 
 
-def _pages(url: str, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+def _pages(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
     wanted = {key: value for key, value in filters.items() if value}
+    if not kind.paged:
+        yield from call(access, "GET", kind.route)
+        return
     offset = 0
     while True:
         query = urlencode({"limit": PAGE, "offset": offset} | wanted)
-        page = call(url, "GET", f"{kind.route}?{query}")
+        page = call(access, "GET", f"{kind.route}?{query}")
         yield from page
         offset += PAGE
         if len(page) < PAGE:
@@ -147,8 +191,8 @@ def _print_row(kind: Kind, row: Row) -> None:
             _print_table(rows, kind.parts[name])
 
 
-def _print_state(row: Row) -> None:
-    sys.stdout.write(f"{row['id']}: {row['state']}\n")
+def _print_state(kind: Kind, row: Row) -> None:
+    sys.stdout.write(f"{row[kind.key]}: {row['state']}\n")
 
 
 def _shown(key: str, value: Any) -> str:

@@ -1,7 +1,7 @@
 """`watch`: tails the live events of a running adapter."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -9,6 +9,8 @@ import msgspec
 import trio
 from rich.console import Console
 from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
+
+from adapter.client.api import Access, credentials
 
 FRAME_BYTES_MAX = 64 << 20
 """A greeting carries the whole snapshot."""
@@ -19,6 +21,7 @@ async def follow_events(
     handle: Callable[[dict[str, Any]], None],
     topics: str = "",
     since: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Hand every message of the event stream to `handle`, the greeting first, until it ends.
 
@@ -31,7 +34,10 @@ async def follow_events(
         query["since"] = str(since)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     address = f"{scheme}://{parts.netloc}/api/events?{urlencode(query)}"
-    async with open_websocket_url(address, max_message_size=FRAME_BYTES_MAX) as socket:
+    extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    async with open_websocket_url(
+        address, extra_headers=extra, max_message_size=FRAME_BYTES_MAX
+    ) as socket:
         while True:
             try:
                 frame = await socket.get_message()
@@ -41,7 +47,7 @@ async def follow_events(
                 handle(message)
 
 
-def watch_events(url: str, topics: str, since: int | None, *, as_json: bool) -> int:
+def watch_events(access: Access, topics: str, since: int | None, *, as_json: bool) -> int:
     """Print events until the adapter stops; return the exit code."""
     console = Console()
 
@@ -53,9 +59,9 @@ def watch_events(url: str, topics: str, since: int | None, *, as_json: bool) -> 
             console.print(_line(message), highlight=False, soft_wrap=True, markup=False)
 
     try:
-        trio.run(follow_events, url, show, topics, since)
+        trio.run(follow_events, access.url, show, topics, since, credentials(access))
     except (OSError, HandshakeError):
-        sys.stderr.write(f"{url}: no adapter answers there\n")
+        sys.stderr.write(f"{access.url}: no adapter answers there\n")
         return 1
     except KeyboardInterrupt:
         pass

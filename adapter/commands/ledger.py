@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import DEFAULT_URL, AsCsv, AsJson, Url, fail
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, fail
 
 if TYPE_CHECKING:
     from adapter.client.rows import Form
@@ -19,36 +19,36 @@ def jobs(
     state: Annotated[str, Parameter(help="Only these, such as Faulted.")] = "",
     json: AsJson = False,
     csv: AsCsv = False,
-    url: Url = DEFAULT_URL,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List the jobs, oldest first."""
     from adapter.client.rows import JOBS, list_rows
 
-    return list_rows(url, JOBS, {"state": state}, _form(json=json, csv=csv))
+    return list_rows(access, JOBS, {"state": state}, _form(json=json, csv=csv))
 
 
 @jobs_app.command(name="show")
-def show_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+def show_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Show one job with its latest states."""
     from adapter.client.rows import JOBS, show_row
 
-    return show_row(url, JOBS, job_id, _form(json=json))
+    return show_row(access, JOBS, job_id, _form(json=json))
 
 
 @jobs_app.command(name="retry")
-def retry_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+def retry_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Resubmit a job that is Faulted or Cancelled."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(url, JOBS, (job_id, "retry"), _form(json=json))
+    return order_row(access, JOBS, (job_id, "retry"), _form(json=json))
 
 
 @jobs_app.command(name="cancel")
-def cancel_job(job_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+def cancel_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """End a job that has not ended; its files are kept."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(url, JOBS, (job_id, "cancel"), _form(json=json))
+    return order_row(access, JOBS, (job_id, "cancel"), _form(json=json))
 
 
 @exports_app.default
@@ -58,21 +58,21 @@ def exports(
     destination: Annotated[str, Parameter(help="Only those to this one.")] = "",
     json: AsJson = False,
     csv: AsCsv = False,
-    url: Url = DEFAULT_URL,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List the exports, oldest first."""
     from adapter.client.rows import EXPORTS, list_rows
 
     filters = {"state": state, "destination": destination}
-    return list_rows(url, EXPORTS, filters, _form(json=json, csv=csv))
+    return list_rows(access, EXPORTS, filters, _form(json=json, csv=csv))
 
 
 @exports_app.command(name="show")
-def show_export(export_id: str, /, *, json: AsJson = False, url: Url = DEFAULT_URL) -> int:
+def show_export(export_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Show one export with the outcome of every instance."""
     from adapter.client.rows import EXPORTS, show_row
 
-    return show_row(url, EXPORTS, export_id, _form(json=json))
+    return show_row(access, EXPORTS, export_id, _form(json=json))
 
 
 @exports_app.command(name="retry")
@@ -85,13 +85,13 @@ def retry_export(
         Parameter(help="SOP Instance UID: only this one; repeatable.", negative=""),
     ] = None,
     json: AsJson = False,
-    url: Url = DEFAULT_URL,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Send again what an export that is Failed could not deliver."""
     from adapter.client.rows import EXPORTS, order_row
 
     wanted = {"sopInstanceUids": instance} if instance else None
-    return order_row(url, EXPORTS, (export_id, "retry"), _form(json=json), wanted)
+    return order_row(access, EXPORTS, (export_id, "retry"), _form(json=json), wanted)
 
 
 def _form(*, json: bool, csv: bool = False) -> "Form":

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -21,7 +22,28 @@ Overrides = Annotated[
 AsJson = Annotated[bool, Parameter(name="--json", help="One JSON document.", negative="")]
 AsCsv = Annotated[bool, Parameter(name="--csv", help="For spreadsheets.", negative="")]
 Url = Annotated[str, Parameter(name="--url", help="Address of a running adapter.")]
+ApiKey = Annotated[
+    str,
+    Parameter(
+        name="--api-key",
+        env_var="DICOM_ADAPTER_API_KEY",
+        show_default=False,
+        help="Who asks; better from the environment, where no other user sees it.",
+    ),
+]
 DEFAULT_URL = "http://127.0.0.1:5000"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Access:
+    """A running adapter, and how to be let in."""
+
+    url: Url = DEFAULT_URL
+    api_key: ApiKey = field(default="", repr=False)
+
+
+DEFAULT_ACCESS = Access()
 
 
 def fail(lines: list[str]) -> NoReturn:

@@ -51,6 +51,7 @@ class Snapshot:
             "destination": self._destination,
             "storage": self._storage,
             "actor": self._actor,
+            "config": self._config,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -153,6 +154,10 @@ class Snapshot:
         name = event.data["actor"]
         row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
         row.update(event.data, state=verb, changedAt=rfc3339(at))
+
+    def _config(self, event: Event, verb: str, _at: float) -> None:
+        if verb == "deleted" and event.data.get("kind") == "destination":
+            self.sections["destinations"].pop(event.data["name"], None)
 
     def _forget(self, section: str, key: str, ended: bool) -> None:
         """Note whether a row has ended; too many of those are too many by the oldest."""

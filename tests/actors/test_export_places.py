@@ -114,3 +114,24 @@ def test_sum_is_kept_and_nobody_waits_for_a_first_place_that_is_his(total, desti
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_destination_that_comes_gets_its_place_and_one_that_goes_gives_it_back():
+    async with trio.open_nursery() as nursery:
+        places = ExportPlaces(3)
+        guests = Guests(places, nursery)
+        places.add("a")
+        for _ in range(4):
+            await guests.come("a")
+        assert guests.inside == ["a"] * 3
+        places.add("b")
+        assert not places.is_wanted_back("a")
+        await guests.come("b")
+        assert places.is_wanted_back("a")
+        await guests.go("a")
+        assert guests.inside.count("b") == 1
+        await guests.go("b")
+        places.remove("b")
+        await wait_all_tasks_blocked()
+        assert guests.inside == ["a"] * 3
+        nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ import trio
 from actor_ports import running
 
 from adapter.actors.sources import BOOT_S, REFRESH_S, RETRY_S, SourceAddresses
+from adapter.channels import notify
 from adapter.errors import UnavailableError
 
 
@@ -85,3 +86,18 @@ async def test_sources_end_at_a_stop(autojump_clock):
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: sources.run(task_status=task_status))
         sources.stop.set()
+
+
+async def test_names_come_and_go_with_the_sources(autojump_clock):
+    names = Names(ct1=["10.0.0.1"], ct2=["10.0.0.2"])
+    wake, woken = trio.open_memory_channel(1)
+    hosts = ["ct1"]
+    sources = SourceAddresses(hosts=lambda: hosts, resolver=names, wake=woken, stop=trio.Event())
+    async with running(sources):
+        hosts[:] = ["ct2", "10.0.0.3"]
+        notify(wake)
+        await trio.sleep(0.1)
+        assert sources.addresses == {"ct2": {"10.0.0.2"}}
+        await trio.sleep(REFRESH_S)
+        assert names.asked.count("ct1") == 1
+        assert names.asked.count("ct2") == 2

@@ -129,6 +129,14 @@ def test_destination_has_its_last_state():
     assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": at(1)}]
 
 
+def test_destination_that_is_gone_is_forgotten():
+    down = Event(type="destination.down", destination="pacs")
+    gone = Event(type="config.deleted", data={"kind": "destination", "name": "pacs"})
+    other = Event(type="config.deleted", data={"kind": "aetitle", "name": "pacs"})
+    assert folded(down, other)["destinations"] != []
+    assert folded(down, other, gone)["destinations"] == []
+
+
 def test_destination_is_held_until_it_is_released():
     held, up, released = (
         Event(type=f"destination.{verb}", destination="pacs") for verb in ("held", "up", "released")

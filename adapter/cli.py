@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from adapter import __version__
 from adapter.commands.configuration import config_app
 from adapter.commands.dicom import echo, send
-from adapter.commands.entities import ENTITY_APPS
+from adapter.commands.entities import create_app, delete_entity, get_entity, list_entities
 from adapter.commands.ledger import exports_app, jobs_app
 from adapter.commands.options import (
     DEFAULT_ACCESS,
@@ -26,8 +26,11 @@ app = App(
     help="Receives DICOM, groups it into jobs for AI pipelines, and sends the results back.",
     version=__version__,
 )
-for command in (config_app, *ENTITY_APPS, jobs_app, exports_app, echo, send):
+for command in (config_app, create_app, jobs_app, exports_app, echo, send):
     app.command(command)
+app.command(list_entities, name="list")
+app.command(get_entity, name="get")
+app.command(delete_entity, name="delete")
 
 INTERRUPTED = 130  # by Ctrl+C, as shells have it
 

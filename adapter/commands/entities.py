@@ -1,6 +1,6 @@
 """`create`, `list`, `get`, `delete`: AE Titles, sources and destinations, typed as for Clara."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,15 +10,23 @@ if TYPE_CHECKING:
     from adapter.client.rows import Form, Kind
 
 create_app = App(name="create", help="Make an AE Title, a source or a destination.")
-list_app = App(name="list", help="List AE Titles, sources or destinations.")
-get_app = App(name="get", help="Show one AE Title, source or destination.")
-delete_app = App(name="delete", help="Remove an AE Title, a source or a destination.")
-ENTITY_APPS = (create_app, list_app, get_app, delete_app)
 
 AETitle = Annotated[str, Parameter(name=["-a", "--ae-title"], help="AE Title.")]
 Name = Annotated[str, Parameter(name=["-n", "--name"], help="What it is called.")]
 Host = Annotated[str, Parameter(name=["-i", "--host-ip"], help="Name or address.")]
-Wanted = Annotated[str | None, Parameter(help="What it is called; or by --name.")]
+Wanted = Annotated[str, Parameter(help="What it is called; or by --name.")]
+NAMES = Parameter(
+    name=["-n", "--name", "-a", "--ae-title"],
+    help="The same; a source is called as its AE Title if it was given no other name.",
+)
+Drain = Annotated[
+    bool,
+    Parameter(help="A destination also if exports wait: when they are sent.", negative=""),
+]
+Which = Annotated[
+    Literal["aetitle", "aet", "src", "source", "dest", "destination"],
+    Parameter(help="Of which kind."),
+]
 AETITLE, SRC, DEST = ["aetitle", "aet"], ["src", "source"], ["dest", "destination"]
 
 
@@ -88,99 +96,44 @@ def _create(which: str, document: object, access: Access, *, as_json: bool) -> i
     return send_row(access, kind, ("POST", kind.route), _form(as_json=as_json), document)
 
 
-@list_app.command(name=AETITLE)
-def list_aetitle(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
-    """List the AE Titles that take instances."""
-    return _list("aetitle", access, as_json=json)
-
-
-@list_app.command(name=SRC)
-def list_src(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
-    """List who may send."""
-    return _list("src", access, as_json=json)
-
-
-@list_app.command(name=DEST)
-def list_dest(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
-    """List where results go."""
-    return _list("dest", access, as_json=json)
-
-
-def _list(which: str, access: Access, *, as_json: bool) -> int:
+def list_entities(which: Which, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """List AE Titles, sources or destinations: `list dest`."""
     from adapter.client.rows import list_rows
 
-    return list_rows(access, _kind(which), {}, _form(as_json=as_json))
+    return list_rows(access, _kind(which), {}, _form(as_json=json))
 
 
-@get_app.command(name=AETITLE)
-def get_aetitle(
-    wanted: Wanted = None, /, *, name: Name = "", json: AsJson = False,
+def get_entity(
+    which: Which,
+    wanted: Wanted = "",
+    /,
+    *,
+    name: Annotated[str, NAMES] = "",
+    json: AsJson = False,
     access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Show one AE Title."""
-    return _get("aetitle", wanted or name, access, as_json=json)
-
-
-@get_app.command(name=SRC)
-def get_src(
-    wanted: Wanted = None, /, *, name: Name = "", ae_title: AETitle = "", json: AsJson = False,
-    access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Show one source; it is called as its AE Title if it was given no other name."""
-    return _get("src", wanted or name or ae_title, access, as_json=json)
-
-
-@get_app.command(name=DEST)
-def get_dest(
-    wanted: Wanted = None, /, *, name: Name = "", json: AsJson = False,
-    access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Show one destination."""
-    return _get("dest", wanted or name, access, as_json=json)
-
-
-def _get(which: str, name: str, access: Access, *, as_json: bool) -> int:
+) -> int:
+    """Show one AE Title, source or destination: `get src CT1`."""
     from adapter.client.rows import show_row
 
-    return show_row(access, _kind(which), _named(name), _form(as_json=as_json))
+    return show_row(access, _kind(which), _named(wanted or name), _form(as_json=json))
 
 
-@delete_app.command(name=AETITLE)
-def delete_aetitle(
-    wanted: Wanted = None, /, *, name: Name = "", json: AsJson = False,
+def delete_entity(
+    which: Which,
+    wanted: Wanted = "",
+    /,
+    *,
+    name: Annotated[str, NAMES] = "",
+    drain: Drain = False,
+    json: AsJson = False,
     access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Remove an AE Title: it is gone when its groups have become jobs."""
-    return _delete("aetitle", wanted or name, access, as_json=json)
-
-
-@delete_app.command(name=SRC)
-def delete_src(
-    wanted: Wanted = None, /, *, name: Name = "", ae_title: AETitle = "", json: AsJson = False,
-    access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Remove a source; it is called as its AE Title if it was given no other name."""
-    return _delete("src", wanted or name or ae_title, access, as_json=json)
-
-
-@delete_app.command(name=DEST)
-def delete_dest(
-    wanted: Wanted = None, /, *, name: Name = "",
-    drain: Annotated[bool, Parameter(help="Also if exports wait: when they are sent.",
-                                     negative="")] = False,
-    json: AsJson = False, access: Access = DEFAULT_ACCESS,
-) -> int:  # fmt: skip
-    """Remove a destination that nothing names."""
-    query = "?drain=true" if drain else ""
-    return _delete("dest", wanted or name, access, as_json=json, query=query)
-
-
-def _delete(which: str, name: str, access: Access, *, as_json: bool, query: str = "") -> int:
+) -> int:
+    """Remove an AE Title, a source or a destination: `delete dest pacs`."""
     from adapter.client.rows import send_row
 
     kind = _kind(which)
-    path = kind.path(_named(name)) + query
-    return send_row(access, kind, ("DELETE", path), _form(as_json=as_json))
+    path = kind.path(_named(wanted or name)) + ("?drain=true" if drain else "")
+    return send_row(access, kind, ("DELETE", path), _form(as_json=json))
 
 
 def _named(name: str) -> str:
@@ -192,7 +145,8 @@ def _named(name: str) -> str:
 def _kind(which: str) -> "Kind":
     from adapter.client.rows import AE_TITLES, DESTINATIONS, SOURCES
 
-    return {"aetitle": AE_TITLES, "src": SOURCES, "dest": DESTINATIONS}[which]
+    kinds = ((AETITLE, AE_TITLES), (SRC, SOURCES), (DEST, DESTINATIONS))
+    return next(kind for words, kind in kinds if which in words)
 
 
 def _form(*, as_json: bool) -> "Form":

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import entity_calls
 import pytest
 from dicom_peers import run_peer
 from harness import Adapter, eventually, pass_time
@@ -25,10 +26,7 @@ def call(
     adapter: Adapter, method: str, path: str = "", document: object = None
 ) -> tuple[int, Any, dict[str, str]]:
     """Return status, decoded body and headers of a request about AE Titles."""
-    body = None if document is None else json.dumps(document).encode()
-    kind = {} if document is None else {"Content-Type": "application/json"}
-    status, headers, raw = adapter.request(method, f"{ROUTE}{path}", kind, body)
-    return status, json.loads(raw) if raw else None, dict(headers)
+    return entity_calls.call(adapter, method, f"{ROUTE}{path}", document)
 
 
 def make(adapter: Adapter, **changes: Any) -> dict[str, Any]:

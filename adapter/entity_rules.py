@@ -1,7 +1,7 @@
 """What the configuration file would say of AE Titles, sources and destinations made over REST."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -26,8 +26,7 @@ class EntityRules:
     def problems(self, made: Sequence[Configured], wanted: Configured | None) -> list[str]:
         """See `Rules.problems`; keys of others begin with what they are."""
         together = self._together(made)
-        own = [] if wanted is None else list(self._own_problems(wanted))
-        return own + [_named(problem, together, wanted) for problem in relations(together)]
+        return [_named(problem, together, wanted) for problem in relations(together)]
 
     def _together(self, made: Sequence[Configured]) -> Settings:
         tables: dict[str, list[Configured]] = {
@@ -37,18 +36,17 @@ class EntityRules:
             tables[TABLES[kind_of(entity)]].append(entity)
         return msgspec.structs.replace(self.settings, **tables)
 
-    def _own_problems(self, wanted: Configured) -> Iterator[str]:
+    def own_problems(self, entity: Configured) -> list[str]:
+        """See `Rules.own_problems`."""
         ports = {port.serves for port in listening_ports(self.settings)}
-        match wanted:
+        match entity:
             case ApplicationEntity(port=int(port)) if port not in ports:
-                yield (
-                    f"port: {port} is not listened on; a port of its own needs an AE Title in the "
-                    "configuration file"
-                )
+                why = "is not listened on; a port of its own needs an AE Title in the"
+                return [f"port: {port} {why} configuration file"]
             case Destination():
-                yield from self.files.problems(wanted)
+                return self.files.problems(entity)
             case _:
-                pass
+                return []
 
 
 def _named(problem: str, together: Settings, wanted: Configured | None) -> str:

@@ -55,8 +55,11 @@ class Branch(Protocol):
 class Rules(Protocol):
     """What the configuration file would say."""
 
+    def own_problems(self, entity: Configured) -> list[str]:
+        """Return what is wrong with one, whatever else there is: its files are read."""
+
     def problems(self, made: Sequence[Configured], wanted: Configured | None) -> list[str]:
-        """Return what would be wrong with these beside what is in the file.
+        """Return what would be wrong between these and what is in the file.
 
         Args:
             made: Over REST.

@@ -46,23 +46,31 @@ class EntityReview:
         rank = list(KINDS)
         found = sorted(map(of_row, rows), key=lambda one: rank.index(one.kind))
         found = [listed for listed in found if not self._is_superseded(listed)]
-        if not self.rules.problems(_entities(found), None):
-            yield from found
-            return
-        usable, waiting = list[Configured](), found
-        while waiting:
-            left = []
-            for listed in waiting:
-                judged = self._judged(listed, usable)
-                if judged.entity is None:
-                    left.append(listed)
-                else:
-                    usable.append(judged.entity)
-                    yield judged
-            if len(left) == len(waiting):
-                break
-            waiting = left  # what one of them names may have come since
+        found = [self._judged_alone(listed) for listed in found]
+        waiting = [listed for listed in found if listed.entity is not None]
+        usable = list[Configured]()
+        while more := self._usable(waiting, usable):  # what one names may come after it
+            yield from more
+            usable += _entities(more)
+            begun = {(one.kind, one.name) for one in more}
+            waiting = [one for one in waiting if (one.kind, one.name) not in begun]
         yield from (self._judged(listed, usable) for listed in waiting)
+        yield from (listed for listed in found if listed.entity is None)
+
+    def _usable(
+        self, waiting: Sequence[ListedEntity], beside: Sequence[Configured]
+    ) -> Sequence[ListedEntity]:
+        """Return those that can be used beside others, found by halves: they are many, and right.
+
+        One may be left out that could be used beside those that are returned.
+        """
+        if not waiting or not self.rules.problems([*beside, *_entities(waiting)], None):
+            return waiting
+        if len(waiting) == 1:
+            return ()
+        half = len(waiting) // 2
+        first = self._usable(waiting[:half], beside)
+        return [*first, *self._usable(waiting[half:], [*beside, *_entities(first)])]
 
     def _is_superseded(self, listed: ListedEntity) -> bool:
         now = self.directory.listed[listed.kind].get(listed.name)
@@ -73,9 +81,16 @@ class EntityReview:
 
     def _judged(self, listed: ListedEntity, beside: Sequence[Configured]) -> ListedEntity:
         """Return it with what is wrong with it beside others that were made over REST."""
+        listed = self._judged_alone(listed)
         if listed.entity is None:
             return listed
         problems = self.rules.problems([*beside, listed.entity], listed.entity)
+        return _unusable(listed, problems) if problems else listed
+
+    def _judged_alone(self, listed: ListedEntity) -> ListedEntity:
+        if listed.entity is None:
+            return listed
+        problems = self.rules.own_problems(listed.entity)
         return _unusable(listed, problems) if problems else listed
 
     def now(self, listed: ListedEntity) -> ListedEntity:
@@ -108,7 +123,8 @@ class EntityReview:
             return refused(EntityRefusal.INVALID, fixed)
         made = self._made(without=wanted)
         staying = [one for one in made if one.kind != "destination" or not one.retiring]
-        problems = self.rules.problems([*_entities(staying), entity], entity)
+        problems = self.rules.own_problems(entity)
+        problems += self.rules.problems([*_entities(staying), entity], entity)
         beside = [one for one in made if one.kind == order.kind]
         if now is None and len(beside) >= ENTITIES_MAX:
             problems.append(f"there are {ENTITIES_MAX} already")

@@ -16,6 +16,7 @@ from harness import Adapter, eventually
 from health import MakeAdapter
 from test_destinations import COPY, UIDS, ended, store
 from test_stow_destinations import PASSWORD, dicomweb_orthanc
+from tls_files import Files
 
 PACS = of(DESTINATIONS, "pacs")
 SETTINGS = {
@@ -256,6 +257,27 @@ def test_destination_that_is_wrong_by_now_stops_no_start_and_comes_back(
     for route, name in ((DESTINATIONS, "pacs"), (AE_TITLES, "sending")):
         assert call(adapter, "GET", of(route, name))[1]["state"] == "running"
     eventually(lambda: adapter.request("GET", "/health/ready")[0] == 200)
+
+
+def test_destination_whose_file_is_missing_is_used_again_when_it_is_back(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    ca = Files(tmp_path / "tls").ca
+    adapter = make_adapter(SETTINGS)
+    made = make(adapter, DESTINATIONS, pacs(1, tls={"ca": str(ca)}))
+    assert made["tls"]["verifyHostName"] is True
+    assert adapter.stop() == 0
+    away = ca.rename(tmp_path / "away.pem")
+    adapter.start()
+    parked = call(adapter, "GET", PACS)[1]
+    assert (parked["state"], parked["problems"]) == (
+        "parked", [f"tls.ca: {ca}: No such file or directory"],
+    )  # fmt: skip
+    assert call(adapter, "POST", f"{PACS}/restart")[0] == 409
+    away.rename(ca)
+    status, again, _ = call(adapter, "POST", f"{PACS}/restart")
+    assert (status, again) == (200, made)
+    assert call(adapter, "POST", f"{PACS}/restart")[0] == 409
 
 
 # --- verified

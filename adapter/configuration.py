@@ -70,11 +70,12 @@ def _read(file: Path) -> dict[str, Any]:
                 tree = yaml.safe_load(text) or {}
             case ".json":
                 tree = json.loads(text)
+                json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair is no text
             case _:
                 tree = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError([f"{file}: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError([f"{file}: {' '.join(str(error).split())}"]) from error
     if not isinstance(tree, dict):
         raise ConfigurationError([f"{file}: not a table of keys and values"])

@@ -20,6 +20,7 @@ ALLOWED = {
     "settings": {"domain"},
     "relations": {"domain", "settings"},
     "configuration": {"domain", "errors", "relations", "settings"},
+    "clara": {"clara", "domain", "errors", "relations", "settings"},
     "logs": {"settings"},
     "actors": {"errors", "domain", "channels", "actors"},
     "store": {"errors", "domain", "store"},
@@ -76,6 +77,7 @@ ALLOWED = {
     "client": {"channels", "client", "domain", "errors", "protocols", "requestors", "settings"},
     "demo": {"client", "demo", "domain", "settings"},
     "commands": {
+        "clara",
         "client",
         "commands",
         "composition",

@@ -1,4 +1,4 @@
-"""`config`: check and show the configuration; nothing of it needs a running adapter."""
+"""`config`: check, show and convert the configuration; nothing of it needs a running adapter."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import Overrides, load
+from adapter.commands.options import BAD_INPUT, Overrides, load
 
-config_app = App(name="config", help="Check and show the configuration.")
+config_app = App(name="config", help="Check, show and convert the configuration.")
 
 
 @config_app.command
@@ -41,6 +41,24 @@ def show(
     for path, value, where in effective_values(load(config, overrides)):
         print(f"{path} = {value}" + (f"    # {where}" if origin else ""))
     return 0
+
+
+@config_app.command
+def convert(file: Path, /) -> int:
+    """Print a configuration of Clara DICOM Adapter (appsettings.json, app.yaml) as one of ours.
+
+    On stderr, a line each: what is not carried and why, and what to know of what is. Exit 2 if the
+    result is not valid.
+    """
+    import tomlkit
+
+    from adapter.clara.conversion import convert as convert_file
+
+    converted = convert_file(file)
+    print(tomlkit.dumps(converted.tree), end="")
+    for line in (*converted.lines, *converted.problems):
+        print(f"{file}: {line}", file=sys.stderr)
+    return BAD_INPUT if converted.problems else 0
 
 
 @config_app.command

@@ -1,0 +1,1 @@
+"""Configurations of Clara DICOM Adapter, read into ours: `dicom-adapter config convert`."""

@@ -14,11 +14,13 @@ from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.channels import ExportDesk
 from adapter.domain.entity_orders import EntityOrder
-from adapter.domain.events import Event
+from adapter.domain.events import Event, Publish
 from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
+from adapter.domain.service_times import ServiceTimes, measured
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import TaskOrder
 from adapter.domain.views import Views
 from adapter.edges import Edges
@@ -45,7 +47,8 @@ async def gateway(
     """
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
-    publish = Publisher(events)
+    publisher, times, trend = Publisher(events), ServiceTimes(), SpaceTrend()
+    publish = measured(publisher, times, trio.current_time)
     # The web side holds its ends as long as the process lives; the hub ends with its events, and
     # the submitter with its work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
@@ -67,7 +70,7 @@ async def gateway(
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
                     settings, edges, publish, occupancy, stop, nursery, orders, figures,
-                    entity_orders, task_orders, directory, desk,
+                    entity_orders, task_orders, directory, desk, trend,
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
@@ -78,7 +81,9 @@ async def gateway(
                         entities=directory.questions, figures=figures, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
                         requestor=edges.requestor, calling_ae_title=settings.dicom.scu.ae_title,
-                        web_stop=web_stop, now=edges.now, events_lost=lambda: publish.lost,
+                        web_stop=web_stop, now=edges.now, events_lost=lambda: publisher.lost,
+                        events_waiting=lambda: events.statistics().current_buffer_used,
+                        times=times, trend=trend,
                         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
                         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
                     )  # fmt: skip
@@ -94,7 +99,7 @@ async def gateway(
 
 
 @asynccontextmanager
-async def _receiving(edges: Edges, publish: Publisher) -> AsyncIterator[trio.Event]:
+async def _receiving(edges: Edges, publish: Publish) -> AsyncIterator[trio.Event]:
     """Run the receiver processes as long as anything can ask for them; yield when they are up."""
     up = trio.Event()
 

@@ -73,7 +73,8 @@ async def supervise(
     status = _StartedOnce(task_status)
     try:
         while True:
-            publish(Event(type="actor.started", data={"actor": actor.name}))
+            data = {"actor": actor.name, "essential": policy.essential}
+            publish(Event(type="actor.started", data=data))
             try:
                 await actor.run(task_status=status)
             except Exception as crash:

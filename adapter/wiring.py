@@ -14,7 +14,6 @@ from adapter.actors.entity_branch import Branch
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.export_destinations import ExportDestinations
 from adapter.actors.export_places import ExportPlaces
-from adapter.actors.hub import Publisher
 from adapter.actors.known_sources import KnownSources
 from adapter.actors.listener import Listener
 from adapter.actors.reclaimer import Reclaimer
@@ -29,6 +28,7 @@ from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import named_sources
+from adapter.domain.events import Publish
 from adapter.domain.exporting import RetryRules
 from adapter.domain.messages import (
     CommitmentQuestion,
@@ -39,6 +39,7 @@ from adapter.domain.messages import (
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.retention import Retention
+from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
 from adapter.entity_rules import EntityRules
@@ -55,7 +56,7 @@ class Wiring:
 
     settings: Settings
     edges: Edges
-    publish: Publisher
+    publish: Publish
     occupancy: Occupancy
     stop: trio.Event
     nursery: trio.Nursery
@@ -65,6 +66,7 @@ class Wiring:
     task_orders: trio.MemoryReceiveChannel[TaskOrder]
     directory: EntityDirectory
     desk: ExportDesk
+    trend: SpaceTrend
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -103,7 +105,7 @@ class Wiring:
         edges, retention = self.edges, self.settings.storage.retention
         reclaimer = Reclaimer(
             ledger=edges.ledger, store=edges.store, payloads=edges.payloads, space=edges.space,
-            wake=woken, publish=self.publish, now=edges.now,
+            wake=woken, publish=self.publish, now=edges.now, trend=self.trend,
             retention=Retention(retention.completed_s, retention.faulted_s),
         )  # fmt: skip
         await self._start(reclaimer, ESSENTIAL)

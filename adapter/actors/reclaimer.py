@@ -20,6 +20,7 @@ from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, SpaceGauge, WallClock
 from adapter.domain.records import Export, Job
 from adapter.domain.retention import Retention, is_reclaimable
+from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import Task
 from adapter.errors import UnavailableError
 
@@ -40,6 +41,7 @@ class Reclaimer:
     publish: Publish
     now: WallClock
     retention: Retention
+    trend: SpaceTrend
     name: str = "reclaimer"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -66,6 +68,10 @@ class Reclaimer:
         except UnavailableError as error:
             log.error("storage.unreadable", why=str(error))
             return
+        self.trend.note(
+            trio.current_time(), total_bytes=reading.total_bytes, free_bytes=reading.free_bytes,
+            reserved_bytes=reading.reserved_bytes,
+        )  # fmt: skip
         if self.space.low != was_low:
             kind = "storage.low" if self.space.low else "storage.recovered"
             facts = {

@@ -105,7 +105,9 @@ class Submitter:
                 self._in_hand[job.id] = trio.CancelScope()
                 self._running[job.pipeline_id] += 1
                 if job.state is JobState.QUEUED:
-                    self.figures.taken_up(now - max(job.queued_at or job.opened_at, job.due_at))
+                    self.figures.waits.observe(
+                        now - max(job.queued_at or job.opened_at, job.due_at)
+                    )
                 nursery.start_soon(self._work, job, nursery, name=job.id)
         return next_due
 

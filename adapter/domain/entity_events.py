@@ -38,8 +38,10 @@ def settled_events(ae_title: str, settled: InstanceSettled) -> Iterator[Event]:
     stored = [one for one in settled.arrivals if one.stored]
     new = [one.group_id for one in stored if one.duplicate is None]
     if new:
-        several = {"groups": new} if len(new) > 1 else {}
-        yield instance_event("stored", ae_title, instance, new[0], **several)
+        facts: dict[str, object] = {"groups": new} if len(new) > 1 else {}
+        if settled.receive_s:
+            facts["receiveS"] = round(settled.receive_s, 4)
+        yield instance_event("stored", ae_title, instance, new[0], **facts)
     for one in stored:
         if one.duplicate is not None:
             facts = _of_duplicate(one.duplicate)

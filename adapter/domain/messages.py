@@ -112,6 +112,8 @@ class InstanceSettled(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It is where it was to go, and the sender hears success."""
     arrivals: tuple[Arrival, ...]
     """One for each group it was on its way to, but those that had closed."""
+    receive_s: float = 0.0
+    """From its C-STORE-RQ until its status was known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

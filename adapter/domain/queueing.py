@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from adapter.domain.entities import PRIORITY_ORDER
 from adapter.domain.exporting import outage_pause_s
+from adapter.domain.histogram import Histogram
 from adapter.domain.records import Job
 
 AGEING_S = 600.0
@@ -39,13 +40,5 @@ class QueueFigures:
 
     retries: Counter[str] = field(default_factory=Counter)
     """Failures that are tried again, by the state in which they happened."""
-    waits: Counter[float] = field(default_factory=Counter)
-    """Jobs taken up, by the bucket of `WAIT_BUCKETS_S` their wait falls into."""
-    waited_s: float = 0.0
-
-    def taken_up(self, waited_s: float) -> None:
-        """Count a job that waited so long for its turn; less than nothing if the clock was set."""
-        waited_s = max(waited_s, 0.0)
-        bucket = next((le for le in WAIT_BUCKETS_S if waited_s <= le), float("inf"))
-        self.waits[bucket] += 1
-        self.waited_s += waited_s
+    waits: Histogram = field(default_factory=lambda: Histogram(WAIT_BUCKETS_S))
+    """How long jobs waited for their turn."""

@@ -16,7 +16,9 @@ from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.results_service import ServiceEdges
+from adapter.domain.service_times import ServiceTimes
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import TaskOrder
 
 
@@ -51,6 +53,10 @@ class Views:
     web_stop: trio.Event
     now: WallClock
     events_lost: Callable[[], int]
+    events_waiting: Callable[[], int]
+    """On their way to the hub."""
+    times: ServiceTimes
+    trend: SpaceTrend
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads
     platform: Platform

@@ -8,6 +8,7 @@ from actor_ports import Disk, Space, a_job, an_export, new_ledger, running, wall
 from adapter.actors.reclaimer import POLL_S, Reclaimer
 from adapter.channels import notify
 from adapter.domain.retention import Retention
+from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tables import JOB_WAITING, JOB_WORKING, ExportState, JobState
 
 
@@ -21,6 +22,7 @@ class Stage:
             ledger=self.ledger, store=self.disk, payloads=self.disk, space=self.space, wake=woken,
             publish=self.events.append, now=wall,
             retention=Retention(completed_s=100.0, faulted_s=1000.0),
+            trend=SpaceTrend(),
         )  # fmt: skip
 
     async def open(self, state=JobState.COMPLETED, *exports, collected=True):

@@ -311,7 +311,7 @@ def test_ae_title_that_is_wrong_by_now_stops_no_other(make_adapter: MakeAdapter)
     parked = call(adapter, "GET", "/brain")[1]
     assert parked["state"] == "parked"
     assert parked["problems"] == ["destinations: 'pacs' is not among the destinations"]
-    assert adapter.get("/health/status")["unreadyBecause"] == ["entity:brain is parked"]
+    assert adapter.get("/health/status")["degradedBecause"] == ["entity:brain is parked"]
     assert answer_to(adapter) == LATER
     assert answer_to(adapter, b"MAIN") == ("accept",)
     status, body, _ = call(adapter, "POST", "/brain/restart")

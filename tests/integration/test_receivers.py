@@ -157,7 +157,7 @@ def test_adapter_receives_by_itself_when_its_receivers_are_parked(adapter: Adapt
         wire.associate()
         assert wire.store("1.2.3") == ("response", 0)
         assert wire.release() == ("released",)
-    why = adapter.get("/health/status")["unreadyBecause"]
+    why = adapter.get("/health/status")["degradedBecause"]
     assert sorted(why) == ["receiver:1 is parked", "receiver:2 is parked"]
 
 

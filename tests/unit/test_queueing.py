@@ -62,6 +62,7 @@ def test_pause_doubles():
 def test_waits_fall_into_buckets():
     figures = QueueFigures()
     for waited_s in (-5.0, 1.0, 1.1, 1e9):
-        figures.taken_up(waited_s)
-    assert figures.waits == {1.0: 2, 10.0: 1, float("inf"): 1}
-    assert figures.waited_s == pytest.approx(1e9 + 2.1)
+        figures.waits.observe(waited_s)
+    counts = dict(figures.waits.cumulative())
+    assert (counts[1.0], counts[10.0], counts[86_400.0], counts[float("inf")]) == (2, 3, 3, 4)
+    assert figures.waits.total == pytest.approx(1e9 + 2.1)

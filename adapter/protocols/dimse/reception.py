@@ -4,6 +4,7 @@ The duties of a Storage SCP (PS3.4 B.2) in the order in which they can fail; wha
 answered, the rest of the data set is then read and thrown away, and the association goes on.
 """
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
@@ -94,6 +95,7 @@ class Reception:
     ) -> None:
         self.command = command
         self.payload_bytes = 0
+        self._began = time.monotonic()
         self._context = context
         self._part: PartFile | None = None
         self._unwritten: list[bytes | memoryview] = []
@@ -236,7 +238,10 @@ class Reception:
         return OUT_OF_RESOURCES, why
 
     def _settle_as(self, instance: ReceivedInstance, *, stored: bool) -> None:
-        self._settled = InstanceSettled(instance=instance, stored=stored, arrivals=self._arrivals)
+        self._settled = InstanceSettled(
+            instance=instance, stored=stored, arrivals=self._arrivals,
+            receive_s=time.monotonic() - self._began,
+        )  # fmt: skip
 
     def conclude(self, entity: Entity) -> None:
         """Do what nobody waits for: clear away the part file, tell the entity.

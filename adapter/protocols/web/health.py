@@ -1,9 +1,11 @@
 """Health and metrics.
 
 Live: the event loop answers. Ready: new associations would be admitted. They differ on purpose: a
-full disk makes the adapter unready, and restarting it would not help.
+full disk makes the adapter unready, and restarting it would not help. Degraded: what is left is
+taken and done, and something is not; that is no reason to keep everybody else out.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,10 +21,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from adapter.domain.queueing import WAIT_BUCKETS_S, QueueFigures
+from adapter.domain.queueing import QueueFigures
 from adapter.domain.views import Views
 from adapter.protocols.web.export_metrics import export_metrics
+from adapter.protocols.web.service_metrics import add_histogram, service_metrics
 
+_OF_AE_TITLE = re.compile("(entity|processor):")
+"""Actors without which an AE Title takes no instances; its name follows."""
 State = NamedDependency[SkipValidation[Views]]
 
 
@@ -47,31 +52,51 @@ def why_unready(web: Views) -> list[str]:
         reasons.append("stopping")
     if web.space.low:
         reasons.append("storage space is low")
-    parked = [
-        name
-        for name, row in web.snapshot.sections["actors"].items()
-        if row.get("state") in ("parked", "crashed")
-    ]
-    return reasons + [
-        f"{name} is {web.snapshot.sections['actors'][name]['state']}" for name in parked
-    ]
+    down = _actors_down(web)
+    reasons += [f"{row['name']} is {row['state']}" for row in down if row.get("essential")]
+    out = {row["name"].split(":")[1] for row in down if _OF_AE_TITLE.match(row["name"])}
+    if web.listed["aetitle"] and out.issuperset(web.listed["aetitle"]):
+        reasons.append("no AE Title can take instances")
+    return reasons
+
+
+def why_degraded(web: Views) -> list[str]:
+    """Return what does not work, and what else does."""
+    reasons = [f"{row['name']} is {row['state']}" for row in _actors_down(web)]
+    if web.platform.outage:
+        reasons.append(f"the platform is away: {web.platform.outage}")
+    if outage := _results_service_outage(web):
+        reasons.append(f"the Results Service is away: {outage}")
+    away = web.export_figures.down.items()
+    return reasons + [f"destination {name} is down: {why}" for name, why in sorted(away)]
+
+
+def _actors_down(web: Views) -> list[dict[str, Any]]:
+    actors = web.snapshot.sections["actors"].values()
+    return [row for row in actors if row.get("state") in ("parked", "crashed")]
 
 
 @get("/health/ready", summary="Would new work be taken?")
 async def ready(web: State) -> Response[str]:
-    """Answer 200 if associations are admitted and every actor runs, else 503."""
+    """Answer 200 if associations are admitted, else 503."""
     return _text(not why_unready(web))
 
 
 @get("/health/status", summary="Services and their state")
 async def status(web: State) -> dict[str, Any]:
-    """Return the number of open associations and the state of every actor."""
+    """Return the number of open associations, the state of every actor, and what is wrong.
+
+    `state` is `unready`, `degraded` or `ready`.
+    """
+    unready, degraded = why_unready(web), why_degraded(web)
     names = {"started": "Running", "stopped": "Stopped", "crashed": "Stopped", "parked": "Stopped"}
     actors = web.snapshot.sections["actors"]
     return {
+        "state": "unready" if unready else "degraded" if degraded else "ready",
         "activeDimseConnections": web.occupancy.associations,
         "services": {name: names.get(row["state"], "Unknown") for name, row in actors.items()},
-        "unreadyBecause": why_unready(web),
+        "unreadyBecause": unready,
+        "degradedBecause": degraded,
         "platformOutage": web.platform.outage,
         "resultsServiceOutage": _results_service_outage(web),
         "destinationOutages": dict(web.export_figures.down),
@@ -100,12 +125,7 @@ def _queue_wait(figures: QueueFigures) -> Metric:
     family = HistogramMetricFamily(
         "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn"
     )
-    count, buckets = 0, []
-    for bound in (*WAIT_BUCKETS_S, float("inf")):
-        count += figures.waits[bound]
-        buckets.append((str(bound).replace("inf", "+Inf"), float(count)))
-    family.add_metric([], buckets, figures.waited_s)
-    return family
+    return add_histogram(family, [], figures.waits)
 
 
 def _job_metrics(web: Views) -> list[Metric]:
@@ -191,6 +211,7 @@ class _Collector:
             ),
             *_job_metrics(web),
             *export_metrics(web),
+            *service_metrics(web),
             _gauges_by_label(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",

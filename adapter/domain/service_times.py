@@ -1,0 +1,135 @@
+"""How long associations, instances, groups, jobs and exports take, and what crashed: for /metrics.
+
+Pure: `apply` folds one live event in. Labels are AE Titles, destinations and actors, all of the
+configuration; what a peer made up has no event that is counted here. What began before the process
+did is not counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from adapter.domain.events import Event, Publish
+from adapter.domain.histogram import Histogram
+from adapter.domain.tables import JobState
+
+BOUNDS_S: dict[str, tuple[float, ...]] = {
+    "association": (0.1, 1, 10, 60, 300, 1800, 3600, 14_400),
+    "receive": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+    "group": (1, 5, 10, 30, 60, 300, 1800, 3600, 86_400),
+    "submit": (0.1, 1, 10, 60, 600, 3600, 86_400),
+    "run": (1, 10, 60, 300, 1800, 3600, 21_600, 86_400),
+    "export": (0.1, 1, 10, 60, 600, 3600, 86_400),
+}
+"""By what is measured."""
+OPEN_MAX = 100_000
+"""Things that have begun, of all kinds; over it the oldest is not measured."""
+
+
+class _Begun(NamedTuple):
+    at: float
+    label: str
+
+
+class ServiceTimes:
+    """Histograms by what is measured and label, and two counts."""
+
+    def __init__(self) -> None:
+        self.histograms: dict[str, dict[str, Histogram]] = {name: {} for name in BOUNDS_S}
+        self.received_bytes = Counter[str]()
+        """By AE Title."""
+        self.crashes = Counter[str]()
+        """By actor."""
+        self._begun: dict[tuple[str, str], _Begun] = {}
+        self._folds: dict[str, Callable[[Event, float], None]] = {
+            "association.accepted": self._association_accepted,
+            "association.released": self._association_over,
+            "association.aborted": self._association_over,
+            "instance.stored": self._instance_stored,
+            "group.opened": self._group_opened,
+            "group.closed": self._group_closed,
+            "job.opened": self._job_opened,
+            "job.state": self._job_state,
+            "job.completed": self._job_over,
+            "job.faulted": self._job_over,
+            "job.cancelled": self._job_over,
+            "export.opened": self._export_opened,
+            "export.completed": self._export_over,
+            "export.failed": self._export_over,
+            "actor.crashed": self._actor_crashed,
+            "actor.parked": self._actor_crashed,
+        }
+
+    def apply(self, event: Event, now: float) -> None:
+        """Fold in an event that happens now; the clock never goes back."""
+        if fold := self._folds.get(event.type):
+            fold(event, now)
+
+    def _begin(self, kind: str, key: str, label: str, now: float) -> None:
+        self._begun[kind, key] = _Begun(now, label.strip())
+        if len(self._begun) > OPEN_MAX:
+            del self._begun[next(iter(self._begun))]
+
+    def _end(self, kind: str, key: str, now: float) -> None:
+        if begun := self._begun.pop((kind, key), None):
+            self._observe(kind, begun.label, now - begun.at)
+
+    def _observe(self, kind: str, label: str, seconds: float) -> None:
+        by_label = self.histograms[kind]
+        if label not in by_label:
+            by_label[label] = Histogram(BOUNDS_S[kind])
+        by_label[label].observe(seconds)
+
+    def _association_accepted(self, event: Event, now: float) -> None:
+        self._begin("association", event.association, event.ae_title, now)
+
+    def _association_over(self, event: Event, now: float) -> None:
+        self._end("association", event.association, now)
+
+    def _instance_stored(self, event: Event, _now: float) -> None:
+        ae_title = event.ae_title.strip()
+        self.received_bytes[ae_title] += event.data["bytes"]
+        if "receiveS" in event.data:
+            self._observe("receive", ae_title, event.data["receiveS"])
+
+    def _group_opened(self, event: Event, now: float) -> None:
+        self._begin("group", event.group, event.ae_title, now)
+
+    def _group_closed(self, event: Event, now: float) -> None:
+        self._end("group", event.group, now)
+
+    def _job_opened(self, event: Event, now: float) -> None:
+        self._begin("submit", event.job, event.ae_title, now)
+
+    def _job_state(self, event: Event, now: float) -> None:
+        if event.data["state"] == JobState.STARTING:  # the platform has all of it
+            self._end("submit", event.job, now)
+            self._begin("run", event.job, event.ae_title, now)
+
+    def _job_over(self, event: Event, now: float) -> None:
+        self._begun.pop(("submit", event.job), None)
+        if event.type == "job.completed":
+            self._end("run", event.job, now)
+        self._begun.pop(("run", event.job), None)
+
+    def _export_opened(self, event: Event, now: float) -> None:
+        self._begin("export", event.export, event.destination, now)
+
+    def _export_over(self, event: Event, now: float) -> None:
+        if event.type == "export.completed":
+            self._end("export", event.export, now)
+        self._begun.pop(("export", event.export), None)
+
+    def _actor_crashed(self, event: Event, _now: float) -> None:
+        if "error" in event.data and "crashes" in event.data:  # else it was never started
+            self.crashes[event.data["actor"]] += 1
+
+
+def measured(publish: Publish, times: ServiceTimes, clock: Callable[[], float]) -> Publish:
+    """Return `publish`, with each event folded into the figures on its way."""
+
+    def publish_measured(event: Event, /) -> None:
+        times.apply(event, clock())
+        publish(event)
+
+    return publish_measured

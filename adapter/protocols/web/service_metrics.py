@@ -1,0 +1,135 @@
+"""Metrics of how long things take, of actors and their mailboxes, and of the storage.
+
+Labels are AE Titles, destinations and actors that are configured now; those that are gone are not
+shown any more, and what a peer calls is never one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import trio
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from adapter.domain.histogram import Histogram
+from adapter.domain.service_times import BOUNDS_S
+from adapter.domain.views import Views
+
+_HISTOGRAMS = (
+    ("association", "dicom_adapter_association_seconds", "Associations as acceptor", "ae_title"),
+    ("receive", "dicom_adapter_receive_seconds", "C-STORE-RQ to status, new instances", "ae_title"),
+    ("group", "dicom_adapter_group_seconds", "Groups, from open to close", "ae_title"),
+    ("submit", "dicom_adapter_job_submit_seconds", "Jobs, until the platform has all", "ae_title"),
+    ("run", "dicom_adapter_job_run_seconds", "Jobs at the platform", "ae_title"),
+    ("export", "dicom_adapter_export_seconds", "Exports, until complete", "destination"),
+)
+
+
+def add_histogram(
+    family: HistogramMetricFamily, labels: list[str], histogram: Histogram
+) -> HistogramMetricFamily:
+    """Add the buckets of a histogram; return the family."""
+    buckets = [
+        ("+Inf" if bound == float("inf") else str(float(bound)), float(count))
+        for bound, count in histogram.cumulative()
+    ]
+    family.add_metric(labels, buckets, histogram.total)
+    return family
+
+
+def _families_of_times(web: Views) -> Iterator[Metric]:
+    known = {"ae_title": _ae_titles(web), "destination": sorted(web.export_orders)}
+    for what, name, text, label in _HISTOGRAMS:
+        family = HistogramMetricFamily(name, text, labels=[label])
+        histograms = web.times.histograms[what]
+        for value in known[label]:
+            add_histogram(family, [value], histograms.get(value) or Histogram(BOUNDS_S[what]))
+        yield family
+
+
+def _ae_titles(web: Views) -> list[str]:
+    return sorted({listed.ae_title.strip() for listed in web.listed["aetitle"].values()})
+
+
+def _counter(
+    name: str, text: str, label: str, counts: Mapping[str, int], known: Iterable[str]
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value in known:
+        family.add_metric([value], counts.get(value, 0))
+    return family
+
+
+def _actors(web: Views) -> dict[str, str]:
+    """Return the state of each actor that is meant to run."""
+    rows = web.snapshot.sections["actors"].values()
+    return {row["name"]: row["state"] for row in rows if row.get("state", "stopped") != "stopped"}
+
+
+def mailbox_depths(web: Views) -> dict[str, int]:
+    """Return how many messages wait for an actor, by its name; their senders wait as well, but
+    for the hub's."""
+    channels: dict[str, trio.MemorySendChannel[Any]] = {
+        "submitter": web.orders,
+        "tasks": web.task_orders,
+        "entities": web.entity_orders,
+        **{f"exporter:{name}": channel for name, channel in web.export_orders.items()},
+    }
+    for listed in web.listed["aetitle"].values():
+        if listed.ae_title in web.entities:
+            channels[f"entity:{listed.name}"] = web.entities[listed.ae_title]
+    depths = {"hub": web.events_waiting()}
+    for name, channel in channels.items():
+        statistics = channel.statistics()
+        depths[name] = statistics.current_buffer_used + statistics.tasks_waiting_send
+    return depths
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, number in sorted(values.items()):
+        family.add_metric([value], number)
+    return family
+
+
+def service_metrics(web: Views) -> list[Metric]:
+    """Return the metrics."""
+    actors, trend = _actors(web), web.trend
+    return [
+        *_families_of_times(web),
+        _counter(
+            "dicom_adapter_received_bytes", "Data sets of new instances", "ae_title",
+            web.times.received_bytes, _ae_titles(web),
+        ),
+        _counter(
+            "dicom_adapter_actor_crashes", "Crashes; an actor is restarted or parked", "actor",
+            web.times.crashes, sorted(actors),
+        ),
+        _gauge(
+            "dicom_adapter_actor_up", "0 while an actor is being restarted, or is parked", "actor",
+            {name: float(state == "started") for name, state in actors.items()},
+        ),
+        _gauge(
+            "dicom_adapter_mailbox_messages", "Messages that wait for an actor", "actor",
+            mailbox_depths(web),
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_storage_total_bytes", "Size of the file system of storage.root",
+            value=trend.total_bytes,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_storage_free_bytes", "Free there", value=trend.free_bytes,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_storage_reserved_bytes", "Below so much free admission closes",
+            value=trend.reserved_bytes,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_storage_full_in_seconds",
+            "Until admission closes, if it goes on as in the last half hour", value=trend.full_in_s,
+        ),
+    ]  # fmt: skip

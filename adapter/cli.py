@@ -53,10 +53,11 @@ def main() -> NoReturn:
 @app.command
 def serve(config: ConfigFile = None, overrides: Overrides = None) -> int:
     """Run in the foreground until SIGTERM or Ctrl+C."""
-    layered = load(config, overrides)
+    load(config, overrides)  # before anything that takes time is imported
+    from adapter.composition import Follow
     from adapter.main import serve as run
 
-    return run(layered.settings)
+    return run(Follow(config, lambda: load(config, overrides).settings))
 
 
 @app.command

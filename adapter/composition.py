@@ -7,10 +7,12 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -20,7 +22,9 @@ from adapter.domain.ports import Platform
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
+from adapter.live_settings import LiveSettings, SettingsProposal
 from adapter.platforms import make_http_platform, make_results_service
+from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.receiver_process import ReceiverProcess, Receivers, receiver_count
@@ -50,7 +54,7 @@ from adapter.store.layout import Layout
 from adapter.store.ledger import RowLedger
 from adapter.store.parts import PartFiles, clear_parts
 from adapter.store.payloads import FolderPayloadStore
-from adapter.store.space import DiskSpaceGauge
+from adapter.store.space import DiskSpaceGauge, SpaceLimits
 
 DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
@@ -60,6 +64,7 @@ TURNS_MIN = 2
 """Associations that receive in bulk at a time, on a machine with fewer processors."""
 IDENTITY_THREADS = 1
 """Hashing takes a core; the others are for instances."""
+CONFIGURATION_THREADS = 1
 GB = 10**9
 
 
@@ -73,7 +78,9 @@ def new_uid() -> str:
     return f"2.25.{uuid.uuid4().int}"
 
 
-def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
+def make_edges(
+    live: LiveSettings, layout: Layout, lock: int, follow: "Follow | None" = None
+) -> Edges:
     """Make the real edges. Blocks; at boot.
 
     Receiver processes hold the storage root's lock as well: as long as one of them may write,
@@ -84,6 +91,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         PortUnavailableError: A port cannot be bound.
         LedgerError: The ledger cannot be read.
     """
+    settings = live.settings
     storage = settings.storage
     tls = tls_contexts(settings)
     try:
@@ -100,21 +108,21 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
     disk_threads = DiskThreads(disk)
     space = DiskSpaceGauge(
         layout,
-        watermark_percent=storage.watermark_percent,
-        reserve_bytes=int(storage.reserve_space_gb * GB),
+        limits=live.kept(space_limits_of),
         threads=disk_threads,
     )
     payloads = _payloads(settings, layout, disk_threads)
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     fetched = FetchedResults(layout, storage.durability, disk_threads, space)
     receivers = _receivers(settings, layout, lock)
+    files = FilesOfDestinations(tls)
     return Edges(
         listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
         receivers=receivers.processes,
         receiver_loads=receivers.loads,
         identify=_identity_check(settings),
         requestor=make_requestor(settings, tls, layout.transcoding),
-        destination_files=FilesOfDestinations(tls),
+        destination_files=files,
         certificate_expiries=tls.expiries,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),
@@ -127,6 +135,7 @@ def make_edges(settings: Settings, layout: Layout, lock: int) -> Edges:
         results_service=make_results_service(settings.results, fetched),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
+        configuration=_followed(live, follow, files) if follow else None,
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,
@@ -139,6 +148,27 @@ def _identity_check(settings: Settings) -> IdentityCheck:
     if identities.mode == "accept":
         return accept_any
     return UserCheck(identities.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
+
+
+class Follow(NamedTuple):
+    """Where settings come from, while they count."""
+
+    file: Path | None
+    load: Callable[[], Settings]
+    """Raises ConfigurationError."""
+
+
+def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:
+    def propose() -> SettingsProposal:
+        return SettingsProposal(live, follow.load(), files)
+
+    return ConfigurationFile(follow.file, propose, trio.CapacityLimiter(CONFIGURATION_THREADS))
+
+
+def space_limits_of(settings: Settings) -> SpaceLimits:
+    """Return what has to stay free."""
+    storage = settings.storage
+    return SpaceLimits(storage.watermark_percent, int(storage.reserve_space_gb * GB))
 
 
 def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> FolderPayloadStore:

@@ -153,7 +153,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
     """Yield (key path, value as JSON, origin) of every setting, in the order of the structs."""
     tree = msgspec.to_builtins(layered.settings)
-    for path in _secrets(Settings):
+    for path in secret_paths(Settings):
         _hide(tree, path.split("."))
     for path in _paths(tree):
         value = _at(tree, path)
@@ -163,13 +163,13 @@ def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
         yield path, json.dumps(value), origin or "default"
 
 
-def _secrets(kind: type[Struct], prefix: str = "") -> Iterator[str]:
+def secret_paths(kind: type[Struct], prefix: str = "") -> Iterator[str]:
     """Yield the paths of what is never shown; lists hold nothing of the kind."""
     for field in msgspec.structs.fields(kind):
         if is_secret(field.type):
             yield f"{prefix}{field.name}"
         elif isinstance(field.type, type) and issubclass(field.type, Struct):
-            yield from _secrets(field.type, f"{prefix}{field.name}.")
+            yield from secret_paths(field.type, f"{prefix}{field.name}.")
 
 
 def _hide(tree: dict[str, Any], path: list[str]) -> None:

@@ -26,6 +26,7 @@ from adapter.domain.ports import (
     WallClock,
 )
 from adapter.domain.queueing import Draw
+from adapter.domain.reconfiguration import ConfigurationSource
 from adapter.domain.results_service import ServiceEdges
 from adapter.domain.views import Views
 from adapter.supervision import Actor
@@ -62,6 +63,8 @@ class Edges:
     """None: there is none elsewhere."""
     held: HeldInstances
     web: WebFactory | None
+    configuration: ConfigurationSource | None
+    """None: it does not change."""
     new_id: NewId
     new_uid: NewUid
     now: WallClock

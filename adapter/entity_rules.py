@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -16,11 +17,17 @@ _ENTRY = re.compile(r"^(application_entities|sources|destinations)\[(\d+)\](?=[.
 _TABLE_KINDS = {table: kind for kind, table in TABLES.items()}
 
 
+class HasSettings(Protocol):
+    """Has the settings that count now."""
+
+    settings: Settings
+
+
 @dataclass(frozen=True, slots=True)
 class EntityRules:
     """See `actors.entity_branch.Rules`."""
 
-    settings: Settings
+    live: HasSettings
     files: DestinationFiles
 
     def problems(self, made: Sequence[Configured], wanted: Configured | None) -> list[str]:
@@ -30,15 +37,15 @@ class EntityRules:
 
     def _together(self, made: Sequence[Configured]) -> Settings:
         tables: dict[str, list[Configured]] = {
-            table: list(getattr(self.settings, table)) for table in TABLES.values()
+            table: list(getattr(self.live.settings, table)) for table in TABLES.values()
         }
         for entity in made:
             tables[TABLES[kind_of(entity)]].append(entity)
-        return msgspec.structs.replace(self.settings, **tables)
+        return msgspec.structs.replace(self.live.settings, **tables)
 
     def own_problems(self, entity: Configured) -> list[str]:
         """See `Rules.own_problems`."""
-        ports = {port.serves for port in listening_ports(self.settings)}
+        ports = {port.serves for port in listening_ports(self.live.settings)}
         match entity:
             case ApplicationEntity(port=int(port)) if port not in ports:
                 why = "is not listened on; a port of its own needs an AE Title in the"

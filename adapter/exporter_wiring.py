@@ -19,7 +19,6 @@ from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import RetryRules
 from adapter.domain.messages import Wake
 from adapter.edges import Edges
-from adapter.settings import ExportSettings
 from adapter.supervision import Post
 
 HAND_OVER_S = 2.0
@@ -73,7 +72,8 @@ class ExporterStaff:
     """Makes exporters."""
 
     edges: Edges
-    rules: ExportSettings
+    rules: RetryRules
+    failure_threshold: float
     publish: Publish
     nursery: trio.Nursery
     committer: Committer
@@ -104,8 +104,8 @@ class ExporterStaff:
             figures=self.desk.figures, wake=self.wakes.woken(name), leave=leave,
             orders=self.desk.taken[name].clone(), giver=self._giver(destination),
             reclaimer_wake=self.reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-            draw=edges.draw, rules=RetryRules(self.rules.max_retries, self.rules.retry_delay_s),
-            failure_threshold=self.rules.failure_threshold,
+            draw=edges.draw, rules=self.rules,
+            failure_threshold=self.failure_threshold,
         )  # fmt: skip
 
     def _giver(self, destination: Destination) -> FallbackGiver | None:

@@ -15,17 +15,18 @@ from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.channels import ExportDesk
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Event, Publish
+from adapter.domain.measurements import Measurements
 from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
-from adapter.domain.service_times import ServiceTimes, measured
+from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
+from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
-from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import TaskOrder
 from adapter.domain.views import Views
 from adapter.edges import Edges
+from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
-from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, supervise
 from adapter.wiring import Wiring
 
@@ -34,7 +35,7 @@ FAREWELL_S = 5.0
 
 
 async def gateway(
-    settings: Settings,
+    live: LiveSettings,
     edges: Edges,
     stop: trio.Event,
     *,
@@ -45,15 +46,17 @@ async def gateway(
     Raises:
         Exception: An actor could not start, or an essential one crashed over its budget.
     """
+    settings = live.settings
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
-    publisher, times, trend = Publisher(events), ServiceTimes(), SpaceTrend()
-    publish = measured(publisher, times, trio.current_time)
+    publisher, measurements = Publisher(events), Measurements()
+    publish = measured(publisher, measurements.times, trio.current_time)
     # The web side holds its ends as long as the process lives; the hub ends with its events, and
     # the submitter with its work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
-    entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder](0)
+    entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder | EntitiesProposed](0)
+    reload_in, reload_orders = trio.open_memory_channel[ReloadOrder](0)
     desk = ExportDesk()
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
@@ -64,13 +67,14 @@ async def gateway(
         snapshot=snapshot, counts=counts,
     )  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
-    with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk:
+    with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk, reload_in:
         async with trio.open_nursery() as last:
             await last.start(supervise, hub, ESSENTIAL, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
-                    settings, edges, publish, occupancy, stop, nursery, orders, figures,
-                    entity_orders, task_orders, directory, desk, trend,
+                    live, edges, publish, occupancy, stop, nursery, orders, figures,
+                    entity_orders, task_orders, directory, desk, measurements,
+                    reload_orders, entity_orders_in.clone(),
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
@@ -83,7 +87,7 @@ async def gateway(
                         requestor=edges.requestor, calling_ae_title=settings.dicom.scu.ae_title,
                         web_stop=web_stop, now=edges.now, events_lost=lambda: publisher.lost,
                         events_waiting=lambda: events.statistics().current_buffer_used,
-                        times=times, trend=trend,
+                        measurements=measurements, reload_orders=reload_in,
                         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
                         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
                     )  # fmt: skip

@@ -10,10 +10,11 @@ from pathlib import Path
 import structlog
 import trio
 
-from adapter.composition import make_edges, warnings
+from adapter.composition import Follow, make_edges, warnings
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
+from adapter.live_settings import LiveSettings
 from adapter.logs import configure
 from adapter.settings import Settings
 from adapter.store.layout import Layout
@@ -28,14 +29,19 @@ DESCRIPTORS_RESERVED = 256
 """For ledger, web clients, pipelines and logs."""
 
 
-def serve(settings: Settings) -> int:
-    """Run the adapter in the foreground until SIGTERM or SIGINT; return the exit code."""
+def serve(follow: Follow) -> int:
+    """Run the adapter in the foreground until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        ConfigurationError: The settings cannot be read.
+    """
+    settings = follow.load()
     configure(settings.logging)
     try:
         raise_descriptor_limit(settings)
         for why in warnings(settings):
             log.warning("pipeline.unusable", why=why)
-        return trio.run(_serve, settings)
+        return trio.run(_serve, settings, follow)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201 - one line each, for people
@@ -79,16 +85,18 @@ def raise_descriptor_limit(settings: Settings) -> None:
         ])  # fmt: skip
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, follow: Follow) -> int:
+    live = LiveSettings(settings)
     layout = Layout(Path(settings.storage.root))
     lock = lock_root(layout)
     try:
-        edges = make_edges(settings, layout, lock)
+        edges = make_edges(live, layout, lock, follow)
         stop = trio.Event()
         clean = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope)
-            clean = await _run(settings, edges, stop)
+            nursery.start_soon(_reload_on_signal, edges)
+            clean = await _run(live, edges, stop)
             nursery.cancel_scope.cancel()
         log.info("process.stopped", clean=clean)
         return CLEAN if clean else FAILED
@@ -96,11 +104,11 @@ async def _serve(settings: Settings) -> int:
         os.close(lock)
 
 
-async def _run(settings: Settings, edges: Edges, stop: trio.Event) -> bool:
+async def _run(live: LiveSettings, edges: Edges, stop: trio.Event) -> bool:
     result: list[bool] = []
 
     async def run(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        result.append(await gateway(settings, edges, stop, task_status=task_status))
+        result.append(await gateway(live, edges, stop, task_status=task_status))
 
     async with trio.open_nursery() as nursery:
         await nursery.start(run)
@@ -111,7 +119,7 @@ async def _run(settings: Settings, edges: Edges, stop: trio.Event) -> bool:
             dicom_port=ports[0],
             dicom_ports=ports,
             api_port=getattr(edges.web, "port", None),
-            ae_titles=[entity.ae_title for entity in settings.application_entities],
+            ae_titles=[entity.ae_title for entity in live.settings.application_entities],
         )
     return result == [True]
 
@@ -123,3 +131,10 @@ async def _stop_on_signal(stop: trio.Event, everything: trio.CancelScope) -> Non
             if stop.is_set():
                 everything.cancel()  # asked twice: now
             stop.set()
+
+
+async def _reload_on_signal(edges: Edges) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            if edges.configuration is not None:
+                edges.configuration.look_again()

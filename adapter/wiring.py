@@ -9,6 +9,7 @@ from adapter.actors.ae_titles import AeTitles
 from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
+from adapter.actors.configuration import Configuration
 from adapter.actors.entities import Entities
 from adapter.actors.entity_branch import Branch
 from adapter.actors.entity_directory import EntityDirectory
@@ -24,12 +25,9 @@ from adapter.actors.submitter import Submitter
 from adapter.actors.tasks import TasksActor
 from adapter.channels import CommitmentDoor, ExportDesk
 from adapter.domain.admission import AdmissionPolicy
-from adapter.domain.commitment import ReportRules
-from adapter.domain.committing import CommitmentRules
 from adapter.domain.entity_orders import EntityOrder
-from adapter.domain.entity_rows import named_sources
 from adapter.domain.events import Publish
-from adapter.domain.exporting import RetryRules
+from adapter.domain.measurements import Measurements
 from adapter.domain.messages import (
     CommitmentQuestion,
     JobOrder,
@@ -38,13 +36,20 @@ from adapter.domain.messages import (
 )
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
-from adapter.domain.retention import Retention
-from adapter.domain.space_trend import SpaceTrend
+from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
 from adapter.entity_rules import EntityRules
 from adapter.entity_wiring import EntityStaff
 from adapter.exporter_wiring import ExporterStaff, ExporterWakes
+from adapter.live_settings import (
+    LiveSettings,
+    commitment_rules_of,
+    export_rules_of,
+    job_rules_of,
+    report_rules_of,
+    retention_of,
+)
 from adapter.relations import ListeningPort, listening_ports
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
@@ -54,7 +59,7 @@ from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, superv
 class Wiring:
     """Makes channels and actors, and starts them, consumers first."""
 
-    settings: Settings
+    live: LiveSettings
     edges: Edges
     publish: Publish
     occupancy: Occupancy
@@ -62,11 +67,18 @@ class Wiring:
     nursery: trio.Nursery
     orders: trio.MemoryReceiveChannel[JobOrder]
     figures: QueueFigures
-    entity_orders: trio.MemoryReceiveChannel[EntityOrder]
+    entity_orders: trio.MemoryReceiveChannel[EntityOrder | EntitiesProposed]
     task_orders: trio.MemoryReceiveChannel[TaskOrder]
     directory: EntityDirectory
     desk: ExportDesk
-    trend: SpaceTrend
+    measurements: Measurements
+    reload_orders: trio.MemoryReceiveChannel[ReloadOrder]
+    entity_orders_in: trio.MemorySendChannel[EntityOrder | EntitiesProposed]
+
+    @property
+    def settings(self) -> Settings:
+        """As at the start, if it is called there."""
+        return self.live.settings
 
     async def start_all(self) -> None:
         """Start everything; the ends this method made are closed by the actors that got them."""
@@ -95,6 +107,7 @@ class Wiring:
             commitments = await self._commitments(wakes)
             sources = await self._sources(sources_woken)
             await self._listeners(commitments, sources)
+            await self._configuration()
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
         await self.nursery.start(supervise, actor, policy, self.publish)
@@ -102,11 +115,11 @@ class Wiring:
     async def _reclaimer(self, root: ExitStack) -> trio.MemorySendChannel[Wake]:
         wake, woken = trio.open_memory_channel[Wake](1)
         root.enter_context(wake)
-        edges, retention = self.edges, self.settings.storage.retention
+        edges = self.edges
         reclaimer = Reclaimer(
             ledger=edges.ledger, store=edges.store, payloads=edges.payloads, space=edges.space,
-            wake=woken, publish=self.publish, now=edges.now, trend=self.trend,
-            retention=Retention(retention.completed_s, retention.faulted_s),
+            wake=woken, publish=self.publish, now=edges.now, trend=self.measurements.trend,
+            retention=self.live.kept(retention_of),
         )  # fmt: skip
         await self._start(reclaimer, ESSENTIAL)
         return wake
@@ -115,18 +128,16 @@ class Wiring:
         self, wakes: ExporterWakes, reclaimer_wake: trio.MemorySendChannel[Wake]
     ) -> ExporterStaff:
         edges, scu = self.edges, self.settings.dicom.scu
-        asking = scu.commitment
         committer = Committer(
             ledger=edges.ledger, recorder=self._recorder(), publish=self.publish,
             new_uid=edges.new_uid, now=edges.now,
-            rules=CommitmentRules(
-                wait_s=asking.wait_s, deadline_s=asking.deadline_s,
-                max_retries=asking.max_retries, max_instances=asking.max_instances,
-            ),
+            rules=self.live.kept(commitment_rules_of),
         )  # fmt: skip
         return ExporterStaff(
-            edges=edges, rules=scu.export, publish=self.publish, nursery=self.nursery,
-            committer=committer, places=ExportPlaces(scu.max_associations), desk=self.desk,
+            edges=edges, rules=self.live.kept(export_rules_of),
+            failure_threshold=scu.export.failure_threshold, publish=self.publish,
+            nursery=self.nursery, committer=committer,
+            places=ExportPlaces(scu.max_associations), desk=self.desk,
             wakes=wakes, reclaimer_wake=reclaimer_wake.clone(),
         )  # fmt: skip
 
@@ -184,7 +195,7 @@ class Wiring:
         submitter = Submitter(
             ledger=edges.ledger, platform=edges.platform, payloads=edges.payloads, wake=woken,
             orders=self.orders, results_wake=results_wake, publish=self.publish, now=edges.now,
-            rules=RetryRules(platform.max_retries, platform.retry_delay_s), draw=edges.draw,
+            rules=self.live.kept(job_rules_of), draw=edges.draw,
             uploads=trio.CapacityLimiter(platform.parallel_uploads), figures=self.figures,
         )  # fmt: skip
         await self._start(submitter, ESSENTIAL)
@@ -198,14 +209,11 @@ class Wiring:
         )  # fmt: skip
 
     async def _entities(self, *branches: Branch) -> None:
-        edges, settings = self.edges, self.settings
+        edges = self.edges
         await self._start(
             Entities(
-                configured=[
-                    *settings.destinations, *named_sources(settings.sources),
-                    *settings.application_entities,
-                ],
-                rows=edges.entities, rules=EntityRules(settings, edges.destination_files),
+                configured=self.live.entities(),
+                rows=edges.entities, rules=EntityRules(self.live, edges.destination_files),
                 branches={branch.kind: branch for branch in branches}, directory=self.directory,
                 orders=self.entity_orders, publish=self.publish, stop=self.stop,
             ),
@@ -227,14 +235,23 @@ class Wiring:
                 exporter_wakes=wakes.held(),
                 recorder=self._recorder(), publish=self.publish, new_id=edges.new_id,
                 now=edges.now, look_s=scp.answer_s / 2,
-                rules=ReportRules(
-                    deadline_s=scp.commitment.deadline_s,
-                    retry_delay_s=scp.commitment.retry_delay_s,
-                ),
+                rules=self.live.kept(report_rules_of),
             ),
             ESSENTIAL,
         )  # fmt: skip
         return CommitmentDoor(requests=requests_in, notes=notes_in)
+
+    async def _configuration(self) -> None:
+        edges = self.edges
+        if edges.configuration is None:
+            self.reload_orders.close()
+            self.entity_orders_in.close()
+            return
+        configuration = Configuration(
+            source=edges.configuration, orders=self.reload_orders, entities=self.entity_orders_in,
+            figures=self.measurements.reloads, publish=self.publish, now=edges.now, stop=self.stop,
+        )  # fmt: skip
+        await self._start(configuration, REPLICA)
 
     async def _sources(self, woken: trio.MemoryReceiveChannel[Wake]) -> SourceAddresses:
         sources = SourceAddresses(
@@ -257,18 +274,23 @@ class Wiring:
     ) -> None:
         settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
         hall = self.directory.halls[port.serves]
-        policy = AdmissionPolicy(
-            called_ae_titles=hall.limits,
-            reject_unknown_sources=scp.reject_unknown_sources,
-            sources=self.directory.sources, resolved=sources.addresses,
-            verification_enabled=scp.verification.enabled,
-            associations_max=scp.max_associations, per_source_max=scp.max_associations_per_source,
-            reports_ae_title=settings.dicom.scu.ae_title.strip(),
-            reporters=self.directory.reporters,
-        )  # fmt: skip
+
+        def policy(settings: Settings) -> AdmissionPolicy:
+            scp = settings.dicom.scp
+            return AdmissionPolicy(
+                called_ae_titles=hall.limits,
+                reject_unknown_sources=scp.reject_unknown_sources,
+                sources=self.directory.sources, resolved=sources.addresses,
+                verification_enabled=scp.verification.enabled,
+                associations_max=scp.max_associations,
+                per_source_max=scp.max_associations_per_source,
+                reports_ae_title=settings.dicom.scu.ae_title.strip(),
+                reporters=self.directory.reporters,
+            )  # fmt: skip
+
         listener = Listener(
-            dimse=edges.listeners[port.key], policy=policy, occupancy=self.occupancy,
-            doors=hall.doors, commitments=commitments,
+            dimse=edges.listeners[port.key], policy=self.live.kept(policy),
+            occupancy=self.occupancy, doors=hall.doors, commitments=commitments,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
             association_grace_s=settings.shutdown.association_grace_s,

@@ -1,9 +1,9 @@
 """Entities: which AE Titles, sources and destinations there are, while the adapter runs.
 
-Consumes: EntityOrder. Produces: answers, rows of the ledger, what its branches have run, `config`
-events. Owns: the directory, and when something starts, changes and goes. Rebuilds from: the
-configuration and the ledger, and what runs: that outlives a crash of this actor. Restart policy:
-essential.
+Consumes: EntityOrder, EntitiesProposed. Produces: answers, rows of the ledger, what its branches
+have run, `config` events. Owns: the directory, and when something starts, changes, goes. Rebuilds
+from: the configuration and the ledger, and what runs: that outlives a crash of this actor. Restart
+policy: essential.
 
 An order is durable before anything follows from it, and whatever follows is done by `_bring_about`
 from what is listed, also after a crash or a kill. What is removed gets nothing new from then on;
@@ -38,6 +38,7 @@ from adapter.domain.entity_rows import (
     row_of,
 )
 from adapter.domain.events import Event, Publish
+from adapter.domain.reconfiguration import EntitiesProposed
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.entities")
@@ -55,13 +56,14 @@ class Entities:
     rules: Rules
     branches: Mapping[Kind, Branch]
     directory: EntityDirectory
-    orders: trio.MemoryReceiveChannel[EntityOrder]
+    orders: trio.MemoryReceiveChannel[EntityOrder | EntitiesProposed]
     publish: Publish
     stop: trio.Event
     name: str = "entities"
     _review: EntityReview = field(init=False)
     _turn: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever changes what runs."""
+    _has_started: bool = False
 
     def __post_init__(self) -> None:
         self._review = EntityReview(
@@ -70,6 +72,7 @@ class Entities:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
+        self._has_started = False
         rows = await self.rows.entities()
         async with trio.open_nursery() as drains:
             for kind in KINDS:
@@ -78,6 +81,7 @@ class Entities:
                         await self._bring_about(of_file(entity))
             for listed in self._review.rows(rows):
                 await self._bring_back(listed, drains)
+            self._has_started = True
             task_status.started()
             drains.start_soon(self._obey, drains)
             await self.stop.wait()
@@ -115,7 +119,7 @@ class Entities:
             else:
                 await branch.run(listed)
         except UnavailableError as error:
-            if listed.origin == "file":
+            if listed.origin == "file" and not self._has_started:
                 raise
             listed = msgspec.structs.replace(listed, problems=(str(error),))
             self._tell_parked(listed)
@@ -144,8 +148,11 @@ class Entities:
         async for order in self.orders:
             with order.reply:
                 async with self._turn:
-                    done = await self._done(order, drains)
-                answer(order.reply, done)
+                    match order:
+                        case EntitiesProposed():
+                            answer(order.reply, await self._reconfigure(order, drains))
+                        case EntityOrder():
+                            answer(order.reply, await self._done(order, drains))
 
     async def _done(self, order: EntityOrder, drains: trio.Nursery) -> ListedEntity | EntityRefused:
         listed = self.directory.listed[order.kind].get(order.name)
@@ -184,6 +191,38 @@ class Entities:
         if listed.entity is None:
             return EntityRefused(EntityRefusal.CONFLICT, listed.problems)
         return await self._bring_about(msgspec.structs.replace(listed, problems=()))
+
+    # --- the configuration file
+
+    async def _reconfigure(self, order: EntitiesProposed, drains: trio.Nursery) -> list[str]:
+        """Have run what the file lists now; return why not."""
+        proposal = order.proposal
+        problems = self._review.objections_to_file(proposal)
+        if problems or order.dry_run:
+            return problems
+        proposal.adopt()
+        self.configured = proposal.entities  # first: a crash from here on ends in what is wanted
+        for kind in KINDS:
+            for entity in self.configured:
+                if kind_of(entity) == kind:
+                    await self._configure(of_file(entity))
+        names = {(kind_of(entity), entity.name) for entity in self.configured}
+        for kind in reversed(KINDS):
+            for listed in list(self.directory.listed[kind].values()):
+                is_gone = (kind, listed.name) not in names and listed.origin == "file"
+                if is_gone and not listed.retiring:
+                    await self._remove(listed, drains)
+        await self._reconsider()
+        return []
+
+    async def _configure(self, listed: ListedEntity) -> None:
+        now = self.directory.listed[listed.kind].get(listed.name)
+        if now == listed:
+            return
+        if now is not None and now.retiring:
+            await self.rows.remove_entity(listed.kind, listed.name)
+        await self._bring_about(listed)
+        self._tell("created" if now is None else "changed", listed)
 
     # --- removal
 

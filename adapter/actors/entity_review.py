@@ -16,6 +16,7 @@ from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefus
 from adapter.domain.entity_rows import (
     ENTITIES_MAX,
     KINDS,
+    TABLES,
     Configured,
     EntityRow,
     Kind,
@@ -24,6 +25,7 @@ from adapter.domain.entity_rows import (
     of_row,
     row_of,
 )
+from adapter.domain.reconfiguration import Proposal
 
 log = structlog.get_logger("adapter.entities")
 
@@ -148,6 +150,21 @@ class EntityReview:
             return refused(EntityRefusal.CONFLICT, why)
         return _changed_since(order, now)
 
+    def objections_to_file(self, proposal: Proposal) -> list[str]:
+        """Return why what the configuration file lists now cannot run beside the rest."""
+        problems = []
+        for entity in proposal.entities:
+            wanted = of_file(entity)
+            now = self.directory.listed[wanted.kind].get(wanted.name)
+            here = f"{TABLES[wanted.kind]}[{wanted.name}]"
+            made = [one for one in self._others(wanted) if one.origin == "api"]
+            if now is not None and now.retiring and self.branches[wanted.kind].drains_unasked:
+                problems.append(f"{here}: is being removed; reload again when it is gone")
+            elif now is not None and now.origin == "api":
+                problems.append(f"{here}: was made over REST as well; remove it there")
+            problems += [f"{here}: {why}" for why in self.taken(wanted, made)]
+        return problems + proposal.problems(_entities(self._made()))
+
     def taken(self, wanted: ListedEntity, others: Sequence[ListedEntity]) -> list[str]:
         """Return what others have that it would have."""
         problems = []
@@ -160,14 +177,15 @@ class EntityReview:
         listed = self.directory.listed[wanted.kind].values()
         return [one for one in listed if one.name != wanted.name]
 
-    def _made(self, *, without: ListedEntity) -> list[ListedEntity]:
+    def _made(self, *, without: ListedEntity | None = None) -> list[ListedEntity]:
         """Return all that were made over REST and can be used."""
+        left_out = (without.kind, without.name) if without else None
         return [
             one
             for listed in self.directory.listed.values()
             for one in listed.values()
             if one.origin == "api" and one.entity is not None
-            if (one.kind, one.name) != (without.kind, without.name)
+            if (one.kind, one.name) != left_out
         ]
 
 

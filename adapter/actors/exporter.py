@@ -136,6 +136,7 @@ class Exporter:
         waiting = await self._mine(EXPORT_WAITING)
         self._queue.add(export for export in waiting if export.id not in self._in_hand)
         now, breaker = self.now(), self._breaker
+        breaker.retry_delay_s = self.rules.retry_delay_s
         opened_at = self._watch.opens_at(now)
         if breaker.state is BreakerState.OPEN and opened_at < float("inf"):
             next_at = await self._wait_out(beside, now)

@@ -54,7 +54,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AdmissionPolicy:
     """What is configured about who may connect. A limit of 0 is none."""
 

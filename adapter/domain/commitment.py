@@ -49,7 +49,7 @@ class CommitmentReport(Struct, frozen=True, kw_only=True):
         return FAILURES_EXIST if self.failed else ALL_COMMITTED
 
 
-class ReportRules(Struct, frozen=True, kw_only=True):
+class ReportRules(Struct, kw_only=True):
     """`dicom.scp.commitment.*`, times in seconds."""
 
     deadline_s: float

@@ -22,7 +22,7 @@ from adapter.domain.statuses import (
 from adapter.domain.tables import StepEvent
 
 
-class CommitmentRules(Struct, frozen=True, kw_only=True):
+class CommitmentRules(Struct, kw_only=True):
     """`dicom.scu.commitment.*`, times in seconds."""
 
     wait_s: float

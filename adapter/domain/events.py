@@ -19,7 +19,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "destination": ("up", "down", "tried", "held", "released"),
     "storage": ("low", "recovered", "reclaimed"),
     "actor": ("started", "crashed", "parked", "stopped"),
-    "config": ("created", "changed", "deleted"),
+    "config": ("created", "changed", "deleted", "refused"),
 }
 EVENT_TYPES = frozenset(f"{topic}.{verb}" for topic, verbs in TOPICS.items() for verb in verbs)
 

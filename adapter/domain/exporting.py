@@ -31,7 +31,7 @@ def outage_pause_s(outages: int, retry_delay_s: float) -> float:
     return min(doubled, max(OUTAGE_PAUSE_S_MAX, retry_delay_s))
 
 
-class RetryRules(Struct, frozen=True):
+class RetryRules(Struct):
     """`dicom.scu.export.*`, and `platform.*` for the steps of a job."""
 
     max_retries: int

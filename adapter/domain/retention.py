@@ -9,7 +9,7 @@ from adapter.domain.tables import ExportState, JobState, TaskState
 from adapter.domain.tasks import Task
 
 
-class Retention(Struct, frozen=True):
+class Retention(Struct):
     """`storage.retention.*`, in seconds after the last change."""
 
     completed_s: float

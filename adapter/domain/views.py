@@ -11,14 +11,14 @@ from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import Kind, ListedEntity
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporter_orders import ExporterOrder
+from adapter.domain.measurements import Measurements
 from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
+from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
-from adapter.domain.service_times import ServiceTimes
 from adapter.domain.snapshot import Snapshot
-from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import TaskOrder
 
 
@@ -40,7 +40,7 @@ class Views:
     export_figures: ExportFigures
     entities: Mapping[str, trio.MemorySendChannel[EntityQuestion]]
     """By AE Title; closed when the adapter stops."""
-    entity_orders: trio.MemorySendChannel[EntityOrder]
+    entity_orders: trio.MemorySendChannel[EntityOrder | EntitiesProposed]
     listed: Mapping[Kind, Mapping[str, ListedEntity]]
     """By name."""
     requestor: Requestor
@@ -55,8 +55,8 @@ class Views:
     events_lost: Callable[[], int]
     events_waiting: Callable[[], int]
     """On their way to the hub."""
-    times: ServiceTimes
-    trend: SpaceTrend
+    measurements: Measurements
+    reload_orders: trio.MemorySendChannel[ReloadOrder]
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads
     platform: Platform

@@ -25,6 +25,7 @@ from adapter.domain.messages import (
 from adapter.domain.records import GroupRecord
 from adapter.entity_rules import EntityRules
 from adapter.entity_wiring import EntityStaff
+from adapter.live_settings import LiveSettings
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, supervise
 
@@ -65,7 +66,7 @@ class Stage:
         )
         self.titles = AeTitles(staff=self.staff, directory=self.directory, store=self.disk)
         self.actor = Entities(
-            configured=[MAIN], rows=self.rows, rules=EntityRules(settings, None),
+            configured=[MAIN], rows=self.rows, rules=EntityRules(LiveSettings(settings), None),
             branches={"aetitle": self.titles}, directory=self.directory, orders=self.orders,
             publish=self.events.append, stop=self.stop,
         )  # fmt: skip

@@ -31,7 +31,7 @@ from adapter.protocols.platform.http import HttpPlatform
 from adapter.store.files import DiskThreads
 from adapter.store.job_files import FolderJobFiles
 from adapter.store.layout import Layout
-from adapter.store.space import DiskSpaceGauge
+from adapter.store.space import DiskSpaceGauge, SpaceLimits
 
 JOB = Job(
     id="job-1", group_id="group-1", ae_title="MAIN", processor="AE Title Job Processor",
@@ -141,9 +141,7 @@ def open_stage(tmp_path: Path) -> OpenStage:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         (folder / "output").mkdir(exist_ok=True)
-        space = DiskSpaceGauge(
-            layout, watermark_percent=100, reserve_bytes=reserve_bytes, threads=threads
-        )
+        space = DiskSpaceGauge(layout, limits=SpaceLimits(100, reserve_bytes), threads=threads)
         files = FolderJobFiles(layout, "fsync", threads, space)
         script = Script(answers)
 

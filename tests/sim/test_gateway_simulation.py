@@ -36,6 +36,7 @@ from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, Jo
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.gateway import gateway
+from adapter.live_settings import LiveSettings
 from adapter.settings import Settings
 from adapter.store.ledger import RowLedger
 
@@ -213,7 +214,7 @@ class World:
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,
             platform=FakePlatform(self.disk, life), results=self.store, results_service=None,
-            web=self._operator,
+            web=self._operator, configuration=None,
             new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip
 
@@ -258,7 +259,7 @@ class World:
         self, edges: Edges, stop: trio.Event, outcome: list[bool], process: trio.CancelScope
     ) -> None:
         try:
-            outcome.append(await gateway(self.settings, edges, stop))
+            outcome.append(await gateway(LiveSettings(self.settings), edges, stop))
         except Exception:
             if not (self.rates.bug or self.life.dead):
                 raise  # an essential actor over its budget ends the process; else nothing may

@@ -14,7 +14,7 @@ from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
 from adapter.store.lock import lock_root
 from adapter.store.parts import PartFiles
-from adapter.store.space import HYSTERESIS, DiskSpaceGauge
+from adapter.store.space import HYSTERESIS, DiskSpaceGauge, SpaceLimits
 
 
 class Storage:
@@ -215,7 +215,7 @@ def test_storage_root_that_is_a_file_is_refused(tmp_path):
 
 def gauge(root, reserve_bytes, watermark_percent=100.0):
     return DiskSpaceGauge(
-        Layout(root), watermark_percent=watermark_percent, reserve_bytes=reserve_bytes,
+        Layout(root), limits=SpaceLimits(watermark_percent, reserve_bytes),
         threads=DiskThreads(trio.CapacityLimiter(1)),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
+from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.views import VIEWS
 
@@ -40,6 +41,7 @@ def make_app(web: Views | None) -> Litestar:
             *EXPORT_ORDERS,
             *TASKS,
             *ENTITIES,
+            *RELOAD,
             echo,
             events,
             health.live,

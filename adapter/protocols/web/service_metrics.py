@@ -45,7 +45,7 @@ def _families_of_times(web: Views) -> Iterator[Metric]:
     known = {"ae_title": _ae_titles(web), "destination": sorted(web.export_orders)}
     for what, name, text, label in _HISTOGRAMS:
         family = HistogramMetricFamily(name, text, labels=[label])
-        histograms = web.times.histograms[what]
+        histograms = web.measurements.times.histograms[what]
         for value in known[label]:
             add_histogram(family, [value], histograms.get(value) or Histogram(BOUNDS_S[what]))
         yield family
@@ -98,16 +98,16 @@ def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Met
 
 def service_metrics(web: Views) -> list[Metric]:
     """Return the metrics."""
-    actors, trend = _actors(web), web.trend
+    actors, trend = _actors(web), web.measurements.trend
     return [
         *_families_of_times(web),
         _counter(
             "dicom_adapter_received_bytes", "Data sets of new instances", "ae_title",
-            web.times.received_bytes, _ae_titles(web),
+            web.measurements.times.received_bytes, _ae_titles(web),
         ),
         _counter(
             "dicom_adapter_actor_crashes", "Crashes; an actor is restarted or parked", "actor",
-            web.times.crashes, sorted(actors),
+            web.measurements.times.crashes, sorted(actors),
         ),
         _gauge(
             "dicom_adapter_actor_up", "0 while an actor is being restarted, or is parked", "actor",
@@ -116,6 +116,15 @@ def service_metrics(web: Views) -> list[Metric]:
         _gauge(
             "dicom_adapter_mailbox_messages", "Messages that wait for an actor", "actor",
             mailbox_depths(web),
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_config_reload_successful", "0: the latest reload was refused",
+            value=float(web.measurements.reloads.succeeded),
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_config_reload_timestamp_seconds",
+            "When the configuration was read again, in seconds since 1970; 0: never",
+            value=web.measurements.reloads.at,
         ),
         GaugeMetricFamily(
             "dicom_adapter_storage_total_bytes", "Size of the file system of storage.root",

@@ -1,0 +1,112 @@
+"""Configuration: reads it again while the adapter runs, and has it count.
+
+Consumes: ReloadOrder, changes of the file. Produces: answers, EntitiesProposed, `config` events.
+Owns: when settings are exchanged. Rebuilds from: the file; what counts outlives it. Restart policy:
+replica: without it everything stays as it is.
+
+A configuration is taken as a whole or refused as a whole: first everybody is asked who may object,
+then it counts, then the entities actor has run what it lists.
+"""
+
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from adapter.channels import UNANSWERED, answer, ask
+from adapter.domain.events import Event, Publish
+from adapter.domain.ports import WallClock
+from adapter.domain.reconfiguration import (
+    ConfigurationSource,
+    EntitiesProposed,
+    Plan,
+    Proposal,
+    ReloadFigures,
+    ReloadOrder,
+    ReloadRefused,
+)
+from adapter.errors import ConfigurationError
+
+log = structlog.get_logger("adapter.configuration")
+
+ENTITIES_S = 60.0
+"""For the entities actor to have all run; each exporter may take 2 s to hand over."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Configuration:
+    """Exchanges the settings."""
+
+    source: ConfigurationSource
+    orders: trio.MemoryReceiveChannel[ReloadOrder]
+    entities: trio.MemorySendChannel[EntitiesProposed]
+    figures: ReloadFigures
+    publish: Publish
+    now: WallClock
+    stop: trio.Event
+    name: str = "configuration"
+    _turn: trio.Lock = field(default_factory=trio.Lock)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `Actor.run`."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self._obey)
+            task_status.started()
+            await self.stop.wait()
+            nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """See `Actor.close`."""
+        self.orders.close()
+        self.entities.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await self.source.wait_changed()
+            await self._reload(dry_run=False)
+
+    async def _obey(self) -> None:
+        async for order in self.orders:
+            with order.reply:
+                answer(order.reply, await self._reload(dry_run=order.dry_run))
+
+    async def _reload(self, *, dry_run: bool) -> Plan | ReloadRefused:
+        async with self._turn:
+            try:
+                proposal = await self.source.propose()
+                problems = await self._propose(proposal, dry_run=dry_run)
+            except ConfigurationError as error:
+                problems = error.problems
+            if dry_run:
+                refused = ReloadRefused(tuple(problems)) if problems else None
+                return refused or Plan(changes=proposal.changes, applied=False)
+            self.figures.at, self.figures.succeeded = self.now(), not problems
+            if problems:
+                return self._refuse(problems)
+            plan = Plan(changes=proposal.changes, applied=True)
+            self._tell(plan)
+            return plan
+
+    async def _propose(self, proposal: Proposal, *, dry_run: bool) -> list[str]:
+        """Return what is wrong with it; nothing: it counts, unless it is only a question."""
+
+        def proposed(reply: trio.MemorySendChannel[list[str]]) -> EntitiesProposed:
+            return EntitiesProposed(proposal=proposal, dry_run=dry_run, reply=reply)
+
+        try:
+            return await ask(self.entities, proposed, ENTITIES_S)
+        except UNANSWERED:
+            return ["nobody answers now; look, and reload again"]
+
+    def _refuse(self, problems: list[str]) -> ReloadRefused:
+        log.error("config.refused", problems=problems)
+        self.publish(Event(type="config.refused", data={"problems": problems}))
+        return ReloadRefused(tuple(problems))
+
+    def _tell(self, plan: Plan) -> None:
+        keys, restart = plan.keys(restart=False), plan.keys(restart=True)
+        log.info("config.reloaded", keys=keys, restart=restart)
+        if plan.changes:
+            data = {"kind": "file", "keys": keys, "restart": restart}
+            self.publish(Event(type="config.changed", data=data))

@@ -1,0 +1,46 @@
+"""The configuration file is read again, or only what would follow from it is told."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import trio
+from litestar import post
+from litestar.exceptions import HTTPException
+
+from adapter.channels import UNANSWERED, ask
+from adapter.domain.reconfiguration import Plan, ReloadOrder, ReloadRefused
+from adapter.protocols.web.entity_forms import Objections
+from adapter.protocols.web.health import State
+from adapter.protocols.web.origin import ours_only
+
+ANSWER_S = 90.0
+"""Above what the configuration actor gives the entities actor."""
+
+
+@post(
+    "/api/config/reload",
+    status_code=HTTPStatus.OK,
+    guards=[ours_only],
+    summary="Read the configuration file again",
+)
+async def reload(web: State, dry_run: bool = False) -> dict[str, Any]:
+    """Have it count; return what has changed, key by key, and what needs a restart.
+
+    With `dry_run` nothing is changed. 409 with all `problems` if it is refused, 503.
+    """
+
+    def order(reply: trio.MemorySendChannel[Plan | ReloadRefused]) -> ReloadOrder:
+        return ReloadOrder(dry_run=dry_run, reply=reply)
+
+    try:
+        done = await ask(web.reload_orders, order, ANSWER_S)
+    except UNANSWERED:
+        raise HTTPException("nobody answers now; look, and ask again", status_code=503) from None
+    if isinstance(done, ReloadRefused):
+        raise Objections(HTTPStatus.CONFLICT, done.problems)
+    plan: dict[str, Any] = msgspec.to_builtins(done)
+    return plan
+
+
+RELOAD = [reload]

@@ -1,0 +1,214 @@
+"""The configuration file changes while the adapter runs."""
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from harness import Adapter, eventually, merged, run_cli
+from health import MakeAdapter
+from pydicom.data import get_testdata_file
+from wire import Wire, associate_rq
+
+CT_SMALL = str(get_testdata_file("CT_small.dcm"))
+MAIN = {"name": "main", "ae_title": "MAIN", "timeout_s": 1, "pipelines": {"one": "pipe-one"}}
+LUNG = {"name": "lung", "ae_title": "LUNG", "timeout_s": 1, "pipelines": {"lung": "pipe-lung"}}
+PACS = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 11}
+
+
+@pytest.fixture
+def adapter(make_adapter: MakeAdapter) -> Adapter:
+    return make_adapter({"application_entities": [MAIN]})
+
+
+def write(adapter: Adapter, changes: Mapping[str, Any]) -> None:
+    """Replace the configuration file as an editor does."""
+    adapter.settings = merged(adapter.settings, changes)
+    new = adapter.file.with_suffix(".new.json")
+    new.write_text(json.dumps(adapter.settings))
+    new.replace(adapter.file)
+
+
+def hang_up(adapter: Adapter) -> None:
+    os.kill(adapter.pid, signal.SIGHUP)
+
+
+def reload(adapter: Adapter, query: str = "") -> tuple[int, dict[str, Any]]:
+    status, _, body = adapter.request("POST", f"/api/config/reload{query}")
+    return status, json.loads(body)
+
+
+def titles(adapter: Adapter) -> dict[str, str]:
+    return {one["aeTitle"]: one["state"] for one in adapter.get("/api/config/claraaetitle")}
+
+
+def answer(adapter: Adapter, called: bytes, calling: bytes = b"TEST") -> Any:
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq(called=called, calling=calling))
+        reply = wire.read_pdu()
+        assert reply is not None
+        return reply[0]
+
+
+ACCEPTED, REJECTED = 2, 3
+
+
+def test_signal_adds_changes_and_removes_ae_titles(adapter: Adapter) -> None:
+    write(adapter, {"application_entities": [LUNG]})
+    hang_up(adapter)
+    eventually(lambda: titles(adapter) == {"LUNG": "running"}, 10, "MAIN has gone")
+    assert answer(adapter, b"LUNG") == ACCEPTED
+    assert answer(adapter, b"MAIN") == REJECTED
+    assert run_cli("send", adapter.destination("LUNG"), CT_SMALL).returncode == 0
+    (event,) = adapter.events("config.reloaded")
+    assert event["keys"] == ["application_entities[lung]", "application_entities[main]"]
+    assert event["restart"] == []
+
+
+def test_change_of_the_file_is_noticed(adapter: Adapter) -> None:
+    write(adapter, {"application_entities": [MAIN, LUNG]})
+    eventually(lambda: set(titles(adapter)) == {"MAIN", "LUNG"}, 10, "LUNG has come")
+
+
+def test_open_group_of_an_ae_title_that_is_removed_becomes_its_job(adapter: Adapter) -> None:
+    write(adapter, {"application_entities": [{**MAIN, "timeout_s": 3}]})
+    assert reload(adapter)[0] == 200
+    assert run_cli("send", adapter.destination("MAIN"), CT_SMALL).returncode == 0
+    write(adapter, {"application_entities": []})
+    assert reload(adapter)[0] == 200
+    adapter.kill()
+    adapter.start()
+    eventually(lambda: len(adapter.get("/api/jobs")) == 1, 15, "its job")
+    eventually(lambda: titles(adapter) == {}, 10, "it has gone")
+
+
+def test_plan_is_shown_before_and_says_what_needs_a_restart(adapter: Adapter) -> None:
+    write(adapter, {
+        "application_entities": [{**MAIN, "timeout_s": 2}],
+        "destinations": [PACS],
+        "dicom": {"scp": {"max_pdu": 65536, "reject_unknown_sources": True}},
+    })  # fmt: skip
+    done = run_cli("config", "plan", "--url", adapter.url)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert "dicom.scp.max_pdu: 131072 -> 65536    # needs a restart" in lines
+    assert "dicom.scp.reject_unknown_sources: false -> true" in lines
+    assert "application_entities[main].timeout_s: 1.0 -> 2.0" in lines
+    assert any(line.startswith("destinations[pacs]: (absent) -> {") for line in lines)
+    assert answer(adapter, b"MAIN") == ACCEPTED  # nothing has changed
+    assert run_cli("config", "reload", "--url", adapter.url).returncode == 0
+    assert answer(adapter, b"MAIN") == REJECTED
+    status, plan = reload(adapter, "?dry_run=true")  # what needs a restart is still to be done
+    assert (status, [change["key"] for change in plan["changes"]]) == (200, ["dicom.scp.max_pdu"])
+
+
+def test_bad_file_is_refused_as_a_whole_and_the_running_one_goes_on(adapter: Adapter) -> None:
+    write(adapter, {
+        "application_entities": [MAIN, LUNG, {**LUNG, "name": "two"}],
+        "dicom": {"scp": {"max_pdu": 1}},
+    })  # fmt: skip
+    status, problem = reload(adapter)
+    assert status == 409
+    (why,) = problem["problems"]
+    assert "dicom.scp.max_pdu = 1" in why
+    write(adapter, {"dicom": {"scp": {"max_pdu": 65536}}})
+    status, problem = reload(adapter)
+    assert status == 409
+    assert "application_entities: ae_title 'LUNG' is used twice" in problem["problems"]
+    assert titles(adapter) == {"MAIN": "running"}
+    assert answer(adapter, b"MAIN") == ACCEPTED
+    assert len(adapter.events("config.refused")) >= 2
+    metrics = adapter.request("GET", "/metrics")[2].decode()
+    assert "dicom_adapter_config_reload_successful 0.0" in metrics
+    write(adapter, {"application_entities": [MAIN]})
+    assert reload(adapter)[0] == 200
+    metrics = adapter.request("GET", "/metrics")[2].decode()
+    assert "dicom_adapter_config_reload_successful 1.0" in metrics
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"dicom": {"scp": {"prot": 1}}}', "\x00"])
+def test_no_file_stops_the_running_adapter(adapter: Adapter, text: str) -> None:
+    adapter.file.write_text(text)
+    hang_up(adapter)
+    eventually(lambda: adapter.events("config.refused"), 10, "it is refused")
+    adapter.file.unlink()
+    assert reload(adapter)[0] == 409
+    assert run_cli("send", adapter.destination("MAIN"), CT_SMALL).returncode == 0
+
+
+def test_sources_count_at_once(adapter: Adapter) -> None:
+    write(adapter, {
+        "dicom": {"scp": {"reject_unknown_sources": True}},
+        "sources": [{"ae_title": "CT1", "host": "127.0.0.1"}],
+    })  # fmt: skip
+    assert reload(adapter)[0] == 200
+    assert answer(adapter, b"MAIN", b"CT1") == ACCEPTED
+    assert answer(adapter, b"MAIN", b"CT2") == REJECTED
+    write(adapter, {"sources": [{"ae_title": "CT2", "host": "127.0.0.1"}]})
+    assert reload(adapter)[0] == 200
+    assert answer(adapter, b"MAIN", b"CT1") == REJECTED
+    assert answer(adapter, b"MAIN", b"CT2") == ACCEPTED
+
+
+def test_destinations_come_and_go(adapter: Adapter) -> None:
+    write(adapter, {
+        "destinations": [PACS], "application_entities": [{**MAIN, "destinations": ["pacs"]}],
+    })  # fmt: skip
+    assert reload(adapter)[0] == 200
+    assert [one["name"] for one in adapter.get("/api/destinations")] == ["pacs"]
+    write(adapter, {"destinations": []})
+    status, problem = reload(adapter)
+    assert (status, problem["problems"]) == (
+        409, ["application_entities[0].destinations: 'pacs' is not among the destinations"],
+    )  # fmt: skip
+    write(adapter, {"application_entities": [MAIN]})
+    assert reload(adapter)[0] == 200
+    assert adapter.get("/api/destinations") == []
+
+
+def test_ae_title_and_unheard_port_wait_for_a_restart(adapter: Adapter) -> None:
+    write(adapter, {
+        "application_entities": [{**MAIN, "ae_title": "RENAMED"}, {**LUNG, "port": 11119}],
+    })  # fmt: skip
+    status, plan = reload(adapter)
+    assert status == 200
+    assert {change["key"]: change["restart"] for change in plan["changes"]} == {
+        "application_entities[main].ae_title": True,
+        "application_entities[lung]": True,
+    }
+    assert titles(adapter) == {"MAIN": "running"}
+
+
+def test_what_was_made_over_rest_is_not_taken_over(adapter: Adapter) -> None:
+    body = json.dumps({"name": "lung", "aeTitle": "LUNG", "pipelines": {"a": "b"}}).encode()
+    path, kind = "/api/config/claraaetitle", {"Content-Type": "application/json"}
+    assert adapter.request("POST", path, kind, body)[0] == 201
+    write(adapter, {"application_entities": [MAIN, LUNG]})
+    status, problem = reload(adapter)
+    assert status == 409
+    assert (
+        "application_entities[lung]: was made over REST as well; remove it there"
+        in (problem["problems"])
+    )
+
+
+def test_limits_that_are_read_at_use_change_at_once(adapter: Adapter) -> None:
+    assert adapter.request("GET", "/health/ready")[0] == 200
+    write(adapter, {"storage": {"reserve_space_gb": 1_000_000}})
+    assert reload(adapter)[0] == 200
+    eventually(lambda: adapter.request("GET", "/health/ready")[0] == 503, 15, "space is low")
+    write(adapter, {"storage": {"reserve_space_gb": 0}})
+    assert reload(adapter)[0] == 200
+    eventually(lambda: adapter.request("GET", "/health/ready")[0] == 200, 15, "and is not")
+
+
+def test_secrets_are_not_told(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"application_entities": [MAIN]})
+    write(adapter, {"results": {"service_url": "http://127.0.0.1:9", "api_key": "s3cret-key"}})
+    status, plan = reload(adapter)
+    assert status == 200
+    assert "results.api_key" in {change["key"] for change in plan["changes"]}
+    assert "s3cret" not in json.dumps(plan)
+    assert "s3cret" not in "\n".join(adapter.log)

@@ -78,9 +78,15 @@ def new_uid() -> str:
     return f"2.25.{uuid.uuid4().int}"
 
 
-def make_edges(
-    live: LiveSettings, layout: Layout, lock: int, follow: "Follow | None" = None
-) -> Edges:
+class Follow(NamedTuple):
+    """Where settings come from, while they count."""
+
+    file: Path | None
+    load: Callable[[], Settings]
+    """Raises ConfigurationError."""
+
+
+def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) -> Edges:
     """Make the real edges. Blocks; at boot.
 
     Receiver processes hold the storage root's lock as well: as long as one of them may write,
@@ -106,11 +112,7 @@ def make_edges(
     ledger.load()
     disk = trio.CapacityLimiter(DISK_THREADS)
     disk_threads = DiskThreads(disk)
-    space = DiskSpaceGauge(
-        layout,
-        limits=live.kept(space_limits_of),
-        threads=disk_threads,
-    )
+    space = DiskSpaceGauge(layout, limits=live.kept(space_limits_of), threads=disk_threads)
     payloads = _payloads(settings, layout, disk_threads)
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     fetched = FetchedResults(layout, storage.durability, disk_threads, space)
@@ -135,7 +137,7 @@ def make_edges(
         results_service=make_results_service(settings.results, fetched),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         web=_Web(settings),
-        configuration=_followed(live, follow, files) if follow else None,
+        configuration=_followed(live, follow, files),
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,
@@ -148,14 +150,6 @@ def _identity_check(settings: Settings) -> IdentityCheck:
     if identities.mode == "accept":
         return accept_any
     return UserCheck(identities.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
-
-
-class Follow(NamedTuple):
-    """Where settings come from, while they count."""
-
-    file: Path | None
-    load: Callable[[], Settings]
-    """Raises ConfigurationError."""
 
 
 def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:

@@ -7,6 +7,7 @@ finishes the step in hand, and closes its output.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -62,10 +63,8 @@ async def gateway(
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
     scp = settings.dicom.scp
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
-    hub = Hub(
-        events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
-        snapshot=snapshot, counts=counts,
-    )  # fmt: skip
+    hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
+              snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
     with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk, reload_in:
         async with trio.open_nursery() as last:
@@ -78,18 +77,16 @@ async def gateway(
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
-                    views = Views(
-                        snapshot=snapshot, event_counts=counts, ledger=edges.ledger,
-                        space=edges.space, occupancy=occupancy, subscriptions=subscriptions_in,
-                        orders=orders_in, export_figures=desk.figures, export_orders=desk.given,
-                        entities=directory.questions, figures=figures, task_orders=task_orders_in,
+                    views = _views_of(edges)(
+                        snapshot=snapshot, event_counts=counts, occupancy=occupancy,
+                        subscriptions=subscriptions_in, orders=orders_in, figures=figures,
+                        export_figures=desk.figures, export_orders=desk.given,
+                        entities=directory.questions, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
-                        requestor=edges.requestor, calling_ae_title=settings.dicom.scu.ae_title,
-                        web_stop=web_stop, now=edges.now, events_lost=lambda: publisher.lost,
+                        calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
+                        events_lost=lambda: publisher.lost, measurements=measurements,
                         events_waiting=lambda: events.statistics().current_buffer_used,
-                        measurements=measurements, reload_orders=reload_in,
-                        certificate_expiries=edges.certificate_expiries, platform=edges.platform,
-                        receiver_loads=edges.receiver_loads, results_service=edges.results_service,
+                        reload_orders=reload_in,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()
@@ -100,6 +97,15 @@ async def gateway(
             web_stop.set()
             last.cancel_scope.deadline = trio.current_time() + FAREWELL_S
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
+
+
+def _views_of(edges: Edges) -> "partial[Views]":
+    """Return views with what is known of the edges."""
+    return partial(
+        Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
+        certificate_expiries=edges.certificate_expiries, platform=edges.platform,
+        receiver_loads=edges.receiver_loads, results_service=edges.results_service,
+    )  # fmt: skip
 
 
 @asynccontextmanager

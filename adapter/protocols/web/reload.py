@@ -7,6 +7,7 @@ import msgspec
 import trio
 from litestar import post
 from litestar.exceptions import HTTPException
+from litestar.params import FromQuery
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.reconfiguration import Plan, ReloadOrder, ReloadRefused
@@ -24,7 +25,7 @@ ANSWER_S = 90.0
     guards=[ours_only],
     summary="Read the configuration file again",
 )
-async def reload(web: State, dry_run: bool = False) -> dict[str, Any]:
+async def reload(web: State, dry_run: FromQuery[bool] = False) -> dict[str, Any]:
     """Have it count; return what has changed, key by key, and what needs a restart.
 
     With `dry_run` nothing is changed. 409 with all `problems` if it is refused, 503.

@@ -47,13 +47,12 @@ async def gateway(
     Raises:
         Exception: An actor could not start, or an essential one crashed over its budget.
     """
-    settings = live.settings
+    settings, scp = live.settings, live.settings.dicom.scp
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
     publisher, measurements = Publisher(events), Measurements()
     publish = measured(publisher, measurements.times, trio.current_time)
-    # The web side holds its ends as long as the process lives; the hub ends with its events, and
-    # the submitter with its work.
+    # The web side holds its ends to the last; the hub ends with its events, others with their work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder | EntitiesProposed](0)
@@ -61,7 +60,6 @@ async def gateway(
     desk = ExportDesk()
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
-    scp = settings.dicom.scp
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip

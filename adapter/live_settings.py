@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from adapter.configuration import HIDDEN, secret_paths
+from adapter.configuration import secret_paths
 from adapter.domain.carriers import DestinationFiles
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
+from adapter.domain.conversion import HIDDEN
 from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.entity_rows import Configured, named_sources
 from adapter.domain.exporting import RetryRules

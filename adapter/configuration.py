@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from adapter.domain.conversion import HIDDEN, Reader, SpelledValue, is_secret
 from adapter.errors import ConfigurationError
+from adapter.key_descriptions import describe
 from adapter.relations import relations
 from adapter.settings import Settings
 
@@ -194,5 +195,5 @@ def _at(tree: dict[str, Any], path: str) -> Any:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the configuration file."""
-    return msgspec.json.schema(Settings)
+    """Return the JSON Schema of the configuration file, with what each key is for."""
+    return describe(msgspec.json.schema(Settings), Settings)

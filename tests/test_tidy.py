@@ -19,7 +19,14 @@ ALLOWED = {
     "supervision": {"domain"},
     "settings": {"domain"},
     "relations": {"domain", "settings"},
-    "configuration": {"domain", "errors", "relations", "settings"},
+    "configuration": {
+        "domain",
+        "errors",
+        "key_descriptions",
+        "relations",
+        "settings",
+    },
+    "key_descriptions": set(),
     "clara": {"clara", "domain", "errors", "relations", "settings"},
     "live_settings": {
         "configuration",

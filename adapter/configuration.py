@@ -6,8 +6,9 @@ file, key path, value and what is allowed. Nothing reads the environment or a fi
 """
 
 import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,19 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]
     settings = reader.read(tree, Settings)
     problems += reader.problems
     if not problems:
-        problems += relations(settings)
+        problems += [_with_origin(line, origin_of, file) for line in relations(settings)]
     if problems:
         raise ConfigurationError(problems)
     return Layered(settings=settings, origins=origins)
+
+
+_KEY = re.compile(r"[a-z_]+([.\[][\w\]]+)+|application_entities|destinations|sources")
+
+
+def _with_origin(problem: str, origin_of: Callable[[str], str], file: Path | None) -> str:
+    """Return what is wrong between keys with where the first of them comes from."""
+    key = _KEY.match(problem)
+    return f"{origin_of(key[0]) if key else file}: {problem}" if file else problem
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from adapter.domain.addresses import network_of
 from adapter.domain.assignments import load_processors, views_of
 from adapter.domain.carriers import carrier_problems
-from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity, network_of
+from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity
 from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import endpoint_problems
 from adapter.domain.listener_tls import listener_problems

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from adapter.domain.entities import network_of
+from adapter.domain.addresses import network_of
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Resolver
 from adapter.errors import UnavailableError

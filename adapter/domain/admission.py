@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from adapter.domain.addresses import address_matches
 from adapter.domain.commitment import STORAGE_COMMITMENT
-from adapter.domain.entities import Source, address_matches
+from adapter.domain.entities import Source
 from adapter.domain.identifiers import is_ae_title
 
 

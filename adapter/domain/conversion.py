@@ -6,12 +6,13 @@ For the configuration file and for REST: the text of a problem names the value b
 import difflib
 from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
 from adapter.domain.entities import SECRET, Varied
+from adapter.domain.value_problems import inner_value, value_problem
 
 HIDDEN = "(hidden)"
 """What is shown of a secret."""
@@ -48,25 +49,31 @@ class Reader:
             value = value.as_kind(base)
         if isinstance(value, dict) and (struct := _struct_among(base)):
             return self._read_struct(value, struct, path)
+        before = len(self.problems)
         if get_origin(base) is list and isinstance(value, list):
             item = get_args(base)[0]
-            if _is_struct(item):
-                value = [
-                    self.read(entry, item, f"{path}[{index}]") for index, entry in enumerate(value)
-                ]
-                if None in value:  # told already
-                    return None
+            value = [self.read(one, item, f"{path}[{index}]") for index, one in enumerate(value)]
+        elif get_origin(base) is dict and isinstance(value, dict) and not is_secret(kind):
+            value = self._read_dict(value, base, path)
+        if len(self.problems) > before:  # told already
+            return None
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             if is_secret(kind):
                 self.problems.append(f"{self._where(path)}: is not of the form it must have")
                 return None
-            allowed = (
-                f" (allowed: {', '.join(map(repr, _choices(base)))})" if _choices(base) else ""
-            )
-            self.problems.append(f"{self._where(path)} = {value!r}: {error}{allowed}")
+            where, why = value_problem(error, kind)
+            shown = inner_value(value, where)
+            self.problems.append(f"{self._where(path + where)} = {shown!r}: {why}")
             return None
+
+    def _read_dict(self, value: dict[Any, Any], kind: Any, path: str) -> dict[Any, Any]:
+        key_kind, item = get_args(kind)
+        return {
+            self.read(key, key_kind, f"{path}, a key"): self.read(one, item, f"{path}.{key}")
+            for key, one in value.items()
+        }
 
     def _read_struct(self, value: dict[str, Any], kind: type[Struct], path: str) -> Any:
         before = len(self.problems)
@@ -106,7 +113,3 @@ def _struct_among(kind: Any) -> type[Struct] | None:
     """Return the struct that a table is for this type, which may also be another: `Tls | None`."""
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     return next((one for one in kinds if _is_struct(one)), None)
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()

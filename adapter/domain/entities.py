@@ -4,21 +4,39 @@ These structs are part of the configuration file (`adapter.settings`) and of the
 constraint stands in its type, so that both refuse the same values.
 """
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 AETitle = Annotated[
-    str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")
+    str,
+    Meta(
+        title="1 to 16 printable ASCII characters but the backslash, and not only spaces",
+        min_length=1,
+        max_length=16,
+        pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$",
+    ),
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[
+    str,
+    Meta(
+        title="letters, digits, dots, hyphens and underscores, a letter or digit first",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 ListenPort = Annotated[int, Meta(ge=0, le=65535)]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
-Tag = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")]
-UIDText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+Tag = Annotated[
+    str, Meta(title="a tag such as 0020,000D", pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")
+]
+UIDText = Annotated[
+    str,
+    Meta(title="a UID such as 1.2.840.10008.1.2", pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64),
+]
 WINDOW = r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
 Priority = Literal["lower", "normal", "higher", "immediate"]
 GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -148,7 +166,10 @@ class DestinationTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     minimum_version: TlsVersion = "1.2"
 
 
-EnvironmentName = Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+EnvironmentName = Annotated[
+    str,
+    Meta(title="the name of a variable", max_length=255, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$"),
+]
 Carrier = Literal["dicom", "dicomweb", "folder"]
 """C-STORE (PS3.4 B), STOW-RS (PS3.18 10.5), files in a folder (PS3.10)."""
 
@@ -198,7 +219,7 @@ class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tls: DestinationTls | None = None
     # dicom
     ae_title: AETitle = ""
-    host: Annotated[Host, Meta(pattern=r"^\S+$")] = ""
+    host: Annotated[Host, Meta(title="an address or a name", pattern=r"^\S+$")] = ""
     port: Port = 0
     storage_commitment: bool = False
     """What is sent there is held until it has committed to keep it (PS3.4 J)."""
@@ -208,7 +229,7 @@ class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What an instance is that was stored with a warning (PS3.4 B.2.3)."""
     rate_mb_s: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
     """0: no limit."""
-    window: Annotated[str, Meta(pattern=WINDOW)] = ""
+    window: Annotated[str, Meta(title="a time of day such as 22:00-06:00", pattern=WINDOW)] = ""
     """`HH:MM-HH:MM` in local time; empty: at any time."""
     fallback: Annotated[str, Meta(max_length=64)] = ""
     """Another destination, for what this one could not be given for long."""
@@ -219,7 +240,9 @@ class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True)
     url: Annotated[str, Meta(max_length=2048)] = ""
     """Of the service: instances go to `url/studies`."""
     authentication: Literal["none", "basic", "bearer", "mtls"] = "none"
-    user: Annotated[str, Meta(max_length=255, pattern=r"^[^:\x00-\x1f\x7f]*$")] = ""  # RFC 7617
+    user: Annotated[
+        str, Meta(title="a name without colon", max_length=255, pattern=r"^[^:\x00-\x1f\x7f]*$")
+    ] = ""  # RFC 7617
     password_file: FilePath = ""
     password_environment: EnvironmentName = ""
     token_file: FilePath = ""
@@ -261,32 +284,3 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     environment: dict[str, str] = field(default_factory=dict)
     log_bytes_max: Annotated[int, Meta(ge=131_072, le=1_000_000_000)] = 10_000_000
     """Of what its programs print for one job; the oldest half goes first."""
-
-
-def address_matches(host: str, peer: str, resolved: frozenset[str]) -> bool:
-    """Return whether the peer's numeric address is covered by a source's host entry.
-
-    Args:
-        host: Address, CIDR or name as configured.
-        peer: The peer's numeric address; an IPv4-mapped IPv6 address counts as IPv4.
-        resolved: The numeric addresses that `host` resolves to, if it is a name.
-    """
-    address = _address(peer)
-    network = network_of(host)
-    if network is None:
-        return any(_address(one) == address for one in resolved)
-    zone = host.partition("%")[2].partition("/")[0]  # fe80::1 of another link is another machine
-    return address in network and zone in ("", getattr(address, "scope_id", None))
-
-
-def network_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """Return the addresses a source's host entry covers; None: it is a name."""
-    try:
-        return ipaddress.ip_network(host, strict=False)
-    except ValueError:
-        return None
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = ipaddress.ip_address(text)
-    return getattr(address, "ipv4_mapped", None) or address

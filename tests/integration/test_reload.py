@@ -116,7 +116,7 @@ def test_bad_file_is_refused_as_a_whole_and_the_running_one_goes_on(adapter: Ada
     write(adapter, {"dicom": {"scp": {"max_pdu": 65536}}})
     status, problem = reload(adapter)
     assert status == 409
-    assert "application_entities: ae_title 'LUNG' is used twice" in problem["problems"]
+    assert any("ae_title 'LUNG' is used twice" in line for line in problem["problems"])
     assert titles(adapter) == {"MAIN": "running"}
     assert answer(adapter, b"MAIN") == ACCEPTED
     assert len(adapter.events("config.refused")) >= 2
@@ -160,9 +160,11 @@ def test_destinations_come_and_go(adapter: Adapter) -> None:
     assert [one["name"] for one in adapter.get("/api/destinations")] == ["pacs"]
     write(adapter, {"destinations": []})
     status, problem = reload(adapter)
-    assert (status, problem["problems"]) == (
-        409, ["application_entities[0].destinations: 'pacs' is not among the destinations"],
-    )  # fmt: skip
+    (why,) = problem["problems"]
+    assert status == 409
+    assert why.endswith(
+        "application_entities[0].destinations: 'pacs' is not among the destinations"
+    )
     write(adapter, {"application_entities": [MAIN]})
     assert reload(adapter)[0] == 200
     assert adapter.get("/api/destinations") == []

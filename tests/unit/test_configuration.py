@@ -266,10 +266,10 @@ def test_names_are_used_once_and_references_resolve(tmp_path):
         """,
     )
     assert problems(path) == [
-        "application_entities: ae_title 'BRAIN' is used twice",
-        "application_entities: name 'brain' is used twice",
-        "destinations: name 'pacs' is used twice",
-        "application_entities[0].destinations: 'archive' is not among the destinations",
+        f"{path}: application_entities: ae_title 'BRAIN' is used twice",
+        f"{path}: application_entities: name 'brain' is used twice",
+        f"{path}: destinations: name 'pacs' is used twice",
+        f"{path}: application_entities[0].destinations: 'archive' is not among the destinations",
     ]
 
 
@@ -277,8 +277,8 @@ def test_settings_of_a_processor_are_checked(tmp_path):
     path = file(tmp_path, ENTITY + 'settings = { timeout = "soon", colour = "red" }\n')
     found = problems(path)
     assert len(found) == 2
-    assert found[0].startswith("application_entities[0].settings.timeout: ")
-    assert found[1].startswith("application_entities[0].settings.colour: ")
+    assert found[0].startswith(f"{path}: application_entities[0].settings.timeout: ")
+    assert found[1].startswith(f"{path}: application_entities[0].settings.colour: ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
@@ -332,7 +332,7 @@ def test_ae_titles_answer_on_their_own_port_or_the_shared_one(tmp_path, one, thr
 
 def test_port_of_an_ae_title_is_not_that_of_the_api(tmp_path):
     path = file(tmp_path, OWN_PORTS.format(one=5000, three=105))
-    assert problems(path) == ["application_entities[0].port = 5000 is api.port as well"]
+    assert problems(path) == [f"{path}: application_entities[0].port = 5000 is api.port as well"]
     elsewhere = load(path, {}, ["dicom.scp.host=10.0.0.1"])  # two addresses, two sockets
     assert elsewhere.settings.api.port == 5000
 
@@ -340,7 +340,8 @@ def test_port_of_an_ae_title_is_not_that_of_the_api(tmp_path):
 def test_destination_is_not_an_ae_title_of_the_adapter(tmp_path):
     path = file(tmp_path, OWN_PORTS.format(one=104, three=105))
     flag = 'destinations=[{name = "me", ae_title = "ONE", host = "::1", port = 104}]'
-    assert problems(path, {}, [flag]) == ["destinations: 'me' is this adapter itself"]
+    (line,) = problems(path, {}, [flag])
+    assert line == "--set destinations: destinations: 'me' is this adapter itself"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
     receivers = _receivers(settings, layout, lock)
     files = FilesOfDestinations(tls)
     return Edges(
-        listeners=_listeners(settings, _acceptor(settings, layout, receivers), tls.listener),
+        listeners=_listeners(settings, _acceptor(live, layout, receivers), tls.listener),
         receivers=receivers.processes,
         receiver_loads=receivers.loads,
         identify=_identity_check(settings),
@@ -171,15 +171,20 @@ def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> Folde
     return FolderPayloadStore(layout, settings.storage.durability, threads, read)
 
 
-def _acceptor(settings: Settings, layout: Layout, receivers: Receivers) -> AcceptorOptions:
-    scp = settings.dicom.scp
+def scp_limits_of(settings: Settings) -> ScpLimits:
+    """Return the deadlines of associations."""
+    return ScpLimits(idle_s=settings.dicom.scp.idle_s, dimse_s=settings.dicom.scp.dimse_s)
+
+
+def _acceptor(live: LiveSettings, layout: Layout, receivers: Receivers) -> AcceptorOptions:
+    settings, scp = live.settings, live.settings.dicom.scp
     parts = PartFiles(layout, settings.storage.durability)
     return AcceptorOptions(
         max_pdu=scp.max_pdu,
         verification_syntaxes=scp.verification.transfer_syntaxes
         if scp.verification.enabled
         else (),
-        limits=ScpLimits(idle_s=scp.idle_s, dimse_s=scp.dimse_s),
+        limits=live.kept(scp_limits_of),
         open_part=parts.open,
         threads=trio.CapacityLimiter(scp.max_associations),
         turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),

@@ -32,6 +32,8 @@ RELOADABLE = (
     "destinations",
     "dicom.scp.commitment.deadline_s",
     "dicom.scp.commitment.retry_delay_s",
+    "dicom.scp.dimse_s",
+    "dicom.scp.idle_s",
     "dicom.scp.max_associations_per_source",
     "dicom.scp.reject_unknown_sources",
     "dicom.scu.commitment.deadline_s",

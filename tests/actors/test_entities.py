@@ -22,10 +22,11 @@ from adapter.domain.messages import (
     Refused,
     StoreRequest,
 )
+from adapter.domain.reconfiguration import EntitiesProposed
 from adapter.domain.records import GroupRecord
 from adapter.entity_rules import EntityRules
 from adapter.entity_wiring import EntityStaff
-from adapter.live_settings import LiveSettings
+from adapter.live_settings import LiveSettings, SettingsProposal
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, supervise
 
@@ -56,7 +57,7 @@ class Stage:
             new_id=counting_ids(), now=wall,
         )  # fmt: skip
         wake, self.submitter = trio.open_memory_channel(1)
-        settings = Settings(application_entities=[MAIN])
+        self.live = LiveSettings(Settings(application_entities=[MAIN]))
         self.staff = EntityStaff(
             edges=edges,
             publish=self.events.append,
@@ -66,7 +67,7 @@ class Stage:
         )
         self.titles = AeTitles(staff=self.staff, directory=self.directory, store=self.disk)
         self.actor = Entities(
-            configured=[MAIN], rows=self.rows, rules=EntityRules(LiveSettings(settings), None),
+            configured=[MAIN], rows=self.rows, rules=EntityRules(self.live, None),
             branches={"aetitle": self.titles}, directory=self.directory, orders=self.orders,
             publish=self.events.append, stop=self.stop,
         )  # fmt: skip
@@ -78,6 +79,16 @@ class Stage:
             lambda reply: EntityOrder(action=action, name=name, entity=entity, reply=reply),
             10.0,
         )
+
+    async def reconfigure(self, *entities, dry_run=False):
+        """Have the file list these; return what is said against it, and the proposal."""
+        proposal = SettingsProposal(self.live, Settings(application_entities=list(entities)), None)
+        problems = await ask(
+            self.orders_in,
+            lambda reply: EntitiesProposed(proposal=proposal, dry_run=dry_run, reply=reply),
+            10.0,
+        )
+        return problems, [(change.key, change.restart) for change in proposal.changes]
 
     async def insist(self, action, entity=None):
         """Order until there is an answer, as an operator does."""
@@ -444,3 +455,60 @@ async def test_crash_between_any_two_steps_loses_nothing(autojump_clock, at, aft
         assert not stage.disk.closed
         nursery.cancel_scope.cancel()
     assert len(calls) >= at or at > 5
+
+
+# --- the configuration file changes
+
+
+async def test_file_adds_changes_and_removes_ae_titles(stage, autojump_clock):
+    assert await stage.reconfigure(changed(), dry_run=True) == (
+        [], [("application_entities[brain]", False), ("application_entities[main]", False)],
+    )  # fmt: skip
+    assert set(stage.doors) == {"MAIN"}
+    await stage.reconfigure(MAIN, BRAIN)
+    assert set(stage.doors) == {"MAIN", "BRAIN"}
+    await stage.reconfigure(changed(timeout_s=9.0))
+    assert set(stage.doors) == {"BRAIN"}
+    assert stage.live.settings.application_entities == [changed(timeout_s=9.0)]
+    assert set(stage.directory.listed["aetitle"]) == {"brain"}
+    assert stage.types() == ["config.created", "config.changed", "config.deleted"]
+
+
+async def test_group_of_an_ae_title_that_left_the_file_becomes_its_job(stage, autojump_clock):
+    await stage.place(stage.doors["MAIN"], 1)
+    await stage.reconfigure()
+    assert set(stage.doors) == set()
+    (row,) = await stage.rows.entities()
+    assert (row.name, row.retiring) == ("main", True)  # also after a kill
+    assert "main" in (await stage.reconfigure(MAIN))[0][0]  # not before it is gone
+    await trio.sleep(2 * QUIET_S)
+    assert await stage.jobs() == [("one", 1)]
+    assert await stage.rows.entities() == []
+    assert (await stage.reconfigure(MAIN))[0] == []
+    assert set(stage.doors) == {"MAIN"}
+
+
+async def test_file_does_not_take_over_what_was_made_over_rest(stage, autojump_clock):
+    await stage.order("create", entity=BRAIN)
+    same_name = changed(ae_title="OTHER")
+    same_title = changed(name="other")
+    for entity, why in ((same_name, "made over REST"), (same_title, "'BRAIN' is used")):
+        (problem, *_), _ = await stage.reconfigure(MAIN, entity)
+        assert why in problem
+        assert stage.live.settings.application_entities == [MAIN]
+    assert set(stage.doors) == {"MAIN", "BRAIN"}
+
+
+async def test_title_and_port_that_nobody_listens_on_wait_for_a_restart(stage, autojump_clock):
+    renamed = msgspec.structs.replace(MAIN, ae_title="RENAMED", timeout_s=7.0)
+    problems, changes = await stage.reconfigure(renamed, changed(port=105))
+    assert problems == []
+    assert changes == [
+        ("application_entities[main].ae_title", True),
+        ("application_entities[main].timeout_s", False),
+        ("application_entities[brain]", True),
+    ]
+    assert stage.live.settings.application_entities == [
+        msgspec.structs.replace(MAIN, timeout_s=7.0)
+    ]
+    assert set(stage.doors) == {"MAIN"}

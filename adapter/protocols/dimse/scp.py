@@ -37,7 +37,7 @@ ABORTED_BY_US = "aborted by us"
 COMMITMENT_REQUESTS = (command_set.N_ACTION_RQ, command_set.N_EVENT_REPORT_RQ)
 
 
-class ScpLimits(Struct, frozen=True, kw_only=True):
+class ScpLimits(Struct, kw_only=True):
     """Deadlines of an association, in seconds."""
 
     idle_s: float

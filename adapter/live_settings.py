@@ -17,7 +17,7 @@ from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.conversion import HIDDEN
 from adapter.domain.entities import ApplicationEntity, Destination
-from adapter.domain.entity_rows import Configured, named_sources
+from adapter.domain.entity_rows import Configured, kind_of, named_sources
 from adapter.domain.exporting import RetryRules
 from adapter.domain.reconfiguration import Change, differences
 from adapter.domain.retention import Retention
@@ -128,8 +128,8 @@ class SettingsProposal:
     def problems(self, made: Sequence[Configured]) -> list[str]:
         """See `Proposal.problems`."""
         rules = EntityRules(self._next, self._files)
-        before = self._live.entities()
-        changed = [one for one in self.entities if one not in before]
+        before = {(kind_of(one), one.name): one for one in self._live.entities()}
+        changed = [one for one in self.entities if one != before.get((kind_of(one), one.name))]
         return rules.problems(made, None) + [
             f"destinations: {one.name!r}: {problem}"
             for one in changed

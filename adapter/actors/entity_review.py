@@ -152,18 +152,18 @@ class EntityReview:
 
     def objections_to_file(self, proposal: Proposal) -> list[str]:
         """Return why what the configuration file lists now cannot run beside the rest."""
-        problems = []
+        problems, made = list[str](), self._made()
         for entity in proposal.entities:
             wanted = of_file(entity)
             now = self.directory.listed[wanted.kind].get(wanted.name)
             here = f"{TABLES[wanted.kind]}[{wanted.name}]"
-            made = [one for one in self._others(wanted) if one.origin == "api"]
+            others = [one for one in made if one.kind == wanted.kind and one.name != wanted.name]
             if now is not None and now.retiring and self.branches[wanted.kind].drains_unasked:
                 problems.append(f"{here}: is being removed; reload again when it is gone")
             elif now is not None and now.origin == "api":
                 problems.append(f"{here}: was made over REST as well; remove it there")
-            problems += [f"{here}: {why}" for why in self.taken(wanted, made)]
-        return problems + proposal.problems(_entities(self._made()))
+            problems += [f"{here}: {why}" for why in self.taken(wanted, others)]
+        return problems + proposal.problems(_entities(made))
 
     def taken(self, wanted: ListedEntity, others: Sequence[ListedEntity]) -> list[str]:
         """Return what others have that it would have."""

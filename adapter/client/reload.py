@@ -5,14 +5,14 @@ from typing import Any
 
 from rich.console import Console
 
-from adapter.client.api import ApiError, call
+from adapter.client.api import Access, ApiError, call
 
 
-def reload_configuration(url: str, query: str, *, as_json: bool) -> int:
+def reload_configuration(access: Access, query: str, *, as_json: bool) -> int:
     """Have it done and print what changes, a line for each key; return the exit code."""
     out, err = _plain(to_stderr=False), _plain(to_stderr=True)
     try:
-        plan = call(url, "POST", f"/api/config/reload{query}")
+        plan = call(access, "POST", f"/api/config/reload{query}")
     except ApiError as error:
         err.print(str(error))
         return 1

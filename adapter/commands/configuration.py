@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import BAD_INPUT, DEFAULT_URL, AsJson, Overrides, Url, load
+from adapter.commands.options import BAD_INPUT, DEFAULT_ACCESS, Access, AsJson, Overrides, load
 
 config_app = App(name="config", help="Check, show and convert the configuration.")
 
@@ -62,22 +62,22 @@ def convert(file: Path, /) -> int:
 
 
 @config_app.command
-def plan(*, url: Url = DEFAULT_URL, json: AsJson = False) -> int:
+def plan(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Show what a running adapter would change if it read its configuration file again."""
-    return _reload(url, "?dry_run=true", as_json=json)
+    return _reload(access, "?dry_run=true", as_json=json)
 
 
 @config_app.command
-def reload(*, url: Url = DEFAULT_URL, json: AsJson = False) -> int:
+def reload(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Have a running adapter read its configuration file again, as SIGHUP does."""
-    return _reload(url, "", as_json=json)
+    return _reload(access, "", as_json=json)
 
 
-def _reload(url: str, query: str, *, as_json: bool) -> int:
+def _reload(access: Access, query: str, *, as_json: bool) -> int:
     """Order it and print the plan; exit 1 if it is refused."""
     from adapter.client.reload import reload_configuration
 
-    return reload_configuration(url, query, as_json=as_json)
+    return reload_configuration(access, query, as_json=as_json)
 
 
 @config_app.command

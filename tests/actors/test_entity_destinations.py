@@ -21,6 +21,7 @@ from adapter.domain.entity_rows import kind_of, row_of
 from adapter.domain.made_destination import MadeDestination
 from adapter.entity_rules import EntityRules
 from adapter.exporter_wiring import ExporterStaff, ExporterWakes
+from adapter.live_settings import LiveSettings, export_rules_of
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, supervise
 
@@ -69,7 +70,8 @@ class Stage:
         results_wake, self.results = trio.open_memory_channel(1)
         resolver_wake, self.resolver = trio.open_memory_channel(1)
         self.staff = ExporterStaff(
-            edges=edges, rules=SETTINGS.dicom.scu.export, publish=publish, nursery=nursery,
+            edges=edges, rules=export_rules_of(SETTINGS), failure_threshold=0.5,
+            publish=publish, nursery=nursery,
             committer=committer, places=ExportPlaces(4), desk=self.desk, wakes=self.wakes,
             reclaimer_wake=reclaimer_wake,
         )  # fmt: skip
@@ -78,7 +80,7 @@ class Stage:
         )
         sources = KnownSources(resolver_wake=resolver_wake)
         self.actor = Entities(
-            configured=[], rows=self.rows, rules=EntityRules(SETTINGS, NoFiles()),
+            configured=[], rows=self.rows, rules=EntityRules(LiveSettings(SETTINGS), NoFiles()),
             branches={"destination": self.branch, "source": sources}, directory=self.directory,
             orders=self.orders, publish=publish, stop=self.stop,
         )  # fmt: skip

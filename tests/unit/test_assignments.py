@@ -84,7 +84,7 @@ pipelines = { seg = "p1" }
 """)
     with pytest.raises(ConfigurationError) as raised:
         load(file, {})
-    here = "application_entities[0]."
+    here = f"{file}: application_entities[0]."
     assert raised.value.problems == [
         f"{here}processors: name 'one' is used twice",
         f"{here}processor: there are processors as well; it belongs among them",

@@ -1,23 +1,10 @@
 """Metrics of exports, by destination."""
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adapter.domain.tables import ExportState
 from adapter.domain.views import Views
-
-
-def _by_destination(name: str, text: str, values: dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=["destination"])
-    for destination, value in values.items():
-        family.add_metric([destination], value)
-    return family
-
-
-def _counts(name: str, text: str, web: Views, counts: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=["destination"])
-    for destination in web.export_orders:
-        family.add_metric([destination], counts.get(destination, 0))
-    return family
+from adapter.protocols.web.families import counters, gauges
 
 
 def export_metrics(web: Views) -> list[Metric]:
@@ -33,32 +20,36 @@ def export_metrics(web: Views) -> list[Metric]:
                  for name in web.export_orders}  # fmt: skip
     return [
         exports,
-        _by_destination(
-            "dicom_adapter_destination_up", "0 while a destination is not sent to: it is down",
+        gauges(
+            "dicom_adapter_destination_up",
+            "0 while a destination is not sent to: it is down", "destination",
             {name: float(name not in figures.down) for name in web.export_orders},
         ),
-        _by_destination(
-            "dicom_adapter_destination_held", "1 while an operator holds a destination",
+        gauges(
+            "dicom_adapter_destination_held",
+            "1 while an operator holds a destination", "destination",
             {name: float(web.ledger.holds.of(name) is not None) for name in web.export_orders},
         ),
-        _by_destination(
-            "dicom_adapter_export_queue_age_seconds", "How long the oldest export waits",
+        gauges(
+            "dicom_adapter_export_queue_age_seconds",
+            "How long the oldest export waits", "destination",
             {name: 0.0 if at is None else max(now - at, 0.0) for name, at in opened_at.items()},
         ),
-        _by_destination(
-            "dicom_adapter_export_associations", "Open associations with a destination",
+        gauges(
+            "dicom_adapter_export_associations",
+            "Open associations with a destination", "destination",
             {name: float(figures.associations[name]) for name in web.export_orders},
         ),
-        _counts(
+        counters(
             "dicom_adapter_instances_sent", "Instances a destination has taken",
-            web, figures.sent,
+            "destination", {name: figures.sent[name] for name in web.export_orders},
         ),
-        _counts(
+        counters(
             "dicom_adapter_export_retries", "Attempts that left something to be sent later",
-            web, figures.retries,
+            "destination", {name: figures.retries[name] for name in web.export_orders},
         ),
-        _counts(
+        counters(
             "dicom_adapter_destination_outages", "Tries that did not reach a destination",
-            web, figures.outages,
+            "destination", {name: figures.outages[name] for name in web.export_orders},
         ),
     ]  # fmt: skip

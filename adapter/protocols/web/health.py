@@ -6,7 +6,6 @@ taken and done, and something is not; that is no reason to keep everybody else o
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import MediaType, Response, get
@@ -16,15 +15,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from adapter.domain.queueing import QueueFigures
 from adapter.domain.views import Views
 from adapter.protocols.web.export_metrics import export_metrics
-from adapter.protocols.web.service_metrics import add_histogram, service_metrics
+from adapter.protocols.web.families import counters, gauges, histograms
+from adapter.protocols.web.service_metrics import service_metrics
 
 _OF_AE_TITLE = re.compile("(entity|processor):")
 """Actors without which an AE Title takes no instances; its name follows."""
@@ -107,38 +105,20 @@ def _results_service_outage(web: Views) -> str:
     return web.results_service.service.outage if web.results_service else ""
 
 
-def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=[label])
-    for value, count in sorted(counts.items()):
-        family.add_metric([value], count)
-    return family
-
-
-def _gauges_by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for label_value, value in sorted(values.items()):
-        family.add_metric([label_value], value)
-    return family
-
-
-def _queue_wait(figures: QueueFigures) -> Metric:
-    family = HistogramMetricFamily(
-        "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn"
-    )
-    return add_histogram(family, [], figures.waits)
-
-
 def _job_metrics(web: Views) -> list[Metric]:
     return [
-        _gauges_by_label(
+        gauges(
             "dicom_adapter_jobs", "Jobs in the ledger by state", "state",
             {str(state): count for state, count in web.ledger.job_counts().items()},
         ),
-        _by_label(
+        counters(
             "dicom_adapter_job_retries", "Failed steps that are tried again, by step", "step",
             web.figures.retries,
         ),
-        _queue_wait(web.figures),
+        histograms(
+            "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn", "",
+            {"": web.figures.waits},
+        ),
     ]  # fmt: skip
 
 
@@ -166,7 +146,7 @@ class _Collector:
         """Return all metrics."""
         web = self._web
         return [
-            _by_label("dicom_adapter_events", "Live events by type", "type", web.event_counts),
+            counters("dicom_adapter_events", "Live events by type", "type", web.event_counts),
             _in_hand(web),
             GaugeMetricFamily(
                 "dicom_adapter_platform_up", "0 while the platform cannot be used",
@@ -184,7 +164,7 @@ class _Collector:
                 "dicom_adapter_associations_max", "Limit of open associations",
                 value=web.occupancy.associations_max,
             ),
-            _gauges_by_label(
+            gauges(
                 "dicom_adapter_receiver_associations", "Associations of a receiver process",
                 "receiver", web.receiver_loads(),
             ),
@@ -196,11 +176,11 @@ class _Collector:
                 "dicom_adapter_half_open_max", "Room for connections without an association",
                 value=web.occupancy.half_open_max,
             ),
-            _by_label(
+            counters(
                 "dicom_adapter_rejections", "Rejected associations by rule", "rule",
                 web.occupancy.rejections,
             ),
-            _by_label(
+            counters(
                 "dicom_adapter_connections_without_request",
                 "Connections that brought no A-ASSOCIATE-RQ, by how they ended", "end",
                 web.occupancy.without_request,
@@ -212,7 +192,7 @@ class _Collector:
             *_job_metrics(web),
             *export_metrics(web),
             *service_metrics(web),
-            _gauges_by_label(
+            gauges(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",
                 web.certificate_expiries(),

@@ -4,20 +4,16 @@ Labels are AE Titles, destinations and actors that are configured now; those tha
 shown any more, and what a peer calls is never one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import trio
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adapter.domain.histogram import Histogram
 from adapter.domain.service_times import BOUNDS_S
 from adapter.domain.views import Views
+from adapter.protocols.web.families import counters, gauges, histograms
 
 _HISTOGRAMS = (
     ("association", "dicom_adapter_association_seconds", "Associations as acceptor", "ae_title"),
@@ -29,39 +25,18 @@ _HISTOGRAMS = (
 )
 
 
-def add_histogram(
-    family: HistogramMetricFamily, labels: list[str], histogram: Histogram
-) -> HistogramMetricFamily:
-    """Add the buckets of a histogram; return the family."""
-    buckets = [
-        ("+Inf" if bound == float("inf") else str(float(bound)), float(count))
-        for bound, count in histogram.cumulative()
-    ]
-    family.add_metric(labels, buckets, histogram.total)
-    return family
-
-
 def _families_of_times(web: Views) -> Iterator[Metric]:
     known = {"ae_title": _ae_titles(web), "destination": sorted(web.export_orders)}
     for what, name, text, label in _HISTOGRAMS:
-        family = HistogramMetricFamily(name, text, labels=[label])
-        histograms = web.measurements.times.histograms[what]
-        for value in known[label]:
-            add_histogram(family, [value], histograms.get(value) or Histogram(BOUNDS_S[what]))
-        yield family
+        observed = web.measurements.times.histograms[what]
+        none = Histogram(BOUNDS_S[what])
+        yield histograms(
+            name, text, label, {value: observed.get(value, none) for value in known[label]}
+        )
 
 
 def _ae_titles(web: Views) -> list[str]:
     return sorted({listed.ae_title.strip() for listed in web.listed["aetitle"].values()})
-
-
-def _counter(
-    name: str, text: str, label: str, counts: Mapping[str, int], known: Iterable[str]
-) -> Metric:
-    family = CounterMetricFamily(name, text, labels=[label])
-    for value in known:
-        family.add_metric([value], counts.get(value, 0))
-    return family
 
 
 def _actors(web: Views) -> dict[str, str]:
@@ -89,31 +64,24 @@ def mailbox_depths(web: Views) -> dict[str, int]:
     return depths
 
 
-def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value, number in sorted(values.items()):
-        family.add_metric([value], number)
-    return family
-
-
 def service_metrics(web: Views) -> list[Metric]:
     """Return the metrics."""
-    actors, trend = _actors(web), web.measurements.trend
+    actors, times, trend = _actors(web), web.measurements.times, web.measurements.trend
     return [
         *_families_of_times(web),
-        _counter(
+        counters(
             "dicom_adapter_received_bytes", "Data sets of new instances", "ae_title",
-            web.measurements.times.received_bytes, _ae_titles(web),
+            {title: times.received_bytes[title] for title in _ae_titles(web)},
         ),
-        _counter(
+        counters(
             "dicom_adapter_actor_crashes", "Crashes; an actor is restarted or parked", "actor",
-            web.measurements.times.crashes, sorted(actors),
+            {name: times.crashes[name] for name in actors},
         ),
-        _gauge(
+        gauges(
             "dicom_adapter_actor_up", "0 while an actor is being restarted, or is parked", "actor",
             {name: float(state == "started") for name, state in actors.items()},
         ),
-        _gauge(
+        gauges(
             "dicom_adapter_mailbox_messages", "Messages that wait for an actor", "actor",
             mailbox_depths(web),
         ),

@@ -306,7 +306,7 @@ async def test_wait_for_a_turn_is_counted(autojump_clock):
         await trio.sleep(40)
         waits = dict(stage.figures.waits.cumulative())
         assert (waits[1.0], waits[10.0], waits[60.0], waits[86_400.0]) == (1, 1, 2, 2)
-        assert stage.figures.waited_s == pytest.approx(30.0, abs=0.1)
+        assert stage.figures.waits.total == pytest.approx(30.0, abs=0.1)
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -107,7 +107,8 @@ class Commitments:
         names = {d.name for d in self.destinations if d.ae_title.strip() == calling_ae_title}
         status = await self.recorder.take(report, names)
         for name in names:
-            notify(self.exporter_wakes[name])
+            if wake := self.exporter_wakes.get(name):  # else it was removed meanwhile
+                notify(wake)
         return status
 
     # --- as SCP

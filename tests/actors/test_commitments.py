@@ -274,6 +274,15 @@ async def test_report_is_recorded_and_the_exporter_woken(autojump_clock):
         assert stage.told() == ["commitment.reported"]
 
 
+async def test_report_of_a_destination_that_is_being_removed_is_recorded(autojump_clock):
+    stage = Stage()
+    await sent(stage)
+    del stage.actor.exporter_wakes["pacs"]
+    async with running(stage.actor):
+        assert await report(stage) == 0x0000
+        assert stage.told() == ["commitment.reported"]
+
+
 async def test_report_that_comes_twice_is_answered_alike_and_told_once(autojump_clock):
     stage = Stage()
     await sent(stage)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from dicom_peers import dcmtk_storescp, free_port
-from entity_calls import AE_TITLES, DESTINATIONS, call, make, names, of
+from entity_calls import AE_TITLES, DESTINATIONS, SOURCES, call, make, names, of
 from harness import Adapter, eventually
 from health import MakeAdapter
 from test_destinations import COPY, UIDS, ended, store
@@ -405,3 +405,43 @@ def test_secrets_that_cannot_be_are_refused_and_not_repeated(
     assert any(problem in each for each in body["problems"]), body
     assert "s3cret" not in str(body)
     assert not any("s3cret" in line for line in shared.log)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kill_while_sources_come_and_go_undoes_nothing_that_was_answered(
+    make_adapter: MakeAdapter, seed: int
+) -> None:
+    adapter, rng = make_adapter(SETTINGS), Random(seed)
+    there: set[str] = set()
+    for life in range(3):
+        unsure: list[str] = []
+        done: list[str] = []
+
+        def come_and_go(life: int = life, unsure: list[str] = unsure, done: Any = done) -> None:
+            for number in range(100):
+                name = f"CT{life}-{number}"
+                orders = [("POST", SOURCES, {"aeTitle": name, "hostIp": "10.0.0.1"})]
+                if number % 2:
+                    orders.append(("DELETE", of(SOURCES, name), None))
+                for method, path, document in orders:
+                    unsure[:] = [name]
+                    try:
+                        status, _, _ = call(adapter, method, path, document)
+                    except (OSError, ValueError):
+                        return
+                    assert status in (200, 201)
+                    (there.add if method == "POST" else there.discard)(name)
+                    unsure.clear()
+                    done.append(name)
+
+        changing = Thread(target=come_and_go)
+        changing.start()
+        wanted = rng.randrange(1, 9)
+        eventually(lambda done=done, wanted=wanted: len(done) >= wanted)
+        adapter.kill()
+        changing.join()
+        adapter.start()
+        found = {row["name"] for row in call(adapter, "GET", SOURCES)[1]}
+        assert found - set(unsure) == there - set(unsure)
+        there.clear()
+        there.update(found)

@@ -14,6 +14,8 @@ from adapter.settings import Settings
 ROOT = Path(__file__).parent.parent
 ADAPTER_TOML = (ROOT / "config" / "adapter.toml").read_text()
 SCENARIOS = (ROOT / "docs" / "scenarios.md").read_text()
+CLARA_FEATURES = (ROOT / "docs" / "clara-features.md").read_text()
+MIGRATING = (ROOT / "docs" / "migrating.md").read_text()
 
 
 def test_adapter_toml_is_valid_and_states_the_defaults() -> None:
@@ -150,3 +152,25 @@ def test_every_scenario_about_receiving_grouping_and_jobs_is_spoken_of() -> None
     ae_titles_and_processors = {*range(26, 56), *range(218, 222)}
     about_jobs = {28, *range(121, 159), *range(209, 218), 264, 265}
     assert receiving | ae_titles_and_processors | about_jobs <= set(spoken_of)
+
+
+def test_every_feature_of_clara_has_one_row() -> None:
+    row = re.compile(r"^\| F-(\d{3}) \| [^|]+ \| (\w+) \| ([^|]*)\|$")
+    lines = [line for line in CLARA_FEATURES.splitlines() if line.startswith("| F-")]
+    rows = [row.findall(line)[0] for line in lines]
+    assert [int(number) for number, _, _ in rows] == list(range(1, 199))
+    assert {kind for _, kind, _ in rows} == {"same", "more", "other", "no"}
+    assert all(here.strip() for _, kind, here in rows if kind in ("more", "other"))
+
+
+def test_pages_for_clara_name_keys_that_exist() -> None:
+    sections = "|".join(Settings.__struct_fields__)
+    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)\b", CLARA_FEATURES + MIGRATING))
+    assert len(named) > 30
+    for path in sorted(named):
+        kind: object = Settings
+        for name in path.split("."):
+            assert isinstance(kind, type), path
+            fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+            assert name in fields, path
+            kind = fields[name]

@@ -151,7 +151,10 @@ def test_every_scenario_about_receiving_grouping_and_jobs_is_spoken_of() -> None
     receiving = {*range(1, 9), *range(12, 26), *range(205, 209)}
     ae_titles_and_processors = {*range(26, 56), *range(218, 222)}
     about_jobs = {28, *range(121, 159), *range(209, 218), 264, 265}
+    dicomweb_and_inference = {*range(84, 92), *range(108, 121), *range(166, 178), *range(184, 205)}
+    dicomweb_and_inference |= {*range(272, 335), *range(364, 375)}
     assert receiving | ae_titles_and_processors | about_jobs <= set(spoken_of)
+    assert dicomweb_and_inference <= set(spoken_of)
 
 
 def test_every_feature_of_clara_has_one_row() -> None:

@@ -94,6 +94,13 @@ async def test_files_go_as_they_are_stored_with_a_known_length(instances) -> Non
     assert post.body_bytes == post.length
 
 
+async def test_slash_at_the_end_of_the_address_changes_nothing(instances) -> None:
+    async with stow_service(keep) as service:
+        url = f"http://127.0.0.1:{service.port}/dicom-web/"
+        await stored(service, instances, url=url)
+    assert {post.line for post in service.posts} == {"POST /dicom-web/studies"}
+
+
 @pytest.mark.parametrize(("size", "requests"), [(1, 3), (2, 2), (3, 1), (100, 1)])
 async def test_batch_size_bounds_a_request(instances, size: int, requests: int) -> None:
     async with stow_service(keep) as service:

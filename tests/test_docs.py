@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from adapter.cli import app
 from adapter.configuration import effective_values, json_schema, load
 from adapter.domain.events import EVENT_TYPES
 from adapter.settings import Settings
@@ -159,7 +160,8 @@ def test_every_feature_of_clara_has_one_row() -> None:
     assert all(here.strip() for _, kind, here in rows if kind in ("more", "other"))
 
 
-def test_pages_for_clara_name_keys_that_exist() -> None:
+def test_pages_for_clara_name_commands_and_keys_that_exist() -> None:
+    assert set(re.findall(r"\bdicom-adapter ([a-z]+)", CLARA_FEATURES + MIGRATING)) <= set(app)
     sections = "|".join(Settings.__struct_fields__)
     named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)\b", CLARA_FEATURES + MIGRATING))
     assert len(named) > 30

@@ -71,7 +71,7 @@ async def gateway(
                 wiring = Wiring(
                     live, edges, publish, occupancy, stop, nursery, orders, figures,
                     entity_orders, task_orders, directory, desk, measurements,
-                    reload_orders, entity_orders_in.clone(),
+                    reload_orders, entity_orders_in.clone(), snapshot.sections["associations"],
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:

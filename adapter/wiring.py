@@ -1,11 +1,14 @@
 """Who is connected to whom: makes every channel and every actor of the program, and starts them."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
 from adapter.actors.ae_titles import AeTitles
+from adapter.actors.association_meter import AssociationMeter
 from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
@@ -74,6 +77,8 @@ class Wiring:
     measurements: Measurements
     reload_orders: trio.MemoryReceiveChannel[ReloadOrder]
     entity_orders_in: trio.MemorySendChannel[EntityOrder | EntitiesProposed]
+    associations: Mapping[str, Mapping[str, Any]]
+    """Of the snapshot."""
 
     @property
     def settings(self) -> Settings:
@@ -265,12 +270,20 @@ class Wiring:
         if expiries():
             certificates = Certificates(expiries=expiries, now=edges.now, stop=self.stop)
             await self._start(certificates, REPLICA)
+        meter_wake, woken = trio.open_memory_channel[Wake](1)
+        meter = AssociationMeter(rows=self.associations, occupancy=self.occupancy, woken=woken)
+        await self._start(meter, REPLICA)
         for port in listening_ports(self.settings):
-            await self._listener(port, commitments.clone(), sources)
+            await self._listener(port, commitments.clone(), meter_wake.clone(), sources)
         commitments.close()
+        meter_wake.close()
 
     async def _listener(
-        self, port: ListeningPort, commitments: CommitmentDoor, sources: SourceAddresses
+        self,
+        port: ListeningPort,
+        commitments: CommitmentDoor,
+        meter_wake: trio.MemorySendChannel[Wake],
+        sources: SourceAddresses,
     ) -> None:
         settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
         hall = self.directory.halls[port.serves]
@@ -291,8 +304,9 @@ class Wiring:
         listener = Listener(
             dimse=edges.listeners[port.key], policy=self.live.kept(policy),
             occupancy=self.occupancy, doors=hall.doors, commitments=commitments,
+            meter_wake=meter_wake,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
-            stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
+            now=edges.now, stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
             association_grace_s=settings.shutdown.association_grace_s,
             name="listener" if port.key == "dicom.scp.port" else f"listener:{port.port}",
         )  # fmt: skip

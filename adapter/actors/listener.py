@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import structlog
 import trio
 
+from adapter.actors.association_register import AssociationRegister
 from adapter.actors.association_service import AssociationServices, CommitmentRole
-from adapter.channels import CommitmentDoor, EntityDoor, EntityDoors, note
+from adapter.channels import CommitmentDoor, EntityDoor, EntityDoors, note, notify
 from adapter.domain.admission import (
     AdmissionPolicy,
     AssociationRequest,
@@ -22,28 +22,20 @@ from adapter.domain.admission import (
     is_reporter,
 )
 from adapter.domain.dimse_ports import (
-    AssociationReport,
     DimseListener,
     IdentityCheck,
     PendingAssociation,
     Unasked,
 )
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import AssociationEnded
-from adapter.domain.occupancy import HalfOpenConnection, Occupancy
-from adapter.domain.ports import SpaceGauge
-from adapter.domain.repetition import Repetition
+from adapter.domain.messages import AssociationEnded, Wake
+from adapter.domain.occupancy import HalfOpenConnection, Occupancy, ServedAssociation
+from adapter.domain.ports import SpaceGauge, WallClock
 from adapter.errors import UnavailableError
-
-log = structlog.get_logger("adapter.listener")
 
 ACCEPT_PAUSE_S = 0.1
 """After accept failed for want of descriptors: let others finish, do not spin."""
-TOLD_AGAIN_S = 60.0
-"""A peer that speaks something else is worth a warning so often; it is counted every time."""
-TOLD_MAX = 1000
-"""So many of these are remembered, however many addresses there are."""
 STARTS_MAX = 4
 """Associations that get their thread in one turn of the event loop: starting threads is what takes
 time, and whoever comes meanwhile to be rejected is not to wait for all of them.
@@ -62,6 +54,8 @@ class Listener:
     space: SpaceGauge
     identify: IdentityCheck
     publish: Publish
+    meter_wake: trio.MemorySendChannel[Wake]
+    now: WallClock
     new_id: NewId
     stop: trio.Event
     artim_s: float
@@ -72,11 +66,16 @@ class Listener:
     _entered: dict[str, EntityDoor] = field(default_factory=dict)
     """By association; its entity waits for the last one to close before it goes."""
     _waiting: set[trio.CancelScope] = field(default_factory=set)
-    _told: Repetition = field(default_factory=lambda: Repetition(TOLD_AGAIN_S, TOLD_MAX))
+    _register: AssociationRegister = field(init=False)
     _all_over: trio.Event = field(default_factory=trio.Event)
     _turnstile: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(STARTS_MAX)
     )
+
+    def __post_init__(self) -> None:
+        self._register = AssociationRegister(
+            listener=self.name, occupancy=self.occupancy, publish=self.publish, now=self.now
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -111,6 +110,7 @@ class Listener:
         """See `Actor.close`."""
         self.dimse.close()
         self.commitments.close()
+        self.meter_wake.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():
@@ -129,28 +129,23 @@ class Listener:
         association = f"a-{self.new_id()}"
         request = None
         try:
-            with self._half_open(connection) as waiting:
+            with self._half_open(connection, association) as waiting:
                 request = await self._admitted(connection, association, waiting)
             if request is not None:
                 await self._serve(connection, request, association)
-                with self._half_open(connection) as waiting:
+                with self._half_open(connection, association) as waiting:
                     waiting.why = ""
                     await connection.see_off()
         except Exception as bug:
-            log.exception("association.crashed", association=association, peer=connection.peer)
-            self.publish(
-                Event(
-                    type="association.aborted",
-                    association=association,
-                    data={"why": f"internal failure: {type(bug).__name__}"},
-                )
-            )
+            self._register.crashed(association, connection.peer, bug)
         finally:
             self._leave(association)
             connection.close()
 
     @contextmanager
-    def _half_open(self, connection: PendingAssociation) -> Iterator[HalfOpenConnection]:
+    def _half_open(
+        self, connection: PendingAssociation, association: str
+    ) -> Iterator[HalfOpenConnection]:
         """Count the connection among those without an association, as long as ARTIM allows."""
         with trio.move_on_after(self.artim_s) as scope:
             waiting = HalfOpenConnection(connection.peer, scope.cancel)
@@ -162,18 +157,7 @@ class Listener:
                 self._waiting.discard(scope)
                 self.occupancy.remove_half_open(waiting)
         if waiting.why and not self.stop.is_set():
-            self._tell_without_request(connection, waiting.why)
-
-    def _tell_without_request(self, connection: PendingAssociation, end: str) -> None:
-        self.occupancy.without_request[end] += 1
-        facts = {"actor": self.name, "peer": connection.peer, "end": end, "why": connection.why}
-        misconfigured = end in (Unasked.REFUSED.value, Unasked.TLS.value)
-        if misconfigured and self._told.is_news(
-            (connection.peer, connection.why), trio.current_time()
-        ):
-            log.warning("connection.ended", **facts)
-        else:
-            log.debug("connection.ended", **facts)
+            self._register.unasked(association, connection, waiting.why)
 
     async def _admitted(
         self, connection: PendingAssociation, association: str, waiting: HalfOpenConnection
@@ -184,7 +168,7 @@ class Listener:
             waiting.why = request.value
             return None
         waiting.why = ""
-        self._tell("requested", association, request)
+        self._register.requested(association, request)
         rejection = decide(request, self.policy, self._pressure(request))
         if rejection is None:
             self._enter(association, request)
@@ -192,11 +176,7 @@ class Listener:
         if rejection is None:
             return request
         self._leave(association)
-        self.occupancy.rejections[rejection.why] += 1
-        why = {"why": rejection.why, "result": rejection.result,
-               "source": rejection.source, "reason": rejection.reason}  # fmt: skip
-        log.info("association.rejected", association=association, peer=request.peer, **why)
-        self._tell("rejected", association, request, **why)
+        self._register.rejected(association, request, rejection)
         await connection.reject(rejection)
         return None
 
@@ -238,8 +218,11 @@ class Listener:
 
         async with self._turnstile:
             await trio.lowlevel.checkpoint()
-        self._tell("accepted", association, request)
+        self._register.accepted(association, request)
+        notify(self.meter_wake)
+        served = ServedAssociation(connection)
         self._open.add(connection)
+        self.occupancy.begin(association, served)
         try:
             service = AssociationServices(
                 door,
@@ -253,42 +236,9 @@ class Listener:
             report = await connection.serve(association, service)
         finally:
             self._open.discard(connection)
+            self.occupancy.end(association)
             if self.stop.is_set() and not self._open:
                 self._all_over.set()
             if door is not None:
                 note(door.notes, AssociationEnded(association=association))
-        self._report(association, request, report)
-
-    def _report(
-        self, association: str, request: AssociationRequest, report: AssociationReport
-    ) -> None:
-        facts = {
-            "why": report.why,
-            "instances": report.instances,
-            "bytes": report.payload_bytes,
-            "refused": report.refused,
-        }
-        verb = "released" if report.released else "aborted"
-        log.info(
-            f"association.{verb}",
-            association=association, peer=request.peer, tls=request.tls, **facts,
-        )  # fmt: skip
-        self._tell(verb, association, request, **facts)
-
-    def _tell(
-        self, verb: str, association: str, request: AssociationRequest, **data: object
-    ) -> None:
-        self.publish(
-            Event(
-                type=f"association.{verb}",
-                ae_title=request.called_ae_title,
-                association=association,
-                data={
-                    "callingAeTitle": request.calling_ae_title,
-                    "peer": request.peer,
-                    "tls": request.tls,
-                    "contexts": len(request.abstract_syntaxes),
-                    **data,
-                },
-            )
-        )
+        self._register.ended(association, request, report, served)

@@ -4,7 +4,7 @@ Results, sources and reasons are those of A-ASSOCIATE-RJ (PS3.8 9.3.4). `why` na
 ours that decided; it is shown to the operator and never sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from adapter.domain.addresses import address_matches
 from adapter.domain.commitment import STORAGE_COMMITMENT
 from adapter.domain.entities import Source
 from adapter.domain.identifiers import is_ae_title
+from adapter.domain.rejections import Why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,9 @@ class Rejection(Struct, frozen=True, kw_only=True):
     result: int
     source: int
     reason: int
-    why: str
+    why: Why
+    detail: str = ""
+    """For the operator, what the rule met; never sent."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,24 +113,28 @@ def decide(
 
 def _wrong(request: AssociationRequest, policy: AdmissionPolicy) -> Rejection | None:
     if not request.protocol_version_known:
-        return Rejection(result=PERMANENT, source=ACSE, reason=2, why="protocol version")
+        return Rejection(result=PERMANENT, source=ACSE, reason=2, why=Why.PROTOCOL_VERSION)
     if not request.application_context_known:
-        return Rejection(result=PERMANENT, source=SERVICE_USER, reason=2, why="application context")
+        return Rejection(
+            result=PERMANENT, source=SERVICE_USER, reason=2, why=Why.APPLICATION_CONTEXT
+        )
     to_entity = request.called_ae_title in policy.called_ae_titles
     to_requestor = policy.reporters and request.called_ae_title == policy.reports_ae_title
     if not to_entity and not to_requestor:
         return Rejection(
-            result=PERMANENT, source=SERVICE_USER, reason=7, why="called AE Title is not configured"
-        )
+            result=PERMANENT, source=SERVICE_USER, reason=7, why=Why.CALLED_UNKNOWN,
+            detail=_listed("on this port answer", policy.called_ae_titles),
+        )  # fmt: skip
     if not is_ae_title(request.calling_ae_title):
-        return Rejection(
-            result=PERMANENT, source=SERVICE_USER, reason=3, why="calling AE Title is malformed"
-        )
+        return Rejection(result=PERMANENT, source=SERVICE_USER, reason=3, why=Why.CALLING_MALFORMED)
     if not is_reporter(request, policy) and (why := _unknown(request, policy)):
-        return Rejection(result=PERMANENT, source=SERVICE_USER, reason=3, why=why)
+        return Rejection(
+            result=PERMANENT, source=SERVICE_USER, reason=3, why=why,
+            detail=_known_hosts(request, policy) if why is Why.SOURCE_ELSEWHERE else "",
+        )  # fmt: skip
     if _only_verification(request) and not policy.verification_enabled:
         return Rejection(
-            result=PERMANENT, source=SERVICE_USER, reason=2, why="verification is disabled"
+            result=PERMANENT, source=SERVICE_USER, reason=2, why=Why.VERIFICATION_DISABLED
         )
     return None
 
@@ -136,27 +143,36 @@ def _later(
     request: AssociationRequest, policy: AdmissionPolicy, pressure: Pressure
 ) -> Rejection | None:
     if pressure.stopping:
-        return _transient(CONGESTION, "shutting down")
+        return _transient(CONGESTION, Why.STOPPING)
     if pressure.entity_is_down:
-        return _transient(CONGESTION, "the AE Title does not answer")
+        return _transient(CONGESTION, Why.ENTITY_DOWN)
     for number, limit, why in (
-        (pressure.associations, policy.associations_max, "dicom.scp.max_associations"),
-        (pressure.of_source, policy.per_source_max, "dicom.scp.max_associations_per_source"),
+        (pressure.associations, policy.associations_max, Why.LIMIT),
+        (pressure.of_source, policy.per_source_max, Why.SOURCE_LIMIT),
         (
             pressure.of_ae_title,
             policy.called_ae_titles.get(request.called_ae_title, 0),
-            "max_associations of the AE Title",
+            Why.ENTITY_LIMIT,
         ),
     ):
         if 0 < limit <= number:
-            return _transient(LOCAL_LIMIT, why)
+            return _transient(LOCAL_LIMIT, why, f"{number} open, {limit} allowed")
     if pressure.space_is_low and not _NEED_NO_SPACE.issuperset(request.abstract_syntaxes):
-        return _transient(CONGESTION, "storage space is low")
+        return _transient(CONGESTION, Why.SPACE_LOW)
     return None
 
 
-def _transient(reason: int, why: str) -> Rejection:
-    return Rejection(result=TRANSIENT, source=PRESENTATION, reason=reason, why=why)
+def _transient(reason: int, why: Why, detail: str = "") -> Rejection:
+    return Rejection(result=TRANSIENT, source=PRESENTATION, reason=reason, why=why, detail=detail)
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    return f"{what} {', '.join(sorted(names)) or 'none'}"
+
+
+def _known_hosts(request: AssociationRequest, policy: AdmissionPolicy) -> str:
+    named = (s for s in policy.sources if s.ae_title.strip() == request.calling_ae_title)
+    return _listed("it may call from", {host for source in named for host in source.hosts})
 
 
 def _only_verification(request: AssociationRequest) -> bool:
@@ -171,9 +187,9 @@ def is_reporter(request: AssociationRequest, policy: AdmissionPolicy) -> bool:
     )
 
 
-def _unknown(request: AssociationRequest, policy: AdmissionPolicy) -> str | None:
+def _unknown(request: AssociationRequest, policy: AdmissionPolicy) -> Why | None:
     if request.called_ae_title not in policy.called_ae_titles:
-        return "the AE Title takes reports of destinations only, from where they are"
+        return Why.REPORTS_ONLY
     if policy.reject_unknown_sources:
         return _unknown_source(request, policy.sources, policy.resolved)
     return None
@@ -181,12 +197,12 @@ def _unknown(request: AssociationRequest, policy: AdmissionPolicy) -> str | None
 
 def _unknown_source(
     request: AssociationRequest, sources: Sequence[Source], resolved: Mapping[str, frozenset[str]]
-) -> str | None:
+) -> Why | None:
     named = [s for s in sources if s.ae_title.strip() == request.calling_ae_title]
     if not named:
-        return "calling AE Title is not among the sources"
+        return Why.SOURCE_UNKNOWN
     for source in named:
         for host in source.hosts:
             if address_matches(host, request.peer, resolved.get(host, frozenset())):
                 return None
-    return "calling AE Title is a source, but not from this address"
+    return Why.SOURCE_ELSEWHERE

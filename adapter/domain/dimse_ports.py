@@ -23,6 +23,9 @@ from adapter.domain.messages import (
 )
 from adapter.domain.records import Duplicate, OutgoingInstance
 
+Context = tuple[str, str]
+"""A presentation context: SOP class, transfer syntax."""
+
 # --- DIMSE, as acceptor
 
 
@@ -144,6 +147,8 @@ class PendingAssociation(Protocol):
     peer_port: int
     why: str
     """Why there is no request; empty before. For a log: free of the peer's text."""
+    contexts: Sequence[Context]
+    """What it is accepted for; empty before."""
 
     async def request(self) -> AssociationRequest | Unasked:
         """Wait for A-ASSOCIATE-RQ.
@@ -161,7 +166,7 @@ class PendingAssociation(Protocol):
         """After the last word of ours: give the peer a moment to close first (Sta13)."""
 
     def abort(self) -> None:
-        """Make `serve` end soon with A-ABORT; no effect before or after it."""
+        """Make `serve` end soon with A-ABORT, also if it has only been called; else no effect."""
 
     def close(self) -> None:
         """Close the connection if it is still open."""
@@ -183,8 +188,6 @@ class DimseListener(Protocol):
 
 # --- DIMSE, as requestor
 
-Context = tuple[str, str]
-"""A presentation context to propose: SOP class, transfer syntax."""
 CONTEXTS_MAX = 128
 """In one association: ids are odd and one byte long (PS3.8 9.3.2.2)."""
 

@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from adapter.domain.admission import UserIdentity
+from adapter.domain.rejections import Why
 
 USERNAME_AND_PASSCODE = 2  # PS3.7 D.3.3.7.1
 
@@ -23,12 +24,12 @@ _DIGEST_BYTES = 32
 PasscodeHash = Annotated[str, Meta(pattern=r"^scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=$")]
 
 
-def objection(identity: UserIdentity | None) -> str | None:
+def objection(identity: UserIdentity | None) -> Why | None:
     """Return why this identity cannot even be checked; None: `is_known` will tell."""
     if identity is None:
-        return "no user identity"
+        return Why.NO_IDENTITY
     if identity.kind != USERNAME_AND_PASSCODE:
-        return "user identity is not a name with a passcode"
+        return Why.IDENTITY_KIND
     return None
 
 

@@ -7,10 +7,17 @@ out its own.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from adapter.domain.rejections import Rejections
 
 EVICTED = "evicted"
+CONTEXTS_KEPT_MAX = 200
+"""Associations, the latest, of which the presentation contexts are kept."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,6 +31,29 @@ class HalfOpenConnection:
     """How it ends if it never asks; empty once it has asked."""
 
 
+class Abortable(Protocol):
+    """See `PendingAssociation`."""
+
+    contexts: Sequence[tuple[str, str]]
+
+    def abort(self) -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class ServedAssociation:
+    """An association that is being served, and how to be rid of it."""
+
+    connection: Abortable
+    over: trio.Event = field(default_factory=trio.Event)
+    by_order: bool = False
+    """Somebody wants it aborted."""
+
+    def abort(self) -> None:
+        """Have it aborted by order of an operator."""
+        self.by_order = True
+        self.connection.abort()
+
+
 class Occupancy:
     """Read by everybody; changed by listeners, and by association threads through `leave`."""
 
@@ -34,6 +64,13 @@ class Occupancy:
         """By rule, since the process began."""
         self.without_request = Counter[str]()
         """Connections that ended before an A-ASSOCIATE-RQ, by how."""
+        self.rejected = Rejections()
+        """Who was refused, and why."""
+        self.rates: dict[str, int] = {}
+        """Bytes of instances a second, lately, by open association."""
+        self.served: dict[str, ServedAssociation] = {}
+        self._contexts: dict[str, Sequence[tuple[str, str]]] = {}
+        """Of associations that are over."""
         self._called: dict[str, str] = {}
         self._peers: dict[str, str] = {}
         self._half_open: dict[str, dict[HalfOpenConnection, None]] = {}
@@ -67,6 +104,24 @@ class Occupancy:
         """
         self._called.pop(association, None)
         self._peers.pop(association, None)
+
+    def begin(self, association: str, served: ServedAssociation) -> None:
+        """Note how the association can be aborted from now on, until `end`."""
+        self.served[association] = served
+
+    def end(self, association: str) -> None:
+        """Nobody serves it any more."""
+        served = self.served.pop(association)
+        served.over.set()
+        self._contexts[association] = served.connection.contexts
+        if len(self._contexts) > CONTEXTS_KEPT_MAX:
+            del self._contexts[next(iter(self._contexts))]
+
+    def contexts(self, association: str) -> Sequence[tuple[str, str]]:
+        """Return abstract and transfer syntax of what it was accepted for, if that is known."""
+        if served := self.served.get(association):
+            return served.connection.contexts
+        return self._contexts.get(association, ())
 
     # --- half-open connections
 

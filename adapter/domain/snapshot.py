@@ -39,6 +39,8 @@ class Snapshot:
         self._groups = GroupRows(self.sections["groups"])
         self._ended: dict[str, dict[str, None]] = {name: {} for name in self.sections}
         """Ids of rows that ended, by section; the first ended longest ago."""
+        self._rejected: dict[str, None] = {}
+        """As `_ended`, of associations that were none: they push out each other only."""
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
         self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
@@ -76,7 +78,8 @@ class Snapshot:
         )  # fmt: skip
         live = {"stored": row["stored"], "bytes": row["bytes"], "refused": row["refused"]}
         row.update(event.data, **live, state=verb, changedAt=rfc3339(at))
-        self._forget("associations", event.association, verb in _ASSOCIATION_ENDED)
+        ended = self._rejected if verb == "rejected" else self._ended["associations"]
+        self._forget(section, event.association, verb in _ASSOCIATION_ENDED, ended)
         if verb in _ASSOCIATION_ENDED:
             self._groups.association_ended(event.association, at)
 
@@ -100,7 +103,7 @@ class Snapshot:
         section = self.sections["jobs"]
         row = section.setdefault(event.job, {"id": event.job, "openedAt": rfc3339(at)})
         row.update(event.data, aeTitle=event.ae_title, group=event.group, changedAt=rfc3339(at))
-        self._forget("jobs", event.job, row.get("state") in JOB_TERMINAL)
+        self._forget_in("jobs", event.job, row.get("state") in JOB_TERMINAL)
 
     def _export(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["exports"]
@@ -110,21 +113,21 @@ class Snapshot:
         else:
             row.update(event.data)
         row.update(job=event.job, destination=event.destination, changedAt=rfc3339(at))
-        self._forget("exports", event.export, row.get("state") in EXPORT_TERMINAL)
+        self._forget_in("exports", event.export, row.get("state") in EXPORT_TERMINAL)
 
     def _task(self, event: Event, _verb: str, at: float) -> None:
         section = self.sections["tasks"]
         key = event.data.get("task", "")
         row = section.setdefault(key, {"id": key, "openedAt": rfc3339(at)})
         row.update(event.data, job=event.job, changedAt=rfc3339(at))
-        self._forget("tasks", key, row.get("state") in TASK_TERMINAL)
+        self._forget_in("tasks", key, row.get("state") in TASK_TERMINAL)
 
     def _commitment(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["commitments"]
         uid = event.data.get("transactionUid", "")
         row = section.setdefault(uid, {"transactionUid": uid, "openedAt": rfc3339(at)})
         row.update(event.data, state=verb, export=event.export, changedAt=rfc3339(at))
-        self._forget("commitments", uid, verb != "requested")
+        self._forget_in("commitments", uid, verb != "requested")
 
     def _destination(self, event: Event, verb: str, at: float) -> None:
         section = self.sections["destinations"]
@@ -159,13 +162,16 @@ class Snapshot:
         if verb == "deleted" and event.data.get("kind") == "destination":
             self.sections["destinations"].pop(event.data["name"], None)
 
-    def _forget(self, section: str, key: str, ended: bool) -> None:
+    def _forget_in(self, section: str, key: str, ended: bool) -> None:
+        self._forget(self.sections[section], key, ended, self._ended[section])
+
+    @staticmethod
+    def _forget(section: Section, key: str, ended: bool, others: dict[str, None]) -> None:
         """Note whether a row has ended; too many of those are too many by the oldest."""
-        others = self._ended[section]
         others.pop(key, None)
         if ended:
             others[key] = None
         if len(others) > ENDED_MAX:
             oldest = next(iter(others))
             del others[oldest]
-            self.sections[section].pop(oldest, None)
+            section.pop(oldest, None)

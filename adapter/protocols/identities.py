@@ -22,6 +22,7 @@ from adapter.domain.admission import (
     UserIdentity,
 )
 from adapter.domain.identity import is_known, objection
+from adapter.domain.rejections import Why
 
 WAITING_MAX = 16
 """Identities to check; about a second's worth."""
@@ -52,12 +53,12 @@ class UserCheck:
         if self._threads.statistics().tasks_waiting >= WAITING_MAX:
             return Rejection(
                 result=TRANSIENT, source=PRESENTATION, reason=CONGESTION,
-                why="too many user identities to check",
+                why=Why.IDENTITIES_BUSY,
             )  # fmt: skip
         if not await trio.to_thread.run_sync(
             is_known, identity, self._users, limiter=self._threads, abandon_on_cancel=True
         ):
-            return _rejected("user identity is not known")
+            return _rejected(Why.IDENTITY_UNKNOWN)
         self._proven.add(digest)
         return None
 
@@ -67,5 +68,5 @@ class UserCheck:
         return hashlib.blake2b(text, key=self._key).digest()
 
 
-def _rejected(why: str) -> Rejection:
+def _rejected(why: Why) -> Rejection:
     return Rejection(result=PERMANENT, source=SERVICE_USER, reason=1, why=why)

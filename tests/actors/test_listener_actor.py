@@ -12,6 +12,7 @@ from adapter.domain.assignments import load_processors
 from adapter.domain.dimse_ports import AssociationReport, Unasked
 from adapter.domain.entities import ApplicationEntity
 from adapter.domain.occupancy import Occupancy
+from adapter.domain.rejections import Why
 from adapter.errors import UnavailableError
 
 
@@ -19,7 +20,7 @@ class Connection:
     """A peer that associates and stays for so long."""
 
     peer_port = 40000
-    why, identity = "", None
+    why, identity, contexts = "", None, ()
     after_s = lingers_s = 0.0
     """How long it takes after the end of the association, in the thread and behind it."""
 
@@ -126,6 +127,7 @@ class Stage:
             ),
             policy=policy, occupancy=self.occupancy, space=space, identify=identify,
             publish=self.events.append, new_id=counting_ids(), stop=self.stop, artim_s=30.0,
+            meter_wake=trio.open_memory_channel(1)[0], now=wall,
             answer_s=10.0, association_grace_s=10.0,
         )  # fmt: skip
 
@@ -258,7 +260,7 @@ async def test_want_of_descriptors_costs_a_half_open_connection_and_no_spinning(
 async def test_user_identity_that_is_not_believed_is_rejected(autojump_clock):
     async def doubt(identity):
         await trio.sleep(0.05)
-        return Rejection(result=1, source=1, reason=1, why="user identity is not known")
+        return Rejection(result=1, source=1, reason=1, why=Why.IDENTITY_UNKNOWN)
 
     stage = Stage(identify=doubt)
     async with running(stage.entity), running(stage.listener):

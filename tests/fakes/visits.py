@@ -11,7 +11,7 @@ from adapter.domain.dimse_ports import AssociationReport, AssociationService
 class Visit:
     """Port PendingAssociation: one peer's visit."""
 
-    peer, peer_port, why = "127.0.0.1", 40000, ""
+    peer, peer_port, why, contexts = "127.0.0.1", 40000, "", ()
 
     def __init__(
         self, called: str, calling: str, abstract_syntaxes: tuple[str, ...], life: Life

@@ -99,7 +99,7 @@ def test_limit_is_counted_under_its_name(make_adapter: MakeAdapter, limit: str) 
     }
     assert adapter.metrics("dicom_adapter_rejections") == {names[limit]: 1}
     (rejected,) = adapter.get("/api/associations?state=rejected")
-    assert rejected["why"] == names[limit]
+    assert rejected["why"]["words"] == names[limit]
 
 
 def test_one_source_leaves_room_for_others(make_adapter: MakeAdapter) -> None:

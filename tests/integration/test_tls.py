@@ -403,7 +403,7 @@ def test_stop_aborts_what_does_not_end(
         wire.associate()
         assert wire.store("1.2.3.1") == ("response", 0)
         adapter.terminate()
-        assert wire.answer() == ("abort", 0, 0)
+        assert wire.answer() == ("abort", 2, 0)
         assert wire.sock.recv(1) == b"", "no ragged end"
     assert adapter.wait() == 0
     assert [line["why"] for line in adapter.events("association.aborted")] == ["aborted by us"]

@@ -41,10 +41,6 @@ from adapter.protocols.dimse.upper_layer import UpperLayer
 BACKLOG = 1024
 
 
-def _nothing() -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptorOptions:
     """What all associations of a listener share."""
@@ -135,9 +131,11 @@ class TcpPendingAssociation:
         self.peer = peer
         self.peer_port = peer_port
         self.why = ""
+        self.contexts: Sequence[tuple[str, str]] = ()
         self._options = options
         self._connection = TrioConnection(sock, UpperLayer(acceptor=True, max_pdu=options.max_pdu))
-        self._interrupt: Callable[[], None] = _nothing
+        self._interrupt: Callable[[], None] | None = None
+        self._is_to_abort = False
         self._request_pdu = b""
         self._request: AssociateRequest | None = None
 
@@ -219,14 +217,16 @@ class TcpPendingAssociation:
             preferred=options.preferred_transfer_syntaxes,
             offered=service.offered,
         )
+        contexts = {
+            result.id: (result.abstract_syntax, result.transfer_syntax)
+            for result in results
+            if result.result == negotiation.ACCEPTED
+        }
+        self.contexts = tuple(contexts.values())
         return Agreement(
             association=association,
             calling_ae_title=request.calling_ae_title,
-            contexts={
-                result.id: (result.abstract_syntax, result.transfer_syntax)
-                for result in results
-                if result.result == negotiation.ACCEPTED
-            },
+            contexts=contexts,
             accept_pdu=encode_associate_ac(
                 self._request_pdu, results, negotiation.answer(request, results, options.max_pdu)
             ),
@@ -243,7 +243,7 @@ class TcpPendingAssociation:
         options = self._options
         transcript = options.transcription.of(association=agreement.association)
         connection = self._connection.into_blocking(options.turns, transcript)
-        self._interrupt = connection.interrupt
+        self._can_be_interrupted(connection.interrupt)
         try:
             scp = StorageScp(connection, agreement, TrioLink(service), options.open_part)
             report = await trio.to_thread.run_sync(scp.run, limiter=options.threads)
@@ -267,7 +267,7 @@ class TcpPendingAssociation:
             link.cut()
             connection.interrupt()
 
-        self._interrupt = interrupt
+        self._can_be_interrupted(interrupt)
         try:
             await link.hand_over(handover)
             report = await link.serve(service)
@@ -280,13 +280,20 @@ class TcpPendingAssociation:
             link.close()
         return report
 
+    def _can_be_interrupted(self, interrupt: Callable[[], None]) -> None:
+        self._interrupt = interrupt
+        if self._is_to_abort:
+            interrupt()
+
     async def see_off(self) -> None:
         """See `PendingAssociation.see_off`."""
         await self._connection.see_off()
 
     def abort(self) -> None:
         """See `PendingAssociation.abort`."""
-        self._interrupt()
+        self._is_to_abort = True
+        if self._interrupt is not None:
+            self._interrupt()
 
     def close(self) -> None:
         """See `PendingAssociation.close`."""

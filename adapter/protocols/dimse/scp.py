@@ -15,7 +15,7 @@ from adapter.domain.statuses import (
     SUCCESS,
     UNRECOGNIZED_OPERATION,
 )
-from adapter.protocols.dimse import command_set
+from adapter.protocols.dimse import command_set, pdu
 from adapter.protocols.dimse.command_set import Command, MalformedCommandError
 from adapter.protocols.dimse.commitment_scp import CommitmentMessage, CommitmentScp
 from adapter.protocols.dimse.connection import Connection, PeerTimeoutError
@@ -34,6 +34,7 @@ from adapter.protocols.dimse.service_link import LinkCutError, ServiceLink
 REPORT_QUIET_S = 0.5
 """A requestor that says nothing for so long after N-ACTION keeps the association for the report."""
 ABORTED_BY_US = "aborted by us"
+"""At a stop, or by order: nothing the peer did."""
 COMMITMENT_REQUESTS = (command_set.N_ACTION_RQ, command_set.N_EVENT_REPORT_RQ)
 
 
@@ -109,14 +110,16 @@ class StorageScp:
             accept_pdu = connection.layer.accept(self._agreement.accept_pdu)
             connection.send(accept_pdu, self._limits.dimse_s)
             why, released = self._converse()
-            if not released:
+            if why == ABORTED_BY_US:
+                last_words = connection.layer.abort(pdu.BY_PROVIDER)
+            elif not released:
                 last_words = connection.layer.abort()
         except ProtocolViolationError as violation:
             why, last_words = violation.why, violation.reply
         except PeerTimeoutError:
             why, last_words = "timeout", connection.layer.abort()
         except LinkCutError:
-            why, last_words = ABORTED_BY_US, connection.layer.abort()
+            why, last_words = ABORTED_BY_US, connection.layer.abort(pdu.BY_PROVIDER)
         except OSError as error:
             why = f"connection lost ({error.strerror or type(error).__name__})"
         finally:

@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
 from adapter.protocols.web.entities import ENTITIES
@@ -22,6 +23,7 @@ from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.reload import RELOAD
+from adapter.protocols.web.paging import KnownQueries
 from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.views import VIEWS
 
@@ -34,6 +36,7 @@ def make_app(web: Views | None) -> Litestar:
     """Return the ASGI application for this process; without a state it can only be described."""
     return Litestar(
         route_handlers=[
+            *ASSOCIATIONS,
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,
@@ -51,6 +54,7 @@ def make_app(web: Views | None) -> Litestar:
             openapi,
         ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
+        guards=[KnownQueries()],
         exception_handlers={
             HTTPException: _problem,
             RecursionError: _too_deep,

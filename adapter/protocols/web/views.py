@@ -1,4 +1,4 @@
-"""Read-only views: associations, groups, exports, commitments. Rows of the ledger as JSON."""
+"""Read-only views: groups, exports, commitments. Rows of the ledger as JSON."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -39,22 +39,6 @@ def camel_name(name: str) -> str:
     """Return a field's name in camelCase."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
-
-
-@get("/api/associations", summary="Open, ended and rejected associations")
-async def associations(web: State, in_state: InState = None) -> list[dict[str, Any]]:
-    """Return associations since the process began (ended ones: the latest), oldest first."""
-    rows = web.snapshot.sections["associations"].values()
-    return [row for row in rows if in_state is None or row.get("state") == in_state]
-
-
-@get("/api/associations/{association_id:str}", summary="One association")
-async def association(web: State, association_id: FromPath[str]) -> dict[str, Any]:
-    """Return one association."""
-    try:
-        return web.snapshot.sections["associations"][association_id]
-    except KeyError:
-        raise NotFoundException(f"no association {association_id}") from None
 
 
 @get("/api/groups", summary="Open groups and the time they have left")
@@ -121,4 +105,4 @@ async def commitments(web: State) -> list[dict[str, Any]]:
     return [camel(commitment) for commitment in await web.ledger.commitments.pending()]
 
 
-VIEWS = [associations, association, groups, exports, export, commitments]
+VIEWS = [groups, exports, export, commitments]

@@ -1,0 +1,139 @@
+"""Association register: what a listener tells of its associations, and of those it refused.
+
+Consumes: calls of its listener. Produces: events, log lines, counts and rows of the occupancy.
+Owns: what was said lately. Rebuilds from: nothing. Restart policy: none, it ends with its listener.
+"""
+
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.dimse_ports import AssociationReport, PendingAssociation, Unasked
+from adapter.domain.events import Event, Publish
+from adapter.domain.occupancy import EVICTED, Occupancy, ServedAssociation
+from adapter.domain.ports import WallClock
+from adapter.domain.rejections import Answer, Caller, Why
+from adapter.domain.repetition import Repetition
+
+log = structlog.get_logger("adapter.listener")
+
+TOLD_AGAIN_S = 60.0
+"""A peer that speaks something else is worth a warning so often; it is counted every time."""
+TOLD_MAX = 1000
+"""So many of these are remembered, however many addresses there are."""
+BY_ORDER = "aborted by order of an operator"
+_REFUSED_UNASKED = {
+    Unasked.REFUSED.value: Why.NO_REQUEST,
+    Unasked.TLS.value: Why.TLS,
+    "artim": Why.ARTIM,
+    EVICTED: Why.EVICTED,
+}
+"""Ends of connections without a request that are our doing."""
+_MISCONFIGURED = (Why.NO_REQUEST, Why.TLS)
+
+
+@dataclass(slots=True, kw_only=True)
+class AssociationRegister:
+    """Tells of associations from A-ASSOCIATE-RQ to their end."""
+
+    listener: str
+    occupancy: Occupancy
+    publish: Publish
+    now: WallClock
+    _told: Repetition = field(default_factory=lambda: Repetition(TOLD_AGAIN_S, TOLD_MAX))
+
+    def requested(self, association: str, request: AssociationRequest) -> None:
+        """A-ASSOCIATE-RQ has arrived."""
+        self._tell("requested", association, request)
+
+    def rejected(self, association: str, request: AssociationRequest, rejection: Rejection) -> None:
+        """It is not admitted."""
+        self.occupancy.rejections[rejection.why] += 1
+        row = self.occupancy.rejected.record(
+            association,
+            Caller(
+                peer=request.peer,
+                calling_ae_title=request.calling_ae_title,
+                called_ae_title=request.called_ae_title,
+                tls=request.tls,
+            ),
+            rejection.why,
+            Answer(rejection.result, rejection.source, rejection.reason),
+            rejection.detail,
+            self.now(),
+        )
+        why = {"why": rejection.why, "result": rejection.result,
+               "source": rejection.source, "reason": rejection.reason}  # fmt: skip
+        log.info("association.rejected", association=association, peer=request.peer, **why)
+        folded = {"rule": row.why.rule, "first": row.id, "count": row.count}
+        self._tell("rejected", association, request, **why, **folded)
+
+    def unasked(self, association: str, connection: PendingAssociation, end: str) -> None:
+        """A connection ended that brought no A-ASSOCIATE-RQ."""
+        self.occupancy.without_request[end] += 1
+        facts = {"actor": self.listener, "peer": connection.peer, "end": end,
+                 "why": connection.why}  # fmt: skip
+        why = _REFUSED_UNASKED.get(end)
+        if why is None:  # it left by itself
+            log.debug("connection.ended", **facts)
+            return
+        self.occupancy.rejected.record(
+            association, Caller(peer=connection.peer), why, None, connection.why, self.now()
+        )
+        key = (connection.peer, connection.why)
+        if why in _MISCONFIGURED and self._told.is_news(key, trio.current_time()):
+            log.warning("connection.ended", **facts)
+        else:
+            log.debug("connection.ended", **facts)
+
+    def accepted(self, association: str, request: AssociationRequest) -> None:
+        """It is admitted."""
+        self._tell("accepted", association, request)
+
+    def ended(
+        self,
+        association: str,
+        request: AssociationRequest,
+        report: AssociationReport,
+        served: ServedAssociation,
+    ) -> None:
+        """It is over."""
+        aborted_by_order = served.by_order and not report.released
+        facts = {
+            "why": BY_ORDER if aborted_by_order else report.why,
+            "instances": report.instances,
+            "bytes": report.payload_bytes,
+            "refused": report.refused,
+        }
+        verb = "released" if report.released else "aborted"
+        log.info(
+            f"association.{verb}",
+            association=association, peer=request.peer, tls=request.tls, **facts,
+        )  # fmt: skip
+        self._tell(verb, association, request, **facts)
+
+    def crashed(self, association: str, peer: str, bug: Exception) -> None:
+        """A bug of ours has ended it."""
+        log.error("association.crashed", association=association, peer=peer, exc_info=bug)
+        why = f"internal failure: {type(bug).__name__}"
+        self.publish(Event(type="association.aborted", association=association, data={"why": why}))
+
+    def _tell(
+        self, verb: str, association: str, request: AssociationRequest, **data: object
+    ) -> None:
+        self.publish(
+            Event(
+                type=f"association.{verb}",
+                ae_title=request.called_ae_title,
+                association=association,
+                data={
+                    "callingAeTitle": request.calling_ae_title,
+                    "peer": request.peer,
+                    "tls": request.tls,
+                    "contexts": len(request.abstract_syntaxes),
+                    **data,
+                },
+            )
+        )

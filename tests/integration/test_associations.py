@@ -22,6 +22,7 @@ from wire import (
     associate_rq,
     context,
     data_set,
+    echo_works,
     pdu,
     pdv,
     request,
@@ -141,6 +142,46 @@ def test_one_over_the_limit_is_told_how_many_there_are(make_adapter: MakeAdapter
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(tmp_path_factory.mktemp("tls") / "files")
+
+
+# --- allowed ones
+
+
+def allow(adapter: Adapter, association: str) -> tuple[int, Any]:
+    status, _, body = adapter.request("POST", f"/api/associations/{association}/allow")
+    return status, json.loads(body)
+
+
+@pytest.mark.parametrize("calling", ["CT1", "FAR"])
+def test_refused_caller_is_let_in_and_stays_so(make_adapter: MakeAdapter, calling: str) -> None:
+    adapter = strict(make_adapter)
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq(calling=calling.encode()))
+        assert wire.answer() == UNKNOWN_SOURCE
+    (row,) = adapter.get("/api/associations?state=rejected")
+    status, source = allow(adapter, row["id"])
+    assert status == 201
+    assert (source["aeTitle"], source["host"]) == (calling, "127.0.0.1")
+    assert adapter.get(f"/api/config/sourceaetitle/{source['name']}") == source
+    assert echo_works(adapter.dicom_port, calling=calling.encode())
+    again, same = allow(adapter, row["id"])
+    assert (again, same["name"]) == (200, source["name"])
+    adapter.stop()
+    adapter.start()
+    assert echo_works(adapter.dicom_port, calling=calling.encode())
+
+
+def test_caller_that_no_source_would_help_is_not_allowed(make_adapter: MakeAdapter) -> None:
+    adapter = strict(make_adapter)
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq(called=b"NOBODY"))
+        assert wire.answer() == ("reject", 1, 1, 7)
+    (row,) = adapter.get("/api/associations?state=rejected")
+    assert not row["mayBeAllowed"]
+    status, problem = allow(adapter, row["id"])
+    assert status == 409
+    assert "called AE Title is not configured" in problem["detail"]
+    assert allow(adapter, "a-none")[0] == 404
 
 
 # --- open ones

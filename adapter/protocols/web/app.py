@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
@@ -37,6 +38,7 @@ def make_app(web: Views | None) -> Litestar:
     return Litestar(
         route_handlers=[
             *ASSOCIATIONS,
+            *ALLOW,
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,

@@ -22,6 +22,7 @@ from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
+from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.paging import KnownQueries
@@ -35,6 +36,7 @@ BODY_BYTES_MAX = 1 << 20
 
 def make_app(web: Views | None) -> Litestar:
     """Return the ASGI application for this process; without a state it can only be described."""
+    idempotency = Idempotency()
     return Litestar(
         route_handlers=[
             *ASSOCIATIONS,
@@ -57,6 +59,8 @@ def make_app(web: Views | None) -> Litestar:
         ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         guards=[KnownQueries()],
+        middleware=[idempotency.middleware],
+        before_request=idempotency.ask,
         exception_handlers={
             HTTPException: _problem,
             RecursionError: _too_deep,

@@ -55,6 +55,7 @@ from adapter.store.ledger import RowLedger
 from adapter.store.parts import PartFiles, clear_parts
 from adapter.store.payloads import FolderPayloadStore
 from adapter.store.space import DiskSpaceGauge, SpaceLimits
+from adapter.store.survey import FolderSurvey
 
 DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
@@ -136,6 +137,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         results=FolderResults(layout.payloads, disk),
         results_service=make_results_service(settings.results, fetched),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
+        survey=FolderSurvey(layout, space, disk_threads),
         web=_Web(settings),
         configuration=_followed(live, follow, files),
         new_id=new_id,

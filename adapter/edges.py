@@ -28,6 +28,7 @@ from adapter.domain.ports import (
 from adapter.domain.queueing import Draw
 from adapter.domain.reconfiguration import ConfigurationSource
 from adapter.domain.results_service import ServiceEdges
+from adapter.domain.survey import Survey
 from adapter.domain.views import Views
 from adapter.supervision import Actor
 
@@ -62,6 +63,7 @@ class Edges:
     results_service: ServiceEdges | None
     """None: there is none elsewhere."""
     held: HeldInstances
+    survey: Survey
     web: WebFactory | None
     configuration: ConfigurationSource | None
     """None: it does not change."""

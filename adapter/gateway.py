@@ -21,6 +21,7 @@ from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
+from adapter.domain.roster import Roster
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.tasks import TaskOrder
@@ -28,7 +29,7 @@ from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
-from adapter.supervision import ESSENTIAL, REPLICA, supervise
+from adapter.supervision import ESSENTIAL, REPLICA, ROSTER, supervise
 from adapter.wiring import Wiring
 
 FAREWELL_S = 5.0
@@ -48,6 +49,8 @@ async def gateway(
         Exception: An actor could not start, or an essential one crashed over its budget.
     """
     settings, scp = live.settings, live.settings.dicom.scp
+    roster = Roster()
+    ROSTER.set(roster)
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
     publisher, measurements = Publisher(events), Measurements()
@@ -84,7 +87,7 @@ async def gateway(
                         calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
                         events_waiting=lambda: events.statistics().current_buffer_used,
-                        reload_orders=reload_in,
+                        reload_orders=reload_in, roster=roster,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()
@@ -103,6 +106,7 @@ def _views_of(edges: Edges) -> "partial[Views]":
         Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
+        survey=edges.survey,
     )  # fmt: skip
 
 

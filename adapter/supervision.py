@@ -7,6 +7,7 @@ rest goes on, health says degraded.
 """
 
 from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,8 +15,13 @@ import structlog
 import trio
 
 from adapter.domain.events import Event, Publish
+from adapter.domain.roster import Roster
 
 log = structlog.get_logger("adapter.supervision")
+
+
+ROSTER: ContextVar[Roster | None] = ContextVar("roster", default=None)
+"""Where whoever is supervised is listed; a gateway sets its own, for all tasks below it."""
 
 
 class Actor(Protocol):
@@ -71,14 +77,18 @@ async def supervise(
     """
     crashed_at: deque[float] = deque()
     status = _StartedOnce(task_status)
+    roster = ROSTER.get() or Roster()
+    entry = roster.enter(actor.name, actor, essential=policy.essential)
     try:
         while True:
+            entry.starts += 1
             data = {"actor": actor.name, "essential": policy.essential}
             publish(Event(type="actor.started", data=data))
             try:
                 await actor.run(task_status=status)
             except Exception as crash:
                 crashed_at.append(trio.current_time())
+                entry.crashed(crash)
                 while crashed_at[0] < crashed_at[-1] - policy.period_s:
                     crashed_at.popleft()
                 gave_up = len(crashed_at) > policy.restarts_max
@@ -87,12 +97,14 @@ async def supervise(
                 if not status.called or (gave_up and policy.essential):
                     raise
                 if gave_up:
+                    entry.parked = True
                     return
             else:
                 publish(Event(type="actor.stopped", data={"actor": actor.name}))
                 return
             await trio.sleep(policy.backoff_s)
     finally:
+        roster.leave(entry)
         actor.close()
 
 

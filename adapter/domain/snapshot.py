@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adapter.domain.events import Event
+from adapter.domain.group_histories import GroupHistories
 from adapter.domain.group_rows import GroupRows
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, TASK_TERMINAL
 from adapter.domain.wall_time import rfc3339
@@ -41,6 +42,7 @@ class Snapshot:
         """Ids of rows that ended, by section; the first ended longest ago."""
         self._rejected: dict[str, None] = {}
         """As `_ended`, of associations that were none: they push out each other only."""
+        self.histories = GroupHistories()
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
         self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
@@ -66,6 +68,7 @@ class Snapshot:
     def apply(self, event: Event, at: float) -> None:
         """Fold an event that happened at this wall time into the snapshot."""
         topic, _, verb = event.type.partition(".")
+        self.histories.apply(event, topic, verb, at)
         if fold := self._folds.get(topic):
             fold(event, verb, at)
 

@@ -18,7 +18,9 @@ from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
+from adapter.domain.roster import Roster
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.survey import Survey
 from adapter.domain.tasks import TaskOrder
 
 
@@ -61,3 +63,5 @@ class Views:
     receiver_loads: ReceiverLoads
     platform: Platform
     results_service: ServiceEdges | None
+    roster: Roster
+    survey: Survey

@@ -61,7 +61,7 @@ class FolderInstanceStore:
                     continue
                 if path.name.startswith("."):
                     shutil.rmtree(path)
-                elif parent != layout.payloads and _read_record(path) is None:
+                elif parent != layout.payloads and read_record(path) is None:
                     path.rename(_free_name(layout.quarantine / f"{parent.name}-{path.name}"))
         self._remembered.prepare()
         sync_folder(layout.root, self._durability)
@@ -89,7 +89,7 @@ class FolderInstanceStore:
 
     def _add_sender(self, group_id: str, calling_ae_title: str) -> None:
         folder = self._layout.open_group(group_id)
-        record = _read_record(folder)
+        record = read_record(folder)
         if record is None:
             raise FileNotFoundError(folder)
         senders = dict.fromkeys([*record.calling_ae_titles, calling_ae_title])
@@ -182,7 +182,7 @@ def _free_name(path: Path) -> Path:
     return next(name for name in itertools.chain([path], others) if not name.exists())
 
 
-def _read_record(folder: Path) -> GroupRecord | None:
+def read_record(folder: Path) -> GroupRecord | None:
     """Return the group's record, or None if this folder is not one of ours."""
     try:
         return msgspec.json.decode((folder / "group.json").read_bytes(), type=GroupRecord)
@@ -195,7 +195,7 @@ def _groups_in(parent: Path, ae_title: str) -> list[StoredGroup]:
     for folder in parent.iterdir():
         if folder.name.startswith("."):
             continue
-        record = _read_record(folder)
+        record = read_record(folder)
         if record is None and not folder.exists():
             continue  # another AE Title's group, closed or removed while we looked
         if record is None:

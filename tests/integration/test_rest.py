@@ -1,6 +1,7 @@
 """REST and health seen by an HTTP client (interface, section 3)."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from harness import Adapter, eventually
@@ -53,6 +54,60 @@ def test_pages_of_jobs_fit_together(adapter: Adapter) -> None:
     detail = adapter.get(f"/api/jobs/{everything[0]['id']}")
     assert detail.pop("history")[0]["state"] == "Queued"
     assert detail == everything[0]
+
+
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def test_page_says_how_many_there_are_and_where_the_next_is(adapter: Adapter) -> None:
+    path, seen = "/api/jobs?state=Starting&limit=3", []
+    while path:
+        status, headers, body = adapter.request("GET", path)
+        assert status == 200
+        assert lower(headers)["x-total-count"] == str(STUDIES)
+        seen += [job["id"] for job in json.loads(body)]
+        path = lower(headers).get("link", "").partition('>; rel="next"')[0].removeprefix("<")
+    assert seen == [job["id"] for job in adapter.get("/api/jobs")]
+
+
+def test_jobs_are_found_by_ae_title_pipeline_and_time(adapter: Adapter) -> None:
+    everything = adapter.get("/api/jobs")
+    assert adapter.get("/api/jobs?aeTitle=MAIN&pipeline=one") == everything
+    assert adapter.get("/api/jobs?aeTitle=OTHER") == []
+    assert adapter.get("/api/jobs?pipeline=other") == []
+    assert adapter.get("/api/jobs?since=2020-01-01T00:00:00Z") == everything
+    assert adapter.get("/api/jobs?until=2020-01-01T00:00:00Z") == []
+    assert adapter.get("/api/exports?jobId=none&since=2020-01-01T00:00:00") == []
+
+
+def test_value_that_cannot_be_is_named_with_what_is_wrong(adapter: Adapter) -> None:
+    found = problem(adapter, "/api/jobs?limit=0&since=yesterday")
+    problems = found["problems"]
+    assert isinstance(problems, list)
+    assert sorted(line.partition(":")[0] for line in problems) == ["limit", "since"]
+    assert "limit" in str(found["detail"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["associations", "groups", "jobs", "jobs/x", "exports", "tasks", "commitments", "destinations",
+     "config/claraaetitle", "config/sourceaetitle", "storage", "actors"],
+)  # fmt: skip
+def test_query_that_a_route_does_not_know_is_refused(adapter: Adapter, path: str) -> None:
+    found = problem(adapter, f"/api/{path}?limt=1&nonsense=2")
+    assert found["status"] == 400
+    assert "'limt'" in str(found["detail"])
+    assert "'nonsense'" in str(found["detail"])
+
+
+@pytest.mark.parametrize("path", ["associations", "groups", "tasks", "commitments", "destinations"])
+def test_every_list_has_pages(adapter: Adapter, path: str) -> None:
+    status, headers, body = adapter.request("GET", f"/api/{path}?limit=1&offset=0")
+    assert status == 200
+    total = int(lower(headers)["x-total-count"])
+    assert len(json.loads(body)) == min(total, 1)
+    assert ("link" in lower(headers)) == (total > 1)
 
 
 def test_jobs_speak_camel_case(adapter: Adapter) -> None:

@@ -210,7 +210,7 @@ class World:
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
             certificate_expiries=dict, destination_files=NoFiles(),
-            resolver=resolve, held=self.store, new_uid=lambda: f"2.25.{self.new_id()}",
+            resolver=resolve, held=self.store, survey=None, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,
             platform=FakePlatform(self.disk, life), results=self.store, results_service=None,

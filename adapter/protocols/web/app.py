@@ -6,13 +6,14 @@ from typing import Any
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.destination_echo import echo
@@ -26,7 +27,9 @@ from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.paging import KnownQueries
+from adapter.protocols.web.storage import STORAGE
 from adapter.protocols.web.tasks import TASKS
+from adapter.protocols.web.timeline import TIMELINE
 from adapter.protocols.web.views import VIEWS
 
 log = structlog.get_logger("adapter.web")
@@ -41,6 +44,9 @@ def make_app(web: Views | None) -> Litestar:
         route_handlers=[
             *ASSOCIATIONS,
             *ALLOW,
+            *ACTORS,
+            *STORAGE,
+            *TIMELINE,
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,
@@ -89,8 +95,12 @@ def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
-    problems = error.problems if isinstance(error, Objections) else None
-    return _problem_response(error.status_code, error.detail, problems)
+    if isinstance(error, Objections):
+        return _problem_response(error.status_code, error.detail, error.problems)
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        problems = [f"{one.get('key', 'body')}: {one['message']}" for one in error.extra]
+        return _problem_response(error.status_code, "; ".join(problems), problems)
+    return _problem_response(error.status_code, error.detail)
 
 
 def _too_deep(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

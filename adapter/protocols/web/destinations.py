@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import trio
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
@@ -17,6 +17,7 @@ from adapter.domain.wall_time import rfc3339
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import obeyed
 from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, page_of
 
 WHY_LENGTH_MAX = 256
 
@@ -42,10 +43,13 @@ def _shown(web: Views, name: str) -> dict[str, Any]:
     }
 
 
-@get("/api/destinations", summary="Destinations and what waits for them")
-async def destinations(web: State) -> list[dict[str, Any]]:
+@get("/api/destinations", summary="Destinations and what waits for them", response_headers=PAGED)
+async def destinations(
+    web: State, request: AnyRequest, limit: Limit = PAGE_MAX, offset: Offset = 0
+) -> Response[list[dict[str, Any]]]:
     """Return all that are configured; `exports` counts what the ledger holds, by state."""
-    return [_shown(web, name) for name in web.export_orders]
+    page, headers = page_of(request, list(web.export_orders), limit, offset)
+    return Response([_shown(web, name) for name in page], headers=headers)
 
 
 @post(

@@ -4,11 +4,11 @@ A change is an order to the submitter, which answers with the job as it is then.
 """
 
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from adapter.domain.messages import JobOrder
 from adapter.domain.records import Job
@@ -17,7 +17,19 @@ from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
 from adapter.protocols.web.origin import ours_only
-from adapter.protocols.web.views import InState, Limit, Offset, camel, checked
+from adapter.protocols.web.paging import (
+    PAGED,
+    AnyRequest,
+    Limit,
+    Offset,
+    Since,
+    Until,
+    page_of,
+    within,
+)
+from adapter.protocols.web.views import InState, OfAeTitle, camel, checked
+
+OfPipeline = Annotated[str | None, QueryParameter(name="pipeline", description="Its name.")]
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -30,17 +42,29 @@ def _detail(job: Job) -> dict[str, Any]:
     return camel(job, history=[camel(change) for change in job.history])
 
 
-@get("/api/jobs", summary="Jobs, oldest first")
+@get("/api/jobs", summary="Jobs, oldest first", response_headers=PAGED)
 async def jobs(
     web: State,
+    request: AnyRequest,
     in_state: InState = None,
+    ae_title: OfAeTitle = None,
+    pipeline: OfPipeline = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> list[dict[str, Any]]:
+) -> Response[list[dict[str, Any]]]:
     """Return a page of the jobs the ledger holds."""
     wanted = checked(in_state, JobState)
-    rows = await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
-    return [_summary(job) for job in rows[offset : offset + limit]]
+    rows = [
+        job
+        for job in await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
+        if ae_title in (None, job.ae_title)
+        and pipeline in (None, job.pipeline)
+        and within(job.opened_at, since, until)
+    ]
+    page, headers = page_of(request, rows, limit, offset)
+    return Response([_summary(job) for job in page], headers=headers)
 
 
 @get("/api/jobs/{job_id:str}", summary="One job with its latest states")

@@ -33,7 +33,17 @@ from adapter.errors import RowNotFoundError
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
 from adapter.protocols.web.origin import ours_only
-from adapter.protocols.web.views import InState, Limit, Offset, camel, checked
+from adapter.protocols.web.paging import (
+    PAGED,
+    AnyRequest,
+    Limit,
+    Offset,
+    Since,
+    Until,
+    page_of,
+    within,
+)
+from adapter.protocols.web.views import InState, camel, checked
 
 ANSWER_S = 10.0
 TAKEN_MAX = 100
@@ -84,14 +94,22 @@ def _parameters(destinations: tuple[str, ...]) -> str:
     return msgspec.json.encode(one).decode()
 
 
-@get("/api/tasks", summary="Registered results, oldest first")
+@get("/api/tasks", summary="Registered results, oldest first", response_headers=PAGED)
 async def tasks(
-    web: State, in_state: InState = None, limit: Limit = 100, offset: Offset = 0
-) -> list[dict[str, Any]]:
+    web: State,
+    request: AnyRequest,
+    in_state: InState = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response[list[dict[str, Any]]]:
     """Return a page of the tasks the ledger holds; without their files."""
     wanted = checked(in_state, TaskState)
-    rows = web.ledger.tasks.select({TaskState(wanted)} if wanted else None)
-    return [_summary(task) for task in rows[offset : offset + limit]]
+    tasks = web.ledger.tasks.select({TaskState(wanted)} if wanted else None)
+    rows = [task for task in tasks if within(task.opened_at, since, until)]
+    page, headers = page_of(request, rows, limit, offset)
+    return Response([_summary(task) for task in page], headers=headers)
 
 
 def _summary(task: Task) -> dict[str, Any]:

@@ -4,21 +4,32 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import get
+from litestar import Response, get
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.params import FromPath, QueryParameter
 
 from adapter.domain.tables import ExportState, JobState, TaskState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
+from adapter.protocols.web.paging import (
+    PAGE_MAX,
+    PAGED,
+    AnyRequest,
+    Limit,
+    Offset,
+    Since,
+    Until,
+    page_of,
+    paged,
+    within,
+)
 
-PAGE_MAX = 1000
 _TIMES = (
     "opened_at", "changed_at", "queued_at", "due_at", "at", "requested_at", "deadline_at",
 )  # fmt: skip
-Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
-Offset = Annotated[int, QueryParameter(ge=0)]
 ToDestination = Annotated[str | None, QueryParameter(name="destination")]
+OfAeTitle = Annotated[str | None, QueryParameter(name="aeTitle")]
+OfJob = Annotated[str | None, QueryParameter(name="jobId")]
 InState = Annotated[str | None, QueryParameter(name="state")]
 
 
@@ -41,18 +52,26 @@ def camel_name(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-@get("/api/groups", summary="Open groups and the time they have left")
-async def groups(web: State) -> list[dict[str, Any]]:
+@get("/api/groups", summary="Open groups and the time they have left", response_headers=PAGED)
+async def groups(
+    web: State,
+    request: AnyRequest,
+    ae_title: OfAeTitle = None,
+    limit: Limit = PAGE_MAX,
+    offset: Offset = 0,
+) -> Response[list[dict[str, Any]]]:
     """Return open groups; `leftS` is null while their end is not known."""
     now = web.now()
     rows = []
     for row in web.snapshot.sections["groups"].values():
+        if ae_title not in (None, row["aeTitle"]):
+            continue
         left = None
         if row["dueAt"] is not None:
             due_at = datetime.fromisoformat(row["dueAt"]).timestamp()
             left = round(max(due_at - now, 0.0), 3)
         rows.append({**row, "leftS": left})
-    return rows
+    return paged(request, rows, limit, offset)
 
 
 def checked(
@@ -68,19 +87,28 @@ def checked(
     return state
 
 
-@get("/api/exports", summary="Exports, oldest first")
+@get("/api/exports", summary="Exports, oldest first", response_headers=PAGED)
 async def exports(
     web: State,
+    request: AnyRequest,
     in_state: InState = None,
     destination: ToDestination = None,
+    job: OfJob = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> list[dict[str, Any]]:
+) -> Response[list[dict[str, Any]]]:
     """Return a page of the exports the ledger holds, of all destinations or of one."""
     wanted = checked(in_state, ExportState)
     states = frozenset({ExportState(wanted)}) if wanted else None
-    rows = await web.ledger.exports(states, destination)
-    return [camel(export) for export in rows[offset : offset + limit]]
+    rows = [
+        export
+        for export in await web.ledger.exports(states, destination)
+        if job in (None, export.job_id) and within(export.opened_at, since, until)
+    ]
+    page, headers = page_of(request, rows, limit, offset)
+    return Response([camel(export) for export in page], headers=headers)
 
 
 @get("/api/exports/{export_id:str}", summary="One export with the outcome of every instance")
@@ -99,10 +127,16 @@ async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
     )
 
 
-@get("/api/commitments", summary="Storage commitment requests that are not reported yet")
-async def commitments(web: State) -> list[dict[str, Any]]:
+@get(
+    "/api/commitments", summary="Storage commitment requests that are not reported yet",
+    response_headers=PAGED,
+)  # fmt: skip
+async def commitments(
+    web: State, request: AnyRequest, limit: Limit = 100, offset: Offset = 0
+) -> Response[list[dict[str, Any]]]:
     """Return what others asked us to keep (PS3.4 J), oldest first."""
-    return [camel(commitment) for commitment in await web.ledger.commitments.pending()]
+    rows = [camel(commitment) for commitment in await web.ledger.commitments.pending()]
+    return paged(request, rows, limit, offset)
 
 
 VIEWS = [groups, exports, export, commitments]

@@ -19,6 +19,7 @@ from adapter.commands.options import (
     fail,
     load,
 )
+from adapter.commands.state import associations_app, groups_app, status
 from adapter.errors import ConfigurationError
 
 app = App(
@@ -26,11 +27,23 @@ app = App(
     help="Receives DICOM, groups it into jobs for AI pipelines, and sends the results back.",
     version=__version__,
 )
-for command in (config_app, create_app, jobs_app, exports_app, echo, send):
+for command in (
+    config_app,
+    create_app,
+    jobs_app,
+    exports_app,
+    associations_app,
+    groups_app,
+    status,
+    echo,
+    send,
+):
     app.command(command)
 app.command(list_entities, name="list")
 app.command(get_entity, name="get")
 app.command(delete_entity, name="delete")
+
+app.register_install_completion_command(help="Install completion for this shell: bash, zsh, fish.")
 
 INTERRUPTED = 130  # by Ctrl+C, as shells have it
 

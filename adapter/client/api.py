@@ -1,5 +1,6 @@
 """The REST API of a running adapter, as a client sees it."""
 
+import http
 import http.client
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -56,6 +57,8 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException):
         raise ApiError(f"{url}: no adapter answers there") from None
+    if status == http.HTTPStatus.NO_CONTENT:
+        return None
     try:
         answer = msgspec.json.decode(body)
         if status >= 400:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from adapter.client.api import Access, ApiError, call
+from adapter.client.figures import duration, size
 
 PAGE = 1000
 FILE_WIDTH = 240
@@ -67,6 +68,25 @@ EXPORTS = Kind(
         },
     },
 )  # fmt: skip
+ASSOCIATIONS = Kind(
+    route="/api/associations",
+    columns={
+        "id": "id", "state": "state", "from": "callingAeTitle", "address": "peer",
+        "to": "aeTitle", "instances": "instances", "data": "bytes", "rate": "bytesPerS",
+        "age": "ageS", "times": "count", "why": "why.words",
+    },
+    parts={"presentationContexts": {
+        "abstract syntax": "abstractSyntax", "transfer syntax": "transferSyntax",
+    }},
+)  # fmt: skip
+GROUPS = Kind(
+    route="/api/groups",
+    columns={
+        "id": "id", "AE Title": "aeTitle", "state": "state", "instances": "instances",
+        "data": "bytes", "closes in": "leftS", "from": "associations", "why": "why",
+    },
+    parts={},
+)  # fmt: skip
 
 AE_TITLES = Kind(
     route="/api/config/claraaetitle",
@@ -100,13 +120,13 @@ DESTINATIONS = Kind(
 
 def list_rows(access: Access, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
     """Print the rows these filters let through, oldest first; return the exit code."""
-    return _told(lambda: list(_pages(access, kind, filters)), _FORMS[form](kind))
+    return told(lambda: list(_pages(access, kind, filters)), _FORMS[form](kind))
 
 
 def show_row(access: Access, kind: Kind, row_id: str, form: Form) -> int:
     """Print one row with its parts; return the exit code."""
-    print_it = _print_json if form == "json" else lambda row: _print_row(kind, row)
-    return _told(lambda: call(access, "GET", kind.path(row_id)), print_it)
+    print_it = print_json if form == "json" else lambda row: _print_row(kind, row)
+    return told(lambda: call(access, "GET", kind.path(row_id)), print_it)
 
 
 def order_row(
@@ -122,11 +142,12 @@ def send_row(
 ) -> int:
     """Make a request (method, path) about a row, print what it is then; return the exit code."""
     method, path = request
-    print_it = _print_json if form == "json" else lambda row: _print_state(kind, row)
-    return _told(lambda: call(access, method, path, document), print_it)
+    print_it = print_json if form == "json" else lambda row: _print_state(kind, row)
+    return told(lambda: call(access, method, path, document), print_it)
 
 
-def _told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
+def told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
+    """Ask and show the answer, or say in one line why there is none; return the exit code."""
     try:
         answer = ask()
     except ApiError as error:
@@ -151,7 +172,8 @@ def _pages(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[R
             return
 
 
-def _print_json(answer: Any) -> None:
+def print_json(answer: Any) -> None:
+    """Print an answer as it is."""
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
 
 
@@ -167,13 +189,13 @@ def _print_csv(rows: list[Row]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list | dict):
         return msgspec.json.encode(value).decode()
-    return _text(value)
+    return text(value)
 
 
 def _print_table(rows: Iterable[Row], columns: Mapping[str, str]) -> None:
     table = Table(*(Column(name, overflow="fold") for name in columns), box=None)
     for row in rows:
-        table.add_row(*(Text(_shown(key, row.get(key))) for key in columns.values()))
+        table.add_row(*(Text(_shown(key, _value(row, key))) for key in columns.values()))
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     with console.capture() as captured:
         console.print(table)
@@ -183,7 +205,7 @@ def _print_table(rows: Iterable[Row], columns: Mapping[str, str]) -> None:
 
 def _print_row(kind: Kind, row: Row) -> None:
     parts = {name: row.pop(name, []) for name in kind.parts}
-    lines = [f"{key}: {_text(value)}" for key, value in row.items()]
+    lines = [f"{key}: {text(value)}" for key, value in _flat(row)]
     sys.stdout.write("\n".join(lines) + "\n")
     for name, rows in parts.items():
         if rows:
@@ -191,16 +213,43 @@ def _print_row(kind: Kind, row: Row) -> None:
             _print_table(rows, kind.parts[name])
 
 
+def _flat(row: Row) -> Iterable[tuple[str, Any]]:
+    """Yield keys and values, those of a part as `key.key`; what is empty in a part is left out."""
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", one) for inner, one in value.items()
+                        if one not in (None, ""))  # fmt: skip
+        else:
+            yield key, value
+
+
 def _print_state(kind: Kind, row: Row) -> None:
     sys.stdout.write(f"{row[kind.key]}: {row['state']}\n")
 
 
+def _value(row: Row, path: str) -> Any:
+    """Return what is at `key`, or at `key.key`."""
+    key, _, rest = path.partition(".")
+    value = row.get(key)
+    return _value(value, rest) if rest and isinstance(value, dict) else None if rest else value
+
+
 def _shown(key: str, value: Any) -> str:
-    is_status = key == "status" and value is not None
-    return f"0x{value:04X}" if is_status else _text(value)  # as the Standard writes it
+    if value is None:
+        return ""
+    match key:
+        case "status":
+            return f"0x{value:04X}"  # as the Standard writes it
+        case "bytes" | "bytesPerS":
+            return size(value) + ("/s" if key == "bytesPerS" else "")
+        case "ageS" | "leftS":
+            return duration(value)
+        case _:
+            return text(value)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a value for people."""
     if value is None:
         return ""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -208,6 +257,6 @@ def _text(value: Any) -> str:
 
 _FORMS: dict[Form, Callable[[Kind], Callable[[list[Row]], None]]] = {
     "table": lambda kind: lambda rows: _print_table(rows, kind.columns),
-    "json": lambda _: _print_json,
+    "json": lambda _: print_json,
     "csv": lambda _: _print_csv,
 }

@@ -24,7 +24,7 @@ def jobs(
     """List the jobs, oldest first."""
     from adapter.client.rows import JOBS, list_rows
 
-    return list_rows(access, JOBS, {"state": state}, _form(json=json, csv=csv))
+    return list_rows(access, JOBS, {"state": state}, form(json=json, csv=csv))
 
 
 @jobs_app.command(name="show")
@@ -32,7 +32,7 @@ def show_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_A
     """Show one job with its latest states."""
     from adapter.client.rows import JOBS, show_row
 
-    return show_row(access, JOBS, job_id, _form(json=json))
+    return show_row(access, JOBS, job_id, form(json=json))
 
 
 @jobs_app.command(name="retry")
@@ -40,7 +40,7 @@ def retry_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_
     """Resubmit a job that is Faulted or Cancelled."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(access, JOBS, (job_id, "retry"), _form(json=json))
+    return order_row(access, JOBS, (job_id, "retry"), form(json=json))
 
 
 @jobs_app.command(name="cancel")
@@ -48,7 +48,7 @@ def cancel_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT
     """End a job that has not ended; its files are kept."""
     from adapter.client.rows import JOBS, order_row
 
-    return order_row(access, JOBS, (job_id, "cancel"), _form(json=json))
+    return order_row(access, JOBS, (job_id, "cancel"), form(json=json))
 
 
 @exports_app.default
@@ -64,7 +64,7 @@ def exports(
     from adapter.client.rows import EXPORTS, list_rows
 
     filters = {"state": state, "destination": destination}
-    return list_rows(access, EXPORTS, filters, _form(json=json, csv=csv))
+    return list_rows(access, EXPORTS, filters, form(json=json, csv=csv))
 
 
 @exports_app.command(name="show")
@@ -72,7 +72,7 @@ def show_export(export_id: str, /, *, json: AsJson = False, access: Access = DEF
     """Show one export with the outcome of every instance."""
     from adapter.client.rows import EXPORTS, show_row
 
-    return show_row(access, EXPORTS, export_id, _form(json=json))
+    return show_row(access, EXPORTS, export_id, form(json=json))
 
 
 @exports_app.command(name="retry")
@@ -91,10 +91,11 @@ def retry_export(
     from adapter.client.rows import EXPORTS, order_row
 
     wanted = {"sopInstanceUids": instance} if instance else None
-    return order_row(access, EXPORTS, (export_id, "retry"), _form(json=json), wanted)
+    return order_row(access, EXPORTS, (export_id, "retry"), form(json=json), wanted)
 
 
-def _form(*, json: bool, csv: bool = False) -> "Form":
+def form(*, json: bool, csv: bool = False) -> "Form":
+    """Return how rows are to be printed."""
     if json and csv:
         fail(["--json, --csv: one of them"])
     return "json" if json else "csv" if csv else "table"

@@ -1,0 +1,116 @@
+"""`status`, `associations`, `groups`: what a running adapter is doing, and orders about it."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter, validators
+
+from adapter.commands.ledger import form
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson
+
+associations_app = App(
+    name="associations", help="List associations of a running adapter; show, abort or allow one."
+)
+groups_app = App(name="groups", help="List open groups; close, hold or extend one.")
+
+
+def status(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """Show on one screen what a running adapter is doing; exit 1 if it would take no new work."""
+    from adapter.client.status import show_status
+
+    return show_status(access, as_json=json)
+
+
+@associations_app.default
+def associations(
+    *,
+    state: Annotated[
+        Literal["", "open", "closed", "accepted", "released", "aborted", "rejected"],
+        Parameter(help="Only these."),
+    ] = "",
+    ae_title: Annotated[str, Parameter(help="Only those that called this one.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """List open associations, those that ended lately, and those that were refused, with why."""
+    from adapter.client.rows import ASSOCIATIONS, list_rows
+
+    filters = {"state": state, "aeTitle": ae_title}
+    return list_rows(access, ASSOCIATIONS, filters, form(json=json, csv=csv))
+
+
+@associations_app.command(name="show")
+def show_association(
+    association_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS
+) -> int:
+    """Show one association: what it was for, why it was refused, what can be done."""
+    from adapter.client.rows import ASSOCIATIONS, show_row
+
+    return show_row(access, ASSOCIATIONS, association_id, form(json=json))
+
+
+@associations_app.command(name="abort")
+def abort_association(association_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
+    """Abort an open association; what was answered with success stays."""
+    from adapter.client.orders import delete_row
+    from adapter.client.rows import ASSOCIATIONS
+
+    return delete_row(access, ASSOCIATIONS, association_id, "aborted")
+
+
+@associations_app.command(name="allow")
+def allow_association(
+    association_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS
+) -> int:
+    """Make a source of a caller that was refused as an unknown one; it is let in from now on."""
+    from adapter.client.orders import allow_row
+    from adapter.client.rows import ASSOCIATIONS
+
+    return allow_row(access, ASSOCIATIONS, association_id, form(json=json))
+
+
+@groups_app.default
+def groups(
+    *,
+    ae_title: Annotated[str, Parameter(help="Only those of this one.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """List open groups and the time they have left."""
+    from adapter.client.rows import GROUPS, list_rows
+
+    return list_rows(access, GROUPS, {"aeTitle": ae_title}, form(json=json, csv=csv))
+
+
+@groups_app.command(name="close")
+def close_group(group_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
+    """Close an open group now; it becomes jobs."""
+    from adapter.client.orders import tell_row
+    from adapter.client.rows import GROUPS
+
+    return tell_row(access, GROUPS, (group_id, "close"), "closed")
+
+
+@groups_app.command(name="hold")
+def hold_group(group_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
+    """Keep a group open until it is closed or extended."""
+    from adapter.client.orders import tell_row
+    from adapter.client.rows import GROUPS
+
+    return tell_row(access, GROUPS, (group_id, "hold"), "held")
+
+
+@groups_app.command(name="extend")
+def extend_group(
+    group_id: str,
+    seconds: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=2_592_000))],
+    /,
+    *,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """Keep a group open for so many seconds from now; 0: only not held any more."""
+    from adapter.client.orders import tell_row
+    from adapter.client.rows import GROUPS
+
+    return tell_row(access, GROUPS, (group_id, "extend"), "extended", {"seconds": seconds})

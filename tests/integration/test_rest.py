@@ -81,12 +81,15 @@ def test_jobs_are_found_by_ae_title_pipeline_and_time(adapter: Adapter) -> None:
     assert adapter.get("/api/exports?jobId=none&since=2020-01-01T00:00:00") == []
 
 
-def test_value_that_cannot_be_is_named_with_what_is_wrong(adapter: Adapter) -> None:
-    found = problem(adapter, "/api/jobs?limit=0&since=yesterday")
+def test_values_that_cannot_be_are_named_with_what_is_wrong(adapter: Adapter) -> None:
+    found = problem(adapter, "/api/jobs?limit=0&offset=x")
     problems = found["problems"]
     assert isinstance(problems, list)
-    assert sorted(line.partition(":")[0] for line in problems) == ["limit", "since"]
+    assert sorted(line.partition(":")[0] for line in problems) == ["limit", "offset"]
     assert "limit" in str(found["detail"])
+    for value in ("yesterday", "2026-13-01T00:00:00Z", "0.5", "2026-01-01"):
+        detail = str(problem(adapter, f"/api/jobs?since={value}")["detail"])
+        assert detail.startswith("since: "), value
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,18 @@ def test_wrong_method_is_a_problem(adapter: Adapter) -> None:
     status, _, body = adapter.request("DELETE", "/api/jobs")
     assert status == 405
     assert json.loads(body)["status"] == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/api/jobs", {"GET", "OPTIONS"}), ("/api/config/claraaetitle", {"GET", "OPTIONS", "POST"}),
+     ("/api/config/claraaetitle/main", {"GET", "OPTIONS", "PUT", "DELETE"})],
+)  # fmt: skip
+def test_path_tells_its_methods(adapter: Adapter, path: str, methods: set[str]) -> None:
+    for method, expected in (("OPTIONS", 204), ("TRACE", 405)):
+        status, headers, _ = adapter.request(method, path)
+        assert status == expected
+        assert set(lower(headers)["allow"].split(", ")) == methods
 
 
 def test_openapi_lists_the_routes(adapter: Adapter) -> None:

@@ -6,7 +6,11 @@ from typing import Any
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    ValidationException,
+)
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -16,6 +20,7 @@ from adapter.protocols.web import health
 from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
+from adapter.protocols.web.description import described
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
 from adapter.protocols.web.entities import ENTITIES
@@ -26,6 +31,7 @@ from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.reload import RELOAD
+from adapter.protocols.web.methods import methods_of, options
 from adapter.protocols.web.paging import KnownQueries
 from adapter.protocols.web.storage import STORAGE
 from adapter.protocols.web.tasks import TASKS
@@ -65,7 +71,7 @@ def make_app(web: Views | None) -> Litestar:
         ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         guards=[KnownQueries()],
-        middleware=[idempotency.middleware],
+        middleware=[options, idempotency.middleware],
         before_request=idempotency.ask,
         exception_handlers={
             HTTPException: _problem,
@@ -85,22 +91,25 @@ def make_app(web: Views | None) -> Litestar:
 
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
-    return make_app(None).openapi_schema.to_schema()
+    return described(make_app(None))
 
 
 @get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Return the OpenAPI document."""
-    return request.app.openapi_schema.to_schema()
+    return described(request.app)
 
 
-def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+def _problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     if isinstance(error, Objections):
         return _problem_response(error.status_code, error.detail, error.problems)
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         problems = [f"{one.get('key', 'body')}: {one['message']}" for one in error.extra]
         return _problem_response(error.status_code, "; ".join(problems), problems)
-    return _problem_response(error.status_code, error.detail)
+    response = _problem_response(error.status_code, error.detail)
+    if isinstance(error, MethodNotAllowedException):
+        response.headers["Allow"] = ", ".join(methods_of(request.app, request.scope["path"]))
+    return response
 
 
 def _too_deep(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -37,7 +38,7 @@ def _text(healthy: bool) -> Response[str]:
     )
 
 
-@get("/health/live", summary="Is the process alive?")
+@get("/health/live", summary="Is the process alive?", media_type=MediaType.TEXT)
 async def live() -> Response[str]:
     """Answer 200 as long as the event loop turns."""
     return _text(True)
@@ -74,7 +75,10 @@ def _actors_down(web: Views) -> list[dict[str, Any]]:
     return [row for row in actors if row.get("state") in ("parked", "crashed")]
 
 
-@get("/health/ready", summary="Would new work be taken?")
+@get(
+    "/health/ready", summary="Would new work be taken?", media_type=MediaType.TEXT,
+    responses={503: ResponseSpec(str, media_type=MediaType.TEXT, description="It would not.")},
+)  # fmt: skip
 async def ready(web: State) -> Response[str]:
     """Answer 200 if associations are admitted, else 503."""
     return _text(not why_unready(web))

@@ -22,13 +22,14 @@ from adapter.protocols.web.paging import (
     AnyRequest,
     Limit,
     Offset,
+    Period,
     Since,
     Until,
     page_of,
-    within,
 )
-from adapter.protocols.web.views import InState, OfAeTitle, camel, checked
+from adapter.protocols.web.views import OfAeTitle, camel, checked, state_query
 
+InJobState = Annotated[str | None, state_query(JobState)]
 OfPipeline = Annotated[str | None, QueryParameter(name="pipeline", description="Its name.")]
 
 
@@ -46,7 +47,7 @@ def _detail(job: Job) -> dict[str, Any]:
 async def jobs(
     web: State,
     request: AnyRequest,
-    in_state: InState = None,
+    in_state: InJobState = None,
     ae_title: OfAeTitle = None,
     pipeline: OfPipeline = None,
     since: Since = None,
@@ -55,13 +56,13 @@ async def jobs(
     offset: Offset = 0,
 ) -> Response[list[dict[str, Any]]]:
     """Return a page of the jobs the ledger holds."""
-    wanted = checked(in_state, JobState)
+    wanted, period = checked(in_state, JobState), Period(since, until)
     rows = [
         job
         for job in await web.ledger.jobs(frozenset({JobState(wanted)}) if wanted else None)
         if ae_title in (None, job.ae_title)
         and pipeline in (None, job.pipeline)
-        and within(job.opened_at, since, until)
+        and period.has(job.opened_at)
     ]
     page, headers = page_of(request, rows, limit, offset)
     return Response([_summary(job) for job in page], headers=headers)

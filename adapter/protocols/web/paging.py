@@ -5,8 +5,9 @@ to the next page. A query parameter that a route does not know is refused: a fil
 not look like one that matches everything.
 """
 
+import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
@@ -21,12 +22,21 @@ from litestar.params import QueryParameter
 PAGE_MAX = 1000
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Rows of a page.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=2**53, description="Rows before it.")]
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,6})?\d*([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_DATE_TIME = {"type": "string", "format": "date-time"}
 Since = Annotated[
-    datetime | None,
-    QueryParameter(name="since", description="Opened then or later (RFC 3339)."),
+    str | None,
+    QueryParameter(
+        name="since", description="Opened then or later (RFC 3339).", schema_extra=_DATE_TIME
+    ),
 ]
 Until = Annotated[
-    datetime | None, QueryParameter(name="until", description="Opened before then (RFC 3339).")
+    str | None,
+    QueryParameter(
+        name="until", description="Opened before then (RFC 3339).", schema_extra=_DATE_TIME
+    ),
 ]
 TOTAL, LINK = "X-Total-Count", "Link"
 PAGED = (
@@ -62,17 +72,35 @@ def paged(
     return Response(list(page), headers=headers)
 
 
-def timestamp(moment: datetime | None) -> float | None:
-    """Return a time of a query as POSIX seconds; one without a zone is UTC."""
-    if moment is None:
+class Period:
+    """The time a query asks about."""
+
+    def __init__(self, since: str | None, until: str | None) -> None:
+        """Read both; one without a zone is UTC.
+
+        Raises:
+            HTTPException: 400; one of them is no time.
+        """
+        self._first, self._end = _timestamp("since", since), _timestamp("until", until)
+
+    def has(self, at: float) -> bool:
+        """Return whether a wall time is in it."""
+        return (self._first is None or self._first <= at) and (self._end is None or at < self._end)
+
+
+def _timestamp(name: str, text: str | None) -> float | None:
+    if text is None:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def within(at: float, since: datetime | None, until: datetime | None) -> bool:
-    """Return whether a wall time is between both, as far as they are given."""
-    first, end = timestamp(since), timestamp(until)
-    return (first is None or first <= at) and (end is None or at < end)
+    if found := _MOMENT.fullmatch(text):
+        day, time, fraction, zone = found.groups()
+        time = time.replace(":60", ":59")  # a leap second is within the second before it
+        zone = "+00:00" if zone in (None, "Z", "z") else zone
+        try:
+            return datetime.fromisoformat(f"{day}T{time}{zone}").timestamp() + float(fraction or 0)
+        except (ValueError, OverflowError):
+            pass  # no such day or hour
+    why = f"{name}: {text[:40]!r} is no time such as 2026-01-31T09:30:00Z"
+    raise HTTPException(why, status_code=400)
 
 
 class KnownQueries:

@@ -38,12 +38,12 @@ from adapter.protocols.web.paging import (
     AnyRequest,
     Limit,
     Offset,
+    Period,
     Since,
     Until,
     page_of,
-    within,
 )
-from adapter.protocols.web.views import InState, camel, checked
+from adapter.protocols.web.views import camel, checked, state_query
 
 ANSWER_S = 10.0
 TAKEN_MAX = 100
@@ -51,6 +51,7 @@ TAKEN_MAX = 100
 DESTINATIONS_MAX = 64
 Agent = Annotated[str, Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._-]*)?$")]
 DestinationText = Annotated[str, Meta(min_length=1, max_length=255)]
+InTaskState = Annotated[str | None, state_query(TaskState)]
 Size = Annotated[int, QueryParameter(ge=1, le=TAKEN_MAX)]
 _STATUS = {
     TaskRefusal.UNKNOWN: HTTPStatus.NOT_FOUND,
@@ -69,7 +70,7 @@ class Registration(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
         DestinationText | Annotated[list[DestinationText], Meta(max_length=DESTINATIONS_MAX)]
     ) = msgspec.field(default_factory=list)
     """Names; none: those of the AE Title."""
-    uris: Annotated[list[str], Meta(min_length=1)]
+    uris: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
     """Files, relative to the output folder of the job."""
 
 
@@ -98,16 +99,16 @@ def _parameters(destinations: tuple[str, ...]) -> str:
 async def tasks(
     web: State,
     request: AnyRequest,
-    in_state: InState = None,
+    in_state: InTaskState = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response[list[dict[str, Any]]]:
     """Return a page of the tasks the ledger holds; without their files."""
-    wanted = checked(in_state, TaskState)
+    wanted, period = checked(in_state, TaskState), Period(since, until)
     tasks = web.ledger.tasks.select({TaskState(wanted)} if wanted else None)
-    rows = [task for task in tasks if within(task.opened_at, since, until)]
+    rows = [task for task in tasks if period.has(task.opened_at)]
     page, headers = page_of(request, rows, limit, offset)
     return Response([_summary(task) for task in page], headers=headers)
 

@@ -1,5 +1,6 @@
 """Read-only views: groups, exports, commitments. Rows of the ledger as JSON."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -17,20 +18,28 @@ from adapter.protocols.web.paging import (
     AnyRequest,
     Limit,
     Offset,
+    Period,
     Since,
     Until,
     page_of,
     paged,
-    within,
 )
 
-_TIMES = (
+TIMES = (
     "opened_at", "changed_at", "queued_at", "due_at", "at", "requested_at", "deadline_at",
 )  # fmt: skip
 ToDestination = Annotated[str | None, QueryParameter(name="destination")]
 OfAeTitle = Annotated[str | None, QueryParameter(name="aeTitle")]
 OfJob = Annotated[str | None, QueryParameter(name="jobId")]
-InState = Annotated[str | None, QueryParameter(name="state")]
+
+
+def state_query(states: Iterable[str]) -> QueryParameter:
+    """Return the query parameter `state` with these values; `checked` looks at what is given."""
+    schema = {"type": "string", "enum": [str(state) for state in states]}
+    return QueryParameter(name="state", schema_extra=schema)
+
+
+InExportState = Annotated[str | None, state_query(ExportState)]
 
 
 def _time(at: float) -> str:
@@ -40,7 +49,7 @@ def _time(at: float) -> str:
 def camel(row: msgspec.Struct, **changes: Any) -> dict[str, Any]:
     """Return a row as JSON: camelCase, times in RFC 3339 (none: null), fields replaced."""
     values = {**msgspec.structs.asdict(row), **changes}
-    for key in _TIMES:
+    for key in TIMES:
         if key in values:
             values[key] = _time(values[key]) if values[key] else None
     return {camel_name(key): value for key, value in values.items()}
@@ -91,7 +100,7 @@ def checked(
 async def exports(
     web: State,
     request: AnyRequest,
-    in_state: InState = None,
+    in_state: InExportState = None,
     destination: ToDestination = None,
     job: OfJob = None,
     since: Since = None,
@@ -100,12 +109,12 @@ async def exports(
     offset: Offset = 0,
 ) -> Response[list[dict[str, Any]]]:
     """Return a page of the exports the ledger holds, of all destinations or of one."""
-    wanted = checked(in_state, ExportState)
+    wanted, period = checked(in_state, ExportState), Period(since, until)
     states = frozenset({ExportState(wanted)}) if wanted else None
     rows = [
         export
         for export in await web.ledger.exports(states, destination)
-        if job in (None, export.job_id) and within(export.opened_at, since, until)
+        if job in (None, export.job_id) and period.has(export.opened_at)
     ]
     page, headers = page_of(request, rows, limit, offset)
     return Response([camel(export) for export in page], headers=headers)

@@ -13,8 +13,8 @@ from wire import Wire, associate_rq, data_set
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 RULES = Path(__file__).parent / "schemathesis.toml"
-EXAMPLES = 10
-"""For each operation; the whole takes some 20 seconds."""
+EXAMPLES = 5
+"""For each operation; the whole takes some 15 seconds."""
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,9 @@ def _complete(operation: dict[str, Any], method: str) -> None:
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
         },
     }
+    if body := operation.get("requestBody"):
+        kinds = [content["schema"].get("oneOf", ()) for content in body["content"].values()]
+        body["required"] = not any({"type": "null"} in kind for kind in kinds)
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "If-Match":
             parameter["schema"] = {"type": "string", "maxLength": 1024, "pattern": ENTITY_TAGS}

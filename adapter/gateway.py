@@ -21,7 +21,6 @@ from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
-from adapter.domain.roster import Roster
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.tasks import TaskOrder
@@ -29,7 +28,7 @@ from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
-from adapter.supervision import ESSENTIAL, REPLICA, ROSTER, supervise
+from adapter.supervision import ESSENTIAL, REPLICA, new_roster, supervise
 from adapter.wiring import Wiring
 
 FAREWELL_S = 5.0
@@ -49,8 +48,6 @@ async def gateway(
         Exception: An actor could not start, or an essential one crashed over its budget.
     """
     settings, scp = live.settings, live.settings.dicom.scp
-    roster = Roster()
-    ROSTER.set(roster)
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
     publisher, measurements = Publisher(events), Measurements()
@@ -60,9 +57,9 @@ async def gateway(
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder | EntitiesProposed](0)
     reload_in, reload_orders = trio.open_memory_channel[ReloadOrder](0)
-    desk = ExportDesk()
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
-    snapshot, counts, web_stop = Snapshot(), dict[str, int](), trio.Event()
+    snapshot, counts, roster, desk = Snapshot(), dict[str, int](), new_roster(), ExportDesk()
+    web_stop = trio.Event()
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip

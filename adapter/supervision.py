@@ -21,7 +21,14 @@ log = structlog.get_logger("adapter.supervision")
 
 
 ROSTER: ContextVar[Roster | None] = ContextVar("roster", default=None)
-"""Where whoever is supervised is listed; a gateway sets its own, for all tasks below it."""
+"""Where whoever is supervised is listed."""
+
+
+def new_roster() -> Roster:
+    """Return a roster for whoever is supervised by this task, and by those below it."""
+    roster = Roster()
+    ROSTER.set(roster)
+    return roster
 
 
 class Actor(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import REPOSITORY, Adapter, environment, eventually
+from harness import Adapter, environment, eventually
 from health import MakeAdapter, missing, unharmed
 from wire import Wire, associate_rq, data_set
 
@@ -56,7 +56,7 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
     return adapter
 
 
-def test_every_operation_keeps_what_the_document_says(adapter: Adapter) -> None:
+def test_every_operation_keeps_what_the_document_says(adapter: Adapter, tmp_path: Path) -> None:
     if not SCHEMATHESIS.exists():
         missing("schemathesis is not installed")
     document = f"{adapter.url}/api/openapi.json"
@@ -64,7 +64,7 @@ def test_every_operation_keeps_what_the_document_says(adapter: Adapter) -> None:
         done = subprocess.run(
             [str(SCHEMATHESIS), "--config-file", str(RULES), "run", document,
              "--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing", "--seed", "1"],
-            env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False,
             timeout=240,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -75,9 +75,14 @@ def _actors_down(web: Views) -> list[dict[str, Any]]:
     return [row for row in actors if row.get("state") in ("parked", "crashed")]
 
 
+NOT_READY = ResponseSpec(
+    str, generate_examples=False, media_type=MediaType.TEXT, description="It would not."
+)
+
+
 @get(
     "/health/ready", summary="Would new work be taken?", media_type=MediaType.TEXT,
-    responses={503: ResponseSpec(str, media_type=MediaType.TEXT, description="It would not.")},
+    responses={503: NOT_READY},
 )  # fmt: skip
 async def ready(web: State) -> Response[str]:
     """Answer 200 if associations are admitted, else 503."""

@@ -1,6 +1,9 @@
 """The OpenAPI document promises nothing that the running adapter does not keep."""
 
+import base64
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +103,24 @@ def test_story_is_as_the_document_says(adapter: Adapter, uid: str) -> None:
     document = adapter.get("/api/openapi.json")
     shown = adapter.get(f"/api/timeline/{uid}")
     check(jsonschema_rs, document, "/api/timeline/{study_instance_uid}", shown)
+
+
+def test_page_for_people_shows_every_operation_and_loads_nothing(adapter: Adapter) -> None:
+    status, headers, body = adapter.request("GET", "/docs")
+    names = {name.lower(): value for name, value in headers.items()}
+    assert status == 200
+    assert names["content-type"].startswith("text/html")
+    page = body.decode()
+    paths = adapter.get("/api/openapi.json")["paths"]
+    shown = re.findall(r'<span class="method">(\w+)</span> <code>([^<]+)</code>', page)
+    wanted = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert set(shown) == wanted
+    assert not re.search(r"<script|<link|<img|src=|https?:", page)
+    policy = names["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy
 
 
 def check(jsonschema_rs: Any, document: dict[str, Any], path: str, answer: Any) -> None:

@@ -23,6 +23,7 @@ from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.description import described
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
+from adapter.protocols.web.docs_page import DOCS
 from adapter.protocols.web.entities import ENTITIES
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.events import events
@@ -62,6 +63,7 @@ def make_app(web: Views | None) -> Litestar:
             *ENTITIES,
             *RELOAD,
             echo,
+            *DOCS,
             events,
             health.live,
             health.ready,
@@ -81,6 +83,7 @@ def make_app(web: Views | None) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="DICOM Adapter",
             version=__version__,
+            use_handler_docstrings=True,
             path="/api/openapi",  # litestar answers below this path by itself, in HTML
             render_plugins=[JsonRenderPlugin(path="/schema.json")],
         ),

@@ -42,7 +42,7 @@ ENTITY_TAGS = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 """RFC 9110 13.1.1."""
 BODIES = (Extension, Reason, Registration, Retry)
 """What requests say: exactly as it is read."""
-_METHODS = ("get", "post", "put", "delete", "patch")
+METHODS = ("get", "post", "put", "delete", "patch")
 
 
 def described(app: Litestar) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def described(app: Litestar) -> dict[str, Any]:
     _, bodies = msgspec.json.schema_components(BODIES, ref_template=f"{COMPONENTS}{{name}}")
     schemas.update({**bodies, **row_schemas()})
     for path, operations in document["paths"].items():
-        for method in _METHODS:
+        for method in METHODS:
             if operation := operations.get(method):
                 _complete(operation, method)
                 if answer := ANSWERS.get((method, path)):

@@ -104,7 +104,11 @@ def test_query_that_a_route_does_not_know_is_refused(adapter: Adapter, path: str
     assert "'nonsense'" in str(found["detail"])
 
 
-@pytest.mark.parametrize("path", ["associations", "groups", "tasks", "commitments", "destinations"])
+@pytest.mark.parametrize(
+    "path",
+    ["associations", "groups", "tasks", "commitments", "destinations", "config/claraaetitle",
+     "config/sourceaetitle", "config/destinationaetitle"],
+)  # fmt: skip
 def test_every_list_has_pages(adapter: Adapter, path: str) -> None:
     status, headers, body = adapter.request("GET", f"/api/{path}?limit=1&offset=0")
     assert status == 200

@@ -12,7 +12,7 @@ from adapter.domain.entities import Source, address_matches
 from adapter.domain.entity_rows import ListedEntity, default_name
 from adapter.domain.rejections import Caller
 from adapter.domain.views import Views
-from adapter.protocols.web.entities import _answer, _order
+from adapter.protocols.web.entities import answer, ordered
 from adapter.protocols.web.entity_forms import SOURCES
 from adapter.protocols.web.health import State
 from adapter.protocols.web.origin import ours_only
@@ -35,12 +35,12 @@ async def allow(web: State, association_id: FromPath[str]) -> Response[dict[str,
         why = f"no source would let it in: it was refused because {row.why!s}"
         raise HTTPException(why, status_code=HTTPStatus.CONFLICT)
     if known := _known(web, row.caller):
-        return _answer(SOURCES, web, known)
+        return answer(SOURCES, web, known)
     title = row.caller.calling_ae_title
     wanted = {"name": _free_name(web, title), "aeTitle": title, "host": row.caller.peer}
     source = SOURCES.read(wanted, None)
-    made = await _order(SOURCES, web, "create", source.name, source)
-    response = _answer(SOURCES, web, made, HTTPStatus.CREATED)
+    made = await ordered(SOURCES, web, "create", source.name, source)
+    response = answer(SOURCES, web, made, HTTPStatus.CREATED)
     response.headers["Location"] = f"{SOURCES.route}/{quote(source.name, safe='')}"
     return response
 

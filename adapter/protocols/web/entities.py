@@ -23,6 +23,7 @@ from adapter.domain.views import Views
 from adapter.protocols.web.entity_forms import FORMS, Form, Objections
 from adapter.protocols.web.health import State
 from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, page_of
 
 ANSWER_S = 10.0
 _STATUS = {
@@ -70,18 +71,21 @@ def _looking(form: Form) -> list[HTTPRouteHandler]:
     """Return the routes that show what there is of one kind."""
     words = form.words
 
-    @get(form.route, summary=f"Every {words}")
-    async def entities(web: State) -> list[dict[str, Any]]:
+    @get(form.route, summary=f"Every {words}", response_headers=PAGED)
+    async def entities(
+        web: State, request: AnyRequest, limit: Limit = PAGE_MAX, offset: Offset = 0
+    ) -> Response[list[dict[str, Any]]]:
         """Return all, those of the configuration file first."""
         listed = web.listed[form.kind].values()
         rows = sorted(listed, key=lambda row: (row.origin != "file", row.name))
-        return [form.shown(web, row) for row in rows]
+        page, headers = page_of(request, rows, limit, offset)
+        return Response([form.shown(web, row) for row in page], headers=headers)
 
     @get(form.one, summary=f"One {words}", response_headers=TAGGED)
     async def entity(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
         """Return one; its `state` is `running`, `parked` or `draining`."""
         if listed := web.listed[form.kind].get(name):
-            return _answer(form, web, listed)
+            return answer(form, web, listed)
         raise NotFoundException(f"no {words} is named {name!r}")
 
     return [entities, entity]
@@ -98,8 +102,8 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
         400 with all `problems`, 409 if its name or AE Title is used, 503 if nobody answers now.
         """
         wanted = form.read(data, None)
-        made = await _order(form, web, "create", wanted.name, wanted)
-        response = _answer(form, web, made, HTTPStatus.CREATED)
+        made = await ordered(form, web, "create", wanted.name, wanted)
+        response = answer(form, web, made, HTTPStatus.CREATED)
         response.headers["Location"] = f"{form.route}/{quote(wanted.name, safe='')}"
         return response
 
@@ -116,7 +120,7 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
             problem = f"name: {wanted.name!r} is not {name!r}, and cannot be changed"
             raise Objections(HTTPStatus.BAD_REQUEST, [problem])
         tags = _tags(if_match)
-        return _answer(form, web, await _order(form, web, "change", name, wanted, tags))
+        return answer(form, web, await ordered(form, web, "change", name, wanted, tags))
 
     return [create, change]
 
@@ -138,8 +142,8 @@ def _ending(form: Form) -> list[HTTPRouteHandler]:
         not said, 412, 503.
         """
         tags = _tags(if_match)
-        done = await _order(form, web, "remove", name, tags=tags, drain=drain)
-        return _answer(form, web, done)
+        done = await ordered(form, web, "remove", name, tags=tags, drain=drain)
+        return answer(form, web, done)
 
     @post(
         f"{form.one}/restart", status_code=HTTPStatus.OK, guards=[ours_only],
@@ -147,14 +151,15 @@ def _ending(form: Form) -> list[HTTPRouteHandler]:
     )  # fmt: skip
     async def restart(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
         """Start it again. 404, 409 if it is not parked or cannot run as it is, 503."""
-        return _answer(form, web, await _order(form, web, "restart", name))
+        return answer(form, web, await ordered(form, web, "restart", name))
 
     return [remove, restart]
 
 
-def _answer(
+def answer(
     form: Form, web: Views, listed: ListedEntity, status: HTTPStatus = HTTPStatus.OK
 ) -> Response[dict[str, Any]]:
+    """Return an entity as an answer, with its tag."""
     document = form.shown(web, listed)
     return Response(document, status_code=status, headers={"ETag": listed.tag})
 
@@ -172,7 +177,7 @@ def _tags(if_match: str | None) -> frozenset[str] | None:
     return frozenset(tag for weak, tag in _TAG.findall(if_match) if not weak)
 
 
-async def _order(
+async def ordered(
     form: Form,
     web: Views,
     action: EntityAction,
@@ -182,6 +187,12 @@ async def _order(
     *,
     drain: bool = False,
 ) -> ListedEntity:
+    """Give an order; return what became of it.
+
+    Raises:
+        HTTPException: Nothing was changed, or nobody answers.
+    """
+
     def order(reply: trio.MemorySendChannel[ListedEntity | EntityRefused]) -> EntityOrder:
         return EntityOrder(
             action=action, kind=form.kind, name=name, entity=wanted, tags=tags, drain=drain,

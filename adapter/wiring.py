@@ -8,8 +8,6 @@ from typing import Any
 import trio
 
 from adapter.actors.ae_titles import AeTitles
-from adapter.actors.association_meter import AssociationMeter
-from adapter.actors.certificates import Certificates
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.configuration import Configuration
@@ -19,7 +17,6 @@ from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.export_destinations import ExportDestinations
 from adapter.actors.export_places import ExportPlaces
 from adapter.actors.known_sources import KnownSources
-from adapter.actors.listener import Listener
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
 from adapter.actors.service_tasks import ServiceRules, ServiceTasks
@@ -27,7 +24,6 @@ from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.actors.tasks import TasksActor
 from adapter.channels import CommitmentDoor, ExportDesk
-from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Publish
 from adapter.domain.measurements import Measurements
@@ -45,6 +41,7 @@ from adapter.edges import Edges
 from adapter.entity_rules import EntityRules
 from adapter.entity_wiring import EntityStaff
 from adapter.exporter_wiring import ExporterStaff, ExporterWakes
+from adapter.listener_wiring import ListenerStaff
 from adapter.live_settings import (
     LiveSettings,
     commitment_rules_of,
@@ -53,7 +50,6 @@ from adapter.live_settings import (
     report_rules_of,
     retention_of,
 )
-from adapter.relations import ListeningPort, listening_ports
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
@@ -111,7 +107,7 @@ class Wiring:
             results_wake.close()
             commitments = await self._commitments(wakes)
             sources = await self._sources(sources_woken)
-            await self._listeners(commitments, sources)
+            await self._listener_staff(sources).start_all(commitments)
             await self._configuration()
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
@@ -265,49 +261,9 @@ class Wiring:
         await self._start(sources, REPLICA)
         return sources
 
-    async def _listeners(self, commitments: CommitmentDoor, sources: SourceAddresses) -> None:
-        edges, expiries = self.edges, self.edges.certificate_expiries
-        if expiries():
-            certificates = Certificates(expiries=expiries, now=edges.now, stop=self.stop)
-            await self._start(certificates, REPLICA)
-        meter_wake, woken = trio.open_memory_channel[Wake](1)
-        meter = AssociationMeter(rows=self.associations, occupancy=self.occupancy, woken=woken)
-        await self._start(meter, REPLICA)
-        for port in listening_ports(self.settings):
-            await self._listener(port, commitments.clone(), meter_wake.clone(), sources)
-        commitments.close()
-        meter_wake.close()
-
-    async def _listener(
-        self,
-        port: ListeningPort,
-        commitments: CommitmentDoor,
-        meter_wake: trio.MemorySendChannel[Wake],
-        sources: SourceAddresses,
-    ) -> None:
-        settings, edges, scp = self.settings, self.edges, self.settings.dicom.scp
-        hall = self.directory.halls[port.serves]
-
-        def policy(settings: Settings) -> AdmissionPolicy:
-            scp = settings.dicom.scp
-            return AdmissionPolicy(
-                called_ae_titles=hall.limits,
-                reject_unknown_sources=scp.reject_unknown_sources,
-                sources=self.directory.sources, resolved=sources.addresses,
-                verification_enabled=scp.verification.enabled,
-                associations_max=scp.max_associations,
-                per_source_max=scp.max_associations_per_source,
-                reports_ae_title=settings.dicom.scu.ae_title.strip(),
-                reporters=self.directory.reporters,
-            )  # fmt: skip
-
-        listener = Listener(
-            dimse=edges.listeners[port.key], policy=self.live.kept(policy),
-            occupancy=self.occupancy, doors=hall.doors, commitments=commitments,
-            meter_wake=meter_wake,
-            space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
-            now=edges.now, stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
-            association_grace_s=settings.shutdown.association_grace_s,
-            name="listener" if port.key == "dicom.scp.port" else f"listener:{port.port}",
+    def _listener_staff(self, sources: SourceAddresses) -> ListenerStaff:
+        return ListenerStaff(
+            live=self.live, edges=self.edges, publish=self.publish, occupancy=self.occupancy,
+            directory=self.directory, addresses=sources.addresses, rows=self.associations,
+            stop=self.stop, start=self._start,
         )  # fmt: skip
-        await self._start(listener, ESSENTIAL)

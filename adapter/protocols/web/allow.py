@@ -8,7 +8,8 @@ from litestar import Response, post
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
-from adapter.domain.entities import Source, address_matches
+from adapter.domain.addresses import address_matches
+from adapter.domain.entities import Source
 from adapter.domain.entity_rows import ListedEntity, default_name
 from adapter.domain.rejections import Caller
 from adapter.domain.views import Views

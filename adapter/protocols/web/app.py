@@ -31,9 +31,9 @@ from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
-from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.methods import methods_of, options
 from adapter.protocols.web.paging import KnownQueries
+from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.storage import STORAGE
 from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.timeline import TIMELINE

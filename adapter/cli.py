@@ -7,9 +7,11 @@ from typing import Annotated, NoReturn
 from cyclopts import App, Parameter
 
 from adapter import __version__
+from adapter.commands.audit import audit
 from adapter.commands.configuration import config_app
 from adapter.commands.dicom import echo, send
 from adapter.commands.entities import create_app, delete_entity, get_entity, list_entities
+from adapter.commands.keys import keys_app
 from adapter.commands.ledger import exports_app, jobs_app
 from adapter.commands.options import (
     DEFAULT_ACCESS,
@@ -34,7 +36,9 @@ for command in (
     exports_app,
     associations_app,
     groups_app,
+    keys_app,
     status,
+    audit,
     echo,
     send,
 ):

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import trio
 
+from adapter.api_edge import ApiEdge
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
-from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
 from adapter.live_settings import LiveSettings, SettingsProposal
@@ -38,9 +38,7 @@ from adapter.protocols.platform.done_flags import DoneFlags
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
-from adapter.protocols.web.app import make_app
-from adapter.protocols.web.server import WebServer, bind
-from adapter.relations import listening_ports, pipelines_without_program
+from adapter.relations import careless_api, listening_ports, pipelines_without_program
 from adapter.requestors import FilesOfDestinations, make_requestor, transcription
 from adapter.settings import Settings
 from adapter.store.diskcache_engine import DiskcacheEngine
@@ -101,12 +99,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
     settings = live.settings
     storage = settings.storage
     tls = tls_contexts(settings)
-    try:
-        shutil.rmtree(layout.transcoding, ignore_errors=True)
-        for folder in layout.folders():
-            folder.mkdir(0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError([f"storage.root: {layout.root}: {error.strerror}"]) from error
+    _make_folders(layout)
     ledger = RowLedger(
         DiskcacheEngine(layout.ledger), WriterThread(trio.CapacityLimiter(1)), time.time
     )
@@ -127,6 +120,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         requestor=make_requestor(settings, tls, layout.transcoding),
         destination_files=files,
         certificate_expiries=tls.expiries,
+        certificate_troubles=tls.troubles,
         resolver=resolve,
         store=FolderInstanceStore(layout, storage.durability, disk_threads),
         payloads=payloads,
@@ -138,7 +132,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         results_service=make_results_service(settings.results, fetched),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         survey=FolderSurvey(layout, space, disk_threads),
-        web=_Web(settings),
+        web=_web(settings, ledger, tls.api),
         configuration=_followed(live, follow, files),
         new_id=new_id,
         new_uid=new_uid,
@@ -152,6 +146,15 @@ def _identity_check(settings: Settings) -> IdentityCheck:
     if identities.mode == "accept":
         return accept_any
     return UserCheck(identities.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
+
+
+def _make_folders(layout: Layout) -> None:
+    try:
+        shutil.rmtree(layout.transcoding, ignore_errors=True)
+        for folder in layout.folders():
+            folder.mkdir(0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError([f"storage.root: {layout.root}: {error.strerror}"]) from error
 
 
 def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:
@@ -215,7 +218,7 @@ def tls_contexts(settings: Settings) -> TlsContexts:
     Raises:
         ConfigurationError: Their files cannot be used.
     """
-    return TlsContexts(settings.dicom.scp.tls, settings.destinations)
+    return TlsContexts(settings.dicom.scp.tls, settings.destinations, settings.api.tls)
 
 
 def _listeners(
@@ -243,7 +246,7 @@ def named(key: str) -> Iterator[None]:
 
 def warnings(settings: Settings) -> list[str]:
     """Return what is no reason to refuse to start, and does not work here and now."""
-    careless = [*careless_destinations(settings.destinations)]
+    careless = [*careless_api(settings), *careless_destinations(settings.destinations)]
     if settings.platform.engine != "command":
         return careless
     missing = missing_programs(settings.platform.pipelines)
@@ -263,13 +266,6 @@ def _platform(
             return make_http_platform(settings.platform, files, payloads)
 
 
-class _Web:
-    """Binds the port at boot, makes the server once its views exist."""
-
-    def __init__(self, settings: Settings) -> None:
-        with named("api.port"):
-            self._socket = bind(settings.api.host, settings.api.port)
-        self.port = int(self._socket.getsockname()[1])
-
-    def __call__(self, views: Views, /) -> WebServer:
-        return WebServer(app=make_app(views), sock=self._socket, stop=views.web_stop)
+def _web(settings: Settings, ledger: RowLedger, tls: TlsContext | None) -> ApiEdge:
+    with named("api.port"):
+        return ApiEdge(settings, ledger, tls, time.time)

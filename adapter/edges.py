@@ -7,6 +7,7 @@ from typing import Protocol
 from adapter.domain.carriers import DestinationFiles
 from adapter.domain.dimse_ports import (
     CertificateExpiries,
+    CertificateTroubles,
     DimseListener,
     IdentityCheck,
     ReceiverLoads,
@@ -52,6 +53,7 @@ class Edges:
     destination_files: DestinationFiles
     receiver_loads: ReceiverLoads
     certificate_expiries: CertificateExpiries
+    certificate_troubles: CertificateTroubles
     resolver: Resolver
     store: InstanceStore
     payloads: PayloadStore

@@ -42,7 +42,9 @@ class ListenerStaff:
         """Start who listens, and who looks after what they have; this end is closed by them."""
         edges, expiries = self.edges, self.edges.certificate_expiries
         if expiries():
-            certificates = Certificates(expiries=expiries, now=edges.now, stop=self.stop)
+            certificates = Certificates(
+                expiries, edges.certificate_troubles, self.publish, edges.now, self.stop
+            )
             await self.start(certificates, REPLICA)
         meter_wake, woken = trio.open_memory_channel[Wake](1)
         meter = AssociationMeter(rows=self.rows, occupancy=self.occupancy, woken=woken)

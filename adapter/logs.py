@@ -1,37 +1,56 @@
-"""Logs: one line per unit of work on stderr, as JSON or for people; never patient data."""
+"""Logs: one line per unit of work on stderr, as JSON or for people; never patient data.
+
+What is logged are ids, UIDs, AE Titles, counts and words of ours (docs/security.md). One thing
+nobody can vouch for: the message of an exception that was a bug may quote what it stumbled over, so
+a traceback is written without the messages of exceptions that are not ours, unless `logging.phi`.
+"""
 
 import logging
 import sys
+import traceback
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 import structlog
 
+from adapter.domain.log_levels import LEVELS
+from adapter.errors import GatewayError
+
 if TYPE_CHECKING:
     from adapter.settings import Logging
+
+HIDDEN = "(not shown; logging.phi)"
+
+
+class NamedLogger(structlog.PrintLogger):
+    """Knows which component speaks."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        super().__init__(file)
+        self.name = name
 
 
 def configure(settings: "Logging") -> None:
     """Set up logging for the process, also for the libraries that use the standard module."""
-    level = logging.getLevelName(settings.level.upper())
+    LEVELS.configure(settings.level, settings.levels)
     shared: list[structlog.typing.Processor] = [
+        _drop,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(
+            _whole_traceback if settings.phi else _silent_traceback
+        ),
     ]
-    renderer: list[structlog.typing.Processor]
-    if settings.format == "json":
-        renderer = [structlog.processors.format_exc_info, _render_json]
-    else:
-        renderer = [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
+    renderer: structlog.typing.Processor = _render_json
+    if settings.format == "console":
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
-        processors=shared + renderer,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=_logger,
         cache_logger_on_first_use=True,
     )
     # Libraries say little that is ours to tell, and some print what a peer sent: warnings only.
@@ -41,5 +60,40 @@ def configure(settings: "Logging") -> None:
     warnings.simplefilter("ignore", UserWarning)  # pydicom's remarks about values
 
 
+def _logger(name: str = "adapter") -> NamedLogger:
+    return NamedLogger(sys.stderr, name.removeprefix("adapter."))
+
+
+def _drop(
+    logger: NamedLogger, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Drop what is below the level of its component; name the component of the rest."""
+    if not LEVELS.lets_through(logger.name, method):
+        raise structlog.DropEvent
+    event["logger"] = logger.name
+    return event
+
+
 def _render_json(_: object, __: str, event: structlog.typing.EventDict) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+def _whole_traceback(exc_info: structlog.typing.ExcInfo) -> str:
+    return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+
+
+def _silent_traceback(exc_info: structlog.typing.ExcInfo) -> str:
+    """Return where an exception and its causes came from, without what they quote."""
+    told = traceback.TracebackException(*exc_info)
+    _silence(told)
+    return "".join(told.format()).rstrip("\n")
+
+
+def _silence(told: traceback.TracebackException) -> None:
+    is_ours = issubclass(told.exc_type, GatewayError)
+    if not is_ours and told.exceptions is None:  # a group's own words are its author's
+        told._str = HIDDEN  # type: ignore[attr-defined]
+    told.__notes__ = None
+    for below in (told.__cause__, told.__context__, *(told.exceptions or ())):
+        if below is not None:
+            _silence(below)

@@ -26,7 +26,7 @@ CLEAN, FAILED, BAD_CONFIGURATION, PORT_TAKEN = 0, 1, 2, 3
 DESCRIPTORS_PER_ASSOCIATION = 4
 """In a receiver process: socket, link, instance, and a folder while it is synced."""
 DESCRIPTORS_RESERVED = 256
-"""For ledger, web clients, pipelines and logs."""
+"""For ledger, pipelines and logs."""
 
 
 def serve(follow: Follow) -> int:
@@ -77,9 +77,10 @@ def raise_descriptor_limit(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     scp, scu = settings.dicom.scp, settings.dicom.scu
     associations = scp.max_associations + scu.max_associations
-    needed = DESCRIPTORS_PER_ASSOCIATION * associations + scp.max_half_open + DESCRIPTORS_RESERVED
+    needed = DESCRIPTORS_PER_ASSOCIATION * associations + scp.max_half_open
+    needed += settings.api.max_connections + DESCRIPTORS_RESERVED
     if hard != resource.RLIM_INFINITY and hard < needed:
-        keys = "dicom.scp.max_associations, dicom.scp.max_half_open"
+        keys = "dicom.scp.max_associations, dicom.scp.max_half_open, api.max_connections"
         raise ConfigurationError([
             f"{keys}: need {needed} descriptors, the hard limit is {hard} (ulimit -Hn)"
         ])  # fmt: skip

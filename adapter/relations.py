@@ -64,7 +64,7 @@ def relations(settings: Settings) -> list[str]:
     if settings.api.host not in _LOOPBACK and settings.api.auth is None:
         problems.append(
             f"api.host = {settings.api.host!r} serves other machines without authentication; "
-            'say api.auth = "none" if that is meant'
+            'say api.auth = "none" if that is meant, else "api-key"'
         )
     destinations = {RETURN_TO_SENDER, *(one.name for one in settings.destinations)}
     entities = settings.application_entities
@@ -91,6 +91,8 @@ def relations(settings: Settings) -> list[str]:
             load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
+    if settings.api.tls.key and not settings.api.tls.certificate:
+        problems.append("api.tls.certificate: is missing, there is a key for it")
     problems += results_problems(settings.results)
     platform, root = settings.platform, str(Path(settings.storage.root).absolute())
     return [
@@ -100,6 +102,17 @@ def relations(settings: Settings) -> list[str]:
         *listener_problems(settings.dicom.scp.tls),
         *_addresses(settings),
     ]
+
+
+def careless_api(settings: Settings) -> Iterator[str]:
+    """Yield what is allowed for the API and not wise."""
+    api = settings.api
+    if api.host in _LOOPBACK:
+        return
+    if api.auth == "none":
+        yield f"api.host = {api.host!r}: whoever reaches it may do everything; see api.auth"
+    elif not api.tls.certificate:
+        yield f"api.host = {api.host!r}: keys cross the network in the clear; see api.tls"
 
 
 def pipelines_without_program(settings: Settings) -> Iterator[str]:

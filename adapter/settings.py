@@ -22,12 +22,13 @@ from adapter.domain.entities import (
 )
 from adapter.domain.http_endpoint import HttpSettings
 from adapter.domain.identity import PasscodeHash
+from adapter.domain.listener_tls import ApiTls
+from adapter.domain.log_levels import LoggerLevels, LogLevel
 from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.results_service import ResultsSettings
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,13 +141,19 @@ class Storage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Api(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host = "127.0.0.1"
     port: ListenPort = 5000
-    auth: Literal["none"] | None = None
+    auth: Literal["api-key", "none"] | None = None
     """`none` must be said aloud to serve others than this machine."""
+    host_names: Annotated[list[Host], Meta(max_length=64)] = field(default_factory=list)
+    tls: ApiTls = field(default_factory=ApiTls)
+    max_connections: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+    max_connections_per_address: Annotated[int, Meta(ge=0, le=65_536)] = 512
 
 
 class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: LogLevel = "info"
+    levels: LoggerLevels = field(default_factory=dict)
     format: Literal["console", "json"] = "console"
+    phi: bool = False
 
 
 class Shutdown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

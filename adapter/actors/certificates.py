@@ -1,7 +1,8 @@
 """Certificates: warns before those of ours expire.
 
-Consumes: nothing. Produces: lines in the log. Owns: the rhythm of looking, so that a renewed file
-is noticed also while nobody associates. Rebuilds from: the files. Restart policy: replica.
+Consumes: nothing. Produces: lines in the log, `config.refused` events. Owns: the rhythm of looking,
+so that a renewed file is noticed also while nobody associates. Rebuilds from: the files. Restart
+policy: replica.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from adapter.domain.dimse_ports import CertificateExpiries
+from adapter.domain.dimse_ports import CertificateExpiries, CertificateTroubles
+from adapter.domain.events import Event, Publish
 from adapter.domain.ports import WallClock
 from adapter.domain.repetition import Repetition
 
@@ -23,11 +25,13 @@ CERTIFICATES_MAX = 1000
 """More than there are destinations: it only bounds what is remembered."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Certificates:
     """Looks at the certificates every minute, and warns once a day."""
 
     expiries: CertificateExpiries
+    troubles: CertificateTroubles
+    publish: Publish
     now: WallClock
     stop: trio.Event
     name: str = "certificates"
@@ -46,6 +50,10 @@ class Certificates:
 
     def _look(self) -> None:
         now = self.now()
+        for key, why in self.troubles().items():
+            if self._told.is_news((key, why), now):
+                data = {"kind": "certificate", "name": key, "why": why}
+                self.publish(Event(type="config.refused", data=data))
         for key, at in self.expiries().items():
             left_s = at - now
             if left_s < WARNING_S and self._told.is_news((key, at), now):

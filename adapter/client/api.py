@@ -2,6 +2,7 @@
 
 import http
 import http.client
+import ssl
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -52,11 +53,18 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
                 headers["Content-Type"] = "application/json"
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
-            status, body = response.status, response.read(BODY_BYTES_MAX)
+            status, answer = response.status, response.read(BODY_BYTES_MAX)
         finally:
             connection.close()
+    except ssl.SSLCertVerificationError as error:
+        why = f"its certificate: {error.verify_message}; SSL_CERT_FILE names whom to trust"
+        raise ApiError(f"{url}: {why}") from None
     except (OSError, ValueError, http.client.HTTPException):
         raise ApiError(f"{url}: no adapter answers there") from None
+    return _decoded(url, status, answer)
+
+
+def _decoded(url: str, status: int, body: bytes) -> Any:
     if status == http.HTTPStatus.NO_CONTENT:
         return None
     try:

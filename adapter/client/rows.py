@@ -116,6 +116,22 @@ DESTINATIONS = Kind(
     key="name",
     paged=False,
 )  # fmt: skip
+KEYS = Kind(
+    route="/api/keys",
+    columns={
+        "id": "id", "name": "name", "role": "role", "usable": "usable", "made": "madeAt",
+        "by": "madeBy", "expires": "expiresAt", "revoked": "revokedAt",
+    },
+    parts={},
+)  # fmt: skip
+AUDIT = Kind(
+    route="/api/audit",
+    columns={
+        "at": "at", "who": "who", "from": "address", "role": "role", "action": "action",
+        "path": "path", "outcome": "outcome", "before": "before", "after": "after",
+    },
+    parts={},
+)  # fmt: skip
 
 
 def list_rows(access: Access, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
@@ -146,7 +162,7 @@ def send_row(
     return told(lambda: call(access, method, path, document), print_it)
 
 
-def told(ask: Callable[[], Any], show: Callable[[Any], None]) -> int:
+def told(ask: Callable[[], Any], show: Callable[[Any], object]) -> int:
     """Ask and show the answer, or say in one line why there is none; return the exit code."""
     try:
         answer = ask()

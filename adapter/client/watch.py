@@ -8,7 +8,12 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import trio
 from rich.console import Console
-from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    open_websocket_url,
+)
 
 from adapter.client.api import Access, credentials
 
@@ -60,6 +65,9 @@ def watch_events(access: Access, topics: str, since: int | None, *, as_json: boo
 
     try:
         trio.run(follow_events, access.url, show, topics, since, credentials(access))
+    except ConnectionRejected as error:
+        sys.stderr.write(f"{access.url}: refused (HTTP status {error.status_code})\n")
+        return 1
     except (OSError, HandshakeError):
         sys.stderr.write(f"{access.url}: no adapter answers there\n")
         return 1

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import DEFAULT_ACCESS, Access, AsJson, fail
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsJson, fail, form
 
 if TYPE_CHECKING:
-    from adapter.client.rows import Form, Kind
+    from adapter.client.rows import Kind
 
 create_app = App(name="create", help="Make an AE Title, a source or a destination.")
 
@@ -93,14 +93,14 @@ def _create(which: str, document: object, access: Access, *, as_json: bool) -> i
     from adapter.client.rows import send_row
 
     kind = _kind(which)
-    return send_row(access, kind, ("POST", kind.route), _form(as_json=as_json), document)
+    return send_row(access, kind, ("POST", kind.route), form(json=as_json), document)
 
 
 def list_entities(which: Which, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """List AE Titles, sources or destinations: `list dest`."""
     from adapter.client.rows import list_rows
 
-    return list_rows(access, _kind(which), {}, _form(as_json=json))
+    return list_rows(access, _kind(which), {}, form(json=json))
 
 
 def get_entity(
@@ -115,7 +115,7 @@ def get_entity(
     """Show one AE Title, source or destination: `get src CT1`."""
     from adapter.client.rows import show_row
 
-    return show_row(access, _kind(which), _named(wanted or name), _form(as_json=json))
+    return show_row(access, _kind(which), _named(wanted or name), form(json=json))
 
 
 def delete_entity(
@@ -133,7 +133,7 @@ def delete_entity(
 
     kind = _kind(which)
     path = kind.path(_named(wanted or name)) + ("?drain=true" if drain else "")
-    return send_row(access, kind, ("DELETE", path), _form(as_json=json))
+    return send_row(access, kind, ("DELETE", path), form(json=json))
 
 
 def _named(name: str) -> str:
@@ -147,7 +147,3 @@ def _kind(which: str) -> "Kind":
 
     kinds = ((AETITLE, AE_TITLES), (SRC, SOURCES), (DEST, DESTINATIONS))
     return next(kind for words, kind in kinds if which in words)
-
-
-def _form(*, as_json: bool) -> "Form":
-    return "json" if as_json else "table"

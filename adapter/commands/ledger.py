@@ -1,13 +1,10 @@
 """`jobs`, `exports`: the ledger of a running adapter, and orders about its rows."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, fail
-
-if TYPE_CHECKING:
-    from adapter.client.rows import Form
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
 
 jobs_app = App(name="jobs", help="List jobs of a running adapter; show, retry or cancel one.")
 exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
@@ -92,10 +89,3 @@ def retry_export(
 
     wanted = {"sopInstanceUids": instance} if instance else None
     return order_row(access, EXPORTS, (export_id, "retry"), form(json=json), wanted)
-
-
-def form(*, json: bool, csv: bool = False) -> "Form":
-    """Return how rows are to be printed."""
-    if json and csv:
-        fail(["--json, --csv: one of them"])
-    return "json" if json else "csv" if csv else "table"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from adapter.client.rows import Form
     from adapter.configuration import Layered
 
 BAD_INPUT = 2
@@ -51,6 +52,13 @@ def fail(lines: list[str]) -> NoReturn:
     for line in lines:
         print(line, file=sys.stderr)
     sys.exit(BAD_INPUT)
+
+
+def form(*, json: bool, csv: bool = False) -> "Form":
+    """Return how rows are wanted."""
+    if json and csv:
+        fail(["--json, --csv: one of them"])
+    return "json" if json else "csv" if csv else "table"
 
 
 def load(config: Path | None, overrides: list[str] | None) -> "Layered":

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from adapter.commands.ledger import form
-from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
 
 associations_app = App(
     name="associations", help="List associations of a running adapter; show, abort or allow one."

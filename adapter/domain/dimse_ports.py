@@ -126,6 +126,13 @@ class CertificateExpiries(Protocol):
         """Return the wall time by the key of the configuration; looks at files that changed."""
 
 
+class CertificateTroubles(Protocol):
+    """What is wrong with files of certificates that have changed; the old ones are used."""
+
+    def __call__(self) -> Mapping[str, str]:
+        """Return why, by the key of the configuration; looks at files that changed."""
+
+
 class ReceiverLoads(Protocol):
     """What the receiver processes have in hand."""
 

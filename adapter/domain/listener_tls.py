@@ -1,8 +1,20 @@
-"""TLS of the listening ports: what must hold between its keys."""
+"""TLS where we listen: what must hold between its keys."""
 
 from collections.abc import Iterator
 
-from adapter.domain.entities import ListenerTls
+from msgspec import Struct
+
+from adapter.domain.entities import FilePath, ListenerTls, TlsVersion
+
+
+class ApiTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of the API; files are PEM."""
+
+    certificate: FilePath = ""
+    """With its chain; empty: there is no TLS."""
+    key: FilePath = ""
+    """Empty: in the same file as the certificate."""
+    minimum_version: TlsVersion = "1.2"
 
 
 def listener_problems(tls: ListenerTls) -> Iterator[str]:

@@ -20,12 +20,15 @@ from adapter.domain.tables import (
     StepEvent,
 )
 from adapter.errors import LedgerError
+from adapter.store import audit_rows
+from adapter.store.audit_rows import AuditRows
 from adapter.store.commitments import PREFIXES, CommitmentRows
 from adapter.store.destination_rows import StoredDestinationRows
 from adapter.store.entity_rows import EntityRows
 from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
+from adapter.store.key_rows import KeyRows
 from adapter.store.orders import OrderRows
 from adapter.store.own_results import OwnResultRows
 from adapter.store.task_rows import TaskRows
@@ -44,6 +47,8 @@ class RowLedger:
         self.entities = EntityRows(self._commit)
         self.holds = StoredDestinationRows("hold", DestinationHold, self._commit)
         self.outages = StoredDestinationRows("outage", DestinationOutage, self._commit)
+        self.keys = KeyRows(self._commit)
+        self.audit = AuditRows(self._commit)
         self.own_results = OwnResultRows(self._commit)
         self._jobs = JobRows()
         self.tasks = TaskRows(self._commit, self._jobs, now)
@@ -68,6 +73,7 @@ class RowLedger:
                 self._adopt(key, row)
         except msgspec.MsgspecError as error:
             raise LedgerError(f"a row of the ledger cannot be read: {error}") from error
+        self.audit.settle()
         changes: list[Change] = [] if rows else [(FORMAT_KEY, FORMAT)]
         interrupt = StepEvent.INTERRUPT
         jobs = self._jobs.select(JOB_WORKING)
@@ -95,10 +101,14 @@ class RowLedger:
                 self.holds.adopt(row)
             case "outage":
                 self.outages.adopt(row)
+            case "key":
+                self.keys.adopt(row)
             case "ownresults":
                 self.own_results.adopt(row)
             case "task" | "taskfiles":
                 self.tasks.adopt(key, row)
+            case prefix if prefix in audit_rows.PREFIXES:
+                self.audit.adopt(key, row)
             case prefix if prefix in PREFIXES:
                 self.commitments.adopt(key, row)
             case _:

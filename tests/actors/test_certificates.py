@@ -21,7 +21,10 @@ async def lines(expiries, *moments):
     found = []
     start = trio.current_time()
     with structlog.testing.capture_logs() as logged:
-        actor = Certificates(expiries=lambda: expiries, now=Clock(), stop=trio.Event())
+        actor = Certificates(
+            expiries=lambda: expiries, troubles=dict, publish=lambda _: None,
+            now=Clock(), stop=trio.Event(),
+        )  # fmt: skip
         async with running(actor):
             for moment in moments:
                 await trio.sleep_until(start + moment)
@@ -49,7 +52,10 @@ async def test_certificate_that_has_expired_is_an_error(autojump_clock):
 async def test_renewed_certificate_is_quiet(autojump_clock):
     expiries = {"soon": NOW + DAY_S}
     with structlog.testing.capture_logs() as logged:
-        actor = Certificates(expiries=lambda: expiries, now=Clock(), stop=trio.Event())
+        actor = Certificates(
+            expiries=lambda: expiries, troubles=dict, publish=lambda _: None,
+            now=Clock(), stop=trio.Event(),
+        )  # fmt: skip
         async with running(actor):
             await trio.sleep(1.0)
             expiries["soon"] = NOW + 300 * DAY_S
@@ -59,10 +65,31 @@ async def test_renewed_certificate_is_quiet(autojump_clock):
 
 
 async def test_stop_ends_it_at_once(autojump_clock):
-    actor = Certificates(expiries=dict, now=Clock(), stop=trio.Event())
+    actor = Certificates(
+        expiries=dict, troubles=dict, publish=print, now=Clock(), stop=trio.Event()
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(actor.run)
         await trio.sleep(LOOK_S / 2)
         begin = trio.current_time()
         actor.stop.set()
     assert trio.current_time() == begin
+
+
+async def test_file_that_cannot_be_used_is_told_once_a_day(autojump_clock):
+    events = []
+    actor = Certificates(
+        expiries=dict, troubles=lambda: {"api.tls": "broken"}, publish=events.append,
+        now=Clock(), stop=trio.Event(),
+    )  # fmt: skip
+    async with running(actor):
+        await trio.sleep(0.5 * DAY_S)
+        (only,) = events
+        await trio.sleep(DAY_S)
+        actor.stop.set()
+    assert (only.type, only.data["name"], only.data["why"]) == (
+        "config.refused",
+        "api.tls",
+        "broken",
+    )
+    assert len(events) == 2

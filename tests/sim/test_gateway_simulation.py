@@ -210,6 +210,7 @@ class World:
             listeners={"dicom.scp.port": self.listener}, identify=believe,
             requestor=FakeRequestor(life, self.oracle, self.archive, self.promises),
             certificate_expiries=dict, destination_files=NoFiles(),
+            certificate_troubles=dict,
             resolver=resolve, held=self.store, survey=None, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,

@@ -1,4 +1,4 @@
-"""TLS contexts that follow their files: one for the listening ports, one for each destination.
+"""TLS contexts that follow their files: of the listening ports, of the API, of each destination.
 
 Rules (PS3.15 B.12, BCP 195): TLS 1.2 at least, forward secrecy and authenticated encryption only.
 Files are looked at again for new associations, so a renewed certificate is used without a restart;
@@ -15,6 +15,7 @@ import structlog
 
 from adapter.domain.carriers import is_encrypted
 from adapter.domain.entities import Destination, DestinationTls, ListenerTls
+from adapter.domain.listener_tls import ApiTls
 from adapter.errors import ConfigurationError
 from adapter.protocols.dimse.certificates import (
     PemError,
@@ -31,6 +32,7 @@ CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 LOOK_AGAIN_S = 1.0
 """At the most so often, however many associations come."""
 LISTENER_KEY = "dicom.scp.tls"
+API_KEY = "api.tls"
 _MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CLIENT_CERTIFICATES = {
     "none": ssl.CERT_NONE,
@@ -45,7 +47,10 @@ class TlsContext:
     """A context that is built anew when one of its files has changed."""
 
     def __init__(
-        self, key: str, tls: ListenerTls | DestinationTls, build: Callable[[], ssl.SSLContext]
+        self,
+        key: str,
+        tls: ListenerTls | DestinationTls | ApiTls,
+        build: Callable[[], ssl.SSLContext],
     ) -> None:
         """Build it for the first time.
 
@@ -84,8 +89,14 @@ class TlsContext:
         return f"{self._key}.{error.field}: {error.path}: {error.why}"
 
     def _versions(self) -> list[Version]:
-        files = (self._tls.certificate, self._tls.key, self._tls.ca)
+        ca = "" if isinstance(self._tls, ApiTls) else self._tls.ca
+        files = (self._tls.certificate, self._tls.key, ca)
         return [_version(path) for path in files if path]
+
+    @property
+    def trouble(self) -> str:
+        """Why files that have changed are not used; empty: they are."""
+        return self._complaint[1] if self._complaint else ""
 
     def current(self) -> ssl.SSLContext:
         """Return the context for a new association."""
@@ -119,6 +130,13 @@ def _version(path: str) -> Version:
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
+def _server(tls: ListenerTls | ApiTls) -> ssl.SSLContext:
+    context = _context(ssl.PROTOCOL_TLS_SERVER, tls.minimum_version)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    load_identity(context, tls.certificate, tls.key)
+    return context
+
+
 def listener_context(tls: ListenerTls) -> TlsContext:
     """Return the context of the listening ports.
 
@@ -127,16 +145,29 @@ def listener_context(tls: ListenerTls) -> TlsContext:
     """
 
     def build() -> ssl.SSLContext:
-        context = _context(ssl.PROTOCOL_TLS_SERVER, tls.minimum_version)
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        context = _server(tls)
         context.num_tickets = 0  # of TLS 1.3: two round trips of bytes that no peer comes back with
-        load_identity(context, tls.certificate, tls.key)
         if tls.ca:
             load_authorities(context, tls.ca)
         context.verify_mode = _CLIENT_CERTIFICATES[tls.client_certificates]
         return context
 
     return TlsContext(LISTENER_KEY, tls, build)
+
+
+def api_context(tls: ApiTls) -> TlsContext:
+    """Return the context of the API.
+
+    Raises:
+        ConfigurationError: The files cannot be used.
+    """
+
+    def build() -> ssl.SSLContext:
+        context = _server(tls)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    return TlsContext(API_KEY, tls, build)
 
 
 def destination_context(key: str, tls: DestinationTls) -> TlsContext:
@@ -185,18 +216,29 @@ def _wanted(destination: Destination) -> DestinationTls | None:
 class TlsContexts:
     """All contexts of a process."""
 
-    def __init__(self, listener: ListenerTls, destinations: Sequence[Destination]) -> None:
+    def __init__(
+        self,
+        listener: ListenerTls,
+        destinations: Sequence[Destination],
+        api: ApiTls | None = None,
+    ) -> None:
         """Build those that are configured.
 
         Raises:
             ConfigurationError: Files cannot be used; with every problem found.
         """
         self.listener: TlsContext | None = None
+        self.api: TlsContext | None = None
         self._destinations: dict[str, tuple[DestinationTls, TlsContext]] = {}
         problems: list[str] = []
         if listener.mode != "off":
             try:
                 self.listener = listener_context(listener)
+            except ConfigurationError as error:
+                problems += error.problems
+        if api is not None and api.certificate:
+            try:
+                self.api = api_context(api)
             except ConfigurationError as error:
                 problems += error.problems
         for destination in destinations:
@@ -228,13 +270,20 @@ class TlsContexts:
 
     def expiries(self) -> Mapping[str, float]:
         """See `CertificateExpiries`; looks at the files again."""
-        return dict(self._expiries())
+        return {
+            f"{key}.certificate": context.certificate_expires_at
+            for key, context in self._looked_at()
+            if context.certificate_expires_at is not None
+        }
 
-    def _expiries(self) -> Iterator[tuple[str, float]]:
+    def troubles(self) -> Mapping[str, str]:
+        """See `CertificateTroubles`; looks at the files again."""
+        return {key: context.trouble for key, context in self._looked_at() if context.trouble}
+
+    def _looked_at(self) -> Iterator[tuple[str, TlsContext]]:
         contexts = {f"destinations.{n}.tls": c for n, (_, c) in self._destinations.items()}
-        if self.listener is not None:
-            contexts[LISTENER_KEY] = self.listener
+        own = {LISTENER_KEY: self.listener, API_KEY: self.api}
+        contexts |= {key: context for key, context in own.items() if context is not None}
         for key, context in contexts.items():
             context.current()
-            if context.certificate_expires_at is not None:
-                yield f"{key}.certificate", context.certificate_expires_at
+            yield key, context

@@ -9,6 +9,7 @@ from msgspec import Struct
 from adapter.domain.roster import RosterEntry
 from adapter.domain.views import Views
 from adapter.protocols.web.health import State
+from adapter.protocols.web.roles import VIEWER
 
 _UNDER = {"processor": "entity", "entity": "entities", "receiver": "receivers",
           "exporter": "exporters"}  # fmt: skip
@@ -74,7 +75,7 @@ def _parent(name: str, nodes: dict[str, ActorNode]) -> str:
     return own if own in nodes else under
 
 
-@get("/api/actors", summary="Actors, and what waits for them")
+@get("/api/actors", opt=VIEWER, summary="Actors, and what waits for them")
 async def actors(web: State) -> ActorNode:
     """Return the tree of supervision; the root is the process."""
     nodes = {entry.name: _node(web, entry) for entry in web.roster.entries.values()}

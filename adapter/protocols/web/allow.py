@@ -16,12 +16,12 @@ from adapter.domain.views import Views
 from adapter.protocols.web.entities import answer, ordered
 from adapter.protocols.web.entity_forms import SOURCES
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.roles import ADMINISTRATOR
 
 
 @post(
     "/api/associations/{association_id:str}/allow",
-    guards=[ours_only],
+    opt=ADMINISTRATOR,
     summary="Make a source of a caller that was refused as an unknown one",
 )
 async def allow(web: State, association_id: FromPath[str]) -> Response[dict[str, Any]]:

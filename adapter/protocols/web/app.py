@@ -13,13 +13,16 @@ from litestar.exceptions import (
 )
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Reference, SecurityScheme
 
 from adapter import __version__
 from adapter.domain.views import Views
 from adapter.protocols.web import health
+from adapter.protocols.web.access import Access
 from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
+from adapter.protocols.web.audit import audit
 from adapter.protocols.web.description import described
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
@@ -31,9 +34,12 @@ from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
 from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
+from adapter.protocols.web.keys import KEYS
+from adapter.protocols.web.log_levels import LOGGING
 from adapter.protocols.web.methods import methods_of, options
 from adapter.protocols.web.paging import KnownQueries
 from adapter.protocols.web.reload import RELOAD
+from adapter.protocols.web.roles import OPEN
 from adapter.protocols.web.storage import STORAGE
 from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.timeline import TIMELINE
@@ -42,10 +48,17 @@ from adapter.protocols.web.views import VIEWS
 log = structlog.get_logger("adapter.web")
 
 BODY_BYTES_MAX = 1 << 20
+SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "bearer": SecurityScheme(
+        type="http", scheme="bearer",
+        description='A key of `dicom-adapter keys create`; not asked for under `api.auth = "none"`',
+    ),
+    "apiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header"),
+}  # fmt: skip
 
 
-def make_app(web: Views | None) -> Litestar:
-    """Return the ASGI application for this process; without a state it can only be described."""
+def make_app(web: Views | None, access: Access | None = None) -> Litestar:
+    """Return the application for this process; without a state it can only be described."""
     idempotency = Idempotency()
     return Litestar(
         route_handlers=[
@@ -64,6 +77,9 @@ def make_app(web: Views | None) -> Litestar:
             *RELOAD,
             echo,
             *DOCS,
+            *KEYS,
+            audit,
+            *LOGGING,
             events,
             health.live,
             health.ready,
@@ -71,13 +87,17 @@ def make_app(web: Views | None) -> Litestar:
             health.metrics,
             openapi,
         ],
-        dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
-        guards=[KnownQueries()],
         middleware=[options, idempotency.middleware],
         before_request=idempotency.ask,
+        dependencies={
+            "web": Provide(lambda: web, sync_to_thread=False),
+            "access": Provide(lambda: access, sync_to_thread=False),
+        },
+        guards=[*([access.guard] if access else ()), KnownQueries()],
         exception_handlers={
             HTTPException: _problem,
             RecursionError: _too_deep,
+            UnicodeDecodeError: _no_text,
             Exception: _failure,
         },
         openapi_config=OpenAPIConfig(
@@ -86,6 +106,8 @@ def make_app(web: Views | None) -> Litestar:
             use_handler_docstrings=True,
             path="/api/openapi",  # litestar answers below this path by itself, in HTML
             render_plugins=[JsonRenderPlugin(path="/schema.json")],
+            components=Components(security_schemes=SECURITY_SCHEMES),
+            security=[{name: []} for name in SECURITY_SCHEMES],
         ),
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
@@ -97,7 +119,7 @@ def openapi_document() -> dict[str, Any]:
     return described(make_app(None))
 
 
-@get("/api/openapi.json", include_in_schema=False, sync_to_thread=False)
+@get("/api/openapi.json", opt=OPEN, include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Return the OpenAPI document."""
     return described(request.app)
@@ -110,6 +132,7 @@ def _problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[
         problems = [f"{one.get('key', 'body')}: {one['message']}" for one in error.extra]
         return _problem_response(error.status_code, "; ".join(problems), problems)
     response = _problem_response(error.status_code, error.detail)
+    response.headers.update(error.headers or {})
     if isinstance(error, MethodNotAllowedException):
         response.headers["Allow"] = ", ".join(methods_of(request.app, request.scope["path"]))
     return response
@@ -119,6 +142,11 @@ def _too_deep(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str,
     """A body of brackets; handlers that look into one have a limit of their own."""
     log.warning("web.request_too_deep", error=str(error))
     return _problem_response(400, "the body is nested too deeply")
+
+
+def _no_text(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, Any]]:
+    """A body whose bytes are no UTF-8: the decoder of JSON says so in its own way."""
+    return _problem_response(400, "the body is not UTF-8")
 
 
 def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

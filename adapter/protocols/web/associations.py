@@ -14,8 +14,8 @@ from adapter.domain.rejections import RejectionRow
 from adapter.domain.views import Views
 from adapter.domain.wall_time import parsed, rfc3339
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, page_of
+from adapter.protocols.web.roles import OPERATOR, VIEWER
 
 ENDED_S = 10.0
 """For an association to be over after it was to be aborted."""
@@ -147,6 +147,7 @@ def _rejected(row: RejectionRow) -> Association:
 
 @get(
     "/api/associations",
+    opt=VIEWER,
     summary="Open, ended and rejected associations, oldest first",
     response_headers=PAGED,
 )
@@ -181,7 +182,11 @@ async def associations(
     return Response(list(page), headers=headers)
 
 
-@get("/api/associations/{association_id:str}", summary="One association with its contexts")
+@get(
+    "/api/associations/{association_id:str}",
+    opt=VIEWER,
+    summary="One association with its contexts",
+)
 async def association(web: State, association_id: FromPath[str]) -> AssociationDetail:
     """Return one association; of refused ones of a kind, the first and the latest are known."""
     if rejected := web.occupancy.rejected.find(association_id):
@@ -201,7 +206,7 @@ async def association(web: State, association_id: FromPath[str]) -> AssociationD
 
 @delete(
     "/api/associations/{association_id:str}",
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Abort an open association",
 )
 async def abort(web: State, association_id: FromPath[str]) -> None:

@@ -16,7 +16,7 @@ from adapter.domain.views import Views
 from adapter.errors import PeerRefusalError, UnavailableError
 from adapter.protocols.web.entity_forms import DESTINATIONS
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.roles import OPERATOR
 
 
 class UnansweredEcho(HTTPException):
@@ -26,7 +26,7 @@ class UnansweredEcho(HTTPException):
 @post(
     f"{DESTINATIONS.route}/{{name:str}}/echo",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Verify a destination",
 )
 async def echo(web: State, name: FromPath[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from adapter.domain.views import Views
 from adapter.domain.wall_time import rfc3339
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import obeyed
-from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, page_of
+from adapter.protocols.web.roles import OPERATOR, VIEWER
 
 WHY_LENGTH_MAX = 256
 
@@ -43,7 +43,12 @@ def _shown(web: Views, name: str) -> dict[str, Any]:
     }
 
 
-@get("/api/destinations", summary="Destinations and what waits for them", response_headers=PAGED)
+@get(
+    "/api/destinations",
+    opt=VIEWER,
+    summary="Destinations and what waits for them",
+    response_headers=PAGED,
+)
 async def destinations(
     web: State, request: AnyRequest, limit: Limit = PAGE_MAX, offset: Offset = 0
 ) -> Response[list[dict[str, Any]]]:
@@ -55,7 +60,7 @@ async def destinations(
 @post(
     "/api/destinations/{name:str}/hold",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Send nothing to a destination",
 )
 async def hold(web: State, name: FromPath[str], data: JSONBody[Reason]) -> dict[str, Any]:
@@ -69,7 +74,7 @@ async def hold(web: State, name: FromPath[str], data: JSONBody[Reason]) -> dict[
 @post(
     "/api/destinations/{name:str}/release",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Go on sending to a destination",
 )
 async def release(web: State, name: FromPath[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, get
 
 from adapter.protocols.web.description import METHODS, described
+from adapter.protocols.web.roles import OPEN
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -169,7 +170,7 @@ def page_of(app: Litestar) -> str:
     return _Page(described(app)).html()
 
 
-@get("/docs", include_in_schema=False, sync_to_thread=False)
+@get("/docs", opt=OPEN, include_in_schema=False, sync_to_thread=False)
 def docs(request: Request[Any, Any, Any]) -> Response[str]:
     """Return the page."""
     return Response(page_of(request.app), media_type="text/html", headers=HEADERS)

@@ -22,8 +22,8 @@ from adapter.domain.entity_rows import Configured, ListedEntity
 from adapter.domain.views import Views
 from adapter.protocols.web.entity_forms import FORMS, Form, Objections
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, page_of
+from adapter.protocols.web.roles import ADMINISTRATOR, OPERATOR, VIEWER
 
 ANSWER_S = 10.0
 _STATUS = {
@@ -71,7 +71,7 @@ def _looking(form: Form) -> list[HTTPRouteHandler]:
     """Return the routes that show what there is of one kind."""
     words = form.words
 
-    @get(form.route, summary=f"Every {words}", response_headers=PAGED)
+    @get(form.route, opt=VIEWER, summary=f"Every {words}", response_headers=PAGED)
     async def entities(
         web: State, request: AnyRequest, limit: Limit = PAGE_MAX, offset: Offset = 0
     ) -> Response[list[dict[str, Any]]]:
@@ -81,7 +81,7 @@ def _looking(form: Form) -> list[HTTPRouteHandler]:
         page, headers = page_of(request, rows, limit, offset)
         return Response([form.shown(web, row) for row in page], headers=headers)
 
-    @get(form.one, summary=f"One {words}", response_headers=TAGGED)
+    @get(form.one, opt=VIEWER, summary=f"One {words}", response_headers=TAGGED)
     async def entity(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:
         """Return one; its `state` is `running`, `parked` or `draining`."""
         if listed := web.listed[form.kind].get(name):
@@ -95,7 +95,7 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
     """Return the routes that make and change one kind."""
     words = form.words
 
-    @post(form.route, guards=[ours_only], summary=f"Make a new {words}", response_headers=TAGGED)
+    @post(form.route, opt=ADMINISTRATOR, summary=f"Make a new {words}", response_headers=TAGGED)
     async def create(web: State, data: Document) -> Response[dict[str, Any]]:
         """Make one; it is there from now on, and again after a restart.
 
@@ -107,7 +107,7 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
         response.headers["Location"] = f"{form.route}/{quote(wanted.name, safe='')}"
         return response
 
-    @put(form.one, guards=[ours_only], summary=f"Change one {words}", response_headers=TAGGED)
+    @put(form.one, opt=ADMINISTRATOR, summary=f"Change one {words}", response_headers=TAGGED)
     async def change(
         web: State, name: FromPath[str], data: Document, if_match: IfMatch = None
     ) -> Response[dict[str, Any]]:
@@ -130,7 +130,7 @@ def _ending(form: Form) -> list[HTTPRouteHandler]:
     words = form.words
 
     @delete(
-        form.one, status_code=HTTPStatus.OK, guards=[ours_only], summary=f"Remove one {words}",
+        form.one, status_code=HTTPStatus.OK, opt=ADMINISTRATOR, summary=f"Remove one {words}",
         response_headers=TAGGED,
     )  # fmt: skip
     async def remove(
@@ -146,7 +146,7 @@ def _ending(form: Form) -> list[HTTPRouteHandler]:
         return answer(form, web, done)
 
     @post(
-        f"{form.one}/restart", status_code=HTTPStatus.OK, guards=[ours_only],
+        f"{form.one}/restart", status_code=HTTPStatus.OK, opt=OPERATOR,
         summary=f"Start a {words} again that is parked", response_headers=TAGGED,
     )  # fmt: skip
     async def restart(web: State, name: FromPath[str]) -> Response[dict[str, Any]]:

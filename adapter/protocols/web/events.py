@@ -13,7 +13,7 @@ from adapter.channels import UNANSWERED, ask
 from adapter.domain.events import TOPICS
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import is_ours
+from adapter.protocols.web.roles import VIEWER
 
 COALESCE_S = 0.05
 FRAME_EVENTS_MAX = 1000
@@ -22,12 +22,9 @@ SERVICE_RESTART = 1012  # RFC 6455 registry: the server goes away and comes back
 POLICY_VIOLATION = 1008
 
 
-@websocket("/api/events")
+@websocket("/api/events", opt=VIEWER)
 async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
     """Stream events to one subscriber until it leaves or the adapter stops."""
-    if not is_ours(socket):
-        await socket.close(POLICY_VIOLATION, "origin is not allowed")
-        return
     try:
         topics, since = _parameters(socket)
     except ValueError as error:

@@ -14,7 +14,7 @@ from adapter.domain.records import Export
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
-from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.roles import OPERATOR
 from adapter.protocols.web.views import camel
 
 INSTANCES_MAX = 10_000
@@ -30,7 +30,7 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
 @post(
     "/api/exports/{export_id:str}/retry",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Send again what was given up",
 )
 async def retry(

@@ -12,7 +12,7 @@ from adapter.channels import UNANSWERED, ask
 from adapter.domain.messages import GroupOrdered, OrderOutcome
 from adapter.domain.views import Views
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.roles import OPERATOR
 
 ANSWER_S = 10.0
 EXTEND_S_MAX = 2_592_000.0
@@ -29,7 +29,7 @@ class Extension(Struct, frozen=True, forbid_unknown_fields=True):
     "/api/groups/{group_id:str}/close",
     status_code=204,
     summary="Close an open group now",
-    guards=[ours_only],
+    opt=OPERATOR,
 )
 async def close(web: State, group_id: FromPath[str]) -> None:
     """Close it as soon as nothing is on its way into it; it takes no more."""
@@ -40,7 +40,7 @@ async def close(web: State, group_id: FromPath[str]) -> None:
     "/api/groups/{group_id:str}/hold",
     status_code=204,
     summary="Keep a group open until it is closed or extended",
-    guards=[ours_only],
+    opt=OPERATOR,
 )
 async def hold(web: State, group_id: FromPath[str]) -> None:
     """Hold it; it goes on taking instances, and stays held over a restart."""
@@ -51,7 +51,7 @@ async def hold(web: State, group_id: FromPath[str]) -> None:
     "/api/groups/{group_id:str}/extend",
     status_code=204,
     summary="Keep a group open for some time from now",
-    guards=[ours_only],
+    opt=OPERATOR,
 )
 async def extend(web: State, group_id: FromPath[str], data: JSONBody[Extension]) -> None:
     """Extend it, whatever its timeout and maximum age say; ends a hold."""

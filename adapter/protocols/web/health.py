@@ -21,8 +21,11 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from adapter.domain.views import Views
+from adapter.protocols.web.access import Guarding
+from adapter.protocols.web.access_metrics import AccessCollector
 from adapter.protocols.web.export_metrics import export_metrics
 from adapter.protocols.web.families import counters, gauges, histograms
+from adapter.protocols.web.roles import OPEN, VIEWER
 from adapter.protocols.web.service_metrics import service_metrics
 
 _OF_AE_TITLE = re.compile("(entity|processor):")
@@ -38,7 +41,7 @@ def _text(healthy: bool) -> Response[str]:
     )
 
 
-@get("/health/live", summary="Is the process alive?", media_type=MediaType.TEXT)
+@get("/health/live", opt=OPEN, summary="Is the process alive?", media_type=MediaType.TEXT)
 async def live() -> Response[str]:
     """Answer 200 as long as the event loop turns."""
     return _text(True)
@@ -81,7 +84,7 @@ NOT_READY = ResponseSpec(
 
 
 @get(
-    "/health/ready", summary="Would new work be taken?", media_type=MediaType.TEXT,
+    "/health/ready", opt=OPEN, summary="Would new work be taken?", media_type=MediaType.TEXT,
     responses={503: NOT_READY},
 )  # fmt: skip
 async def ready(web: State) -> Response[str]:
@@ -89,7 +92,7 @@ async def ready(web: State) -> Response[str]:
     return _text(not why_unready(web))
 
 
-@get("/health/status", summary="Services and their state")
+@get("/health/status", opt=VIEWER, summary="Services and their state")
 async def status(web: State) -> dict[str, Any]:
     """Return the number of open associations, the state of every actor, and what is wrong.
 
@@ -213,10 +216,11 @@ class _Collector:
         ]  # fmt: skip
 
 
-@get("/metrics", summary="OpenMetrics", include_in_schema=False)
-async def metrics(web: State) -> Response[bytes]:
+@get("/metrics", opt=VIEWER, summary="OpenMetrics", include_in_schema=False)
+async def metrics(web: State, access: Guarding) -> Response[bytes]:
     """Return the metrics in the OpenMetrics text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(web))
+    registry.register(AccessCollector(access))
     text = generate_latest(registry)  # type: ignore[no-untyped-call]
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -16,7 +16,6 @@ from adapter.domain.tables import JobState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
-from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.paging import (
     PAGED,
     AnyRequest,
@@ -27,6 +26,7 @@ from adapter.protocols.web.paging import (
     Until,
     page_of,
 )
+from adapter.protocols.web.roles import OPERATOR, VIEWER
 from adapter.protocols.web.views import OfAeTitle, camel, checked, state_query
 
 InJobState = Annotated[str | None, state_query(JobState)]
@@ -43,7 +43,7 @@ def _detail(job: Job) -> dict[str, Any]:
     return camel(job, history=[camel(change) for change in job.history])
 
 
-@get("/api/jobs", summary="Jobs, oldest first", response_headers=PAGED)
+@get("/api/jobs", opt=VIEWER, summary="Jobs, oldest first", response_headers=PAGED)
 async def jobs(
     web: State,
     request: AnyRequest,
@@ -68,7 +68,7 @@ async def jobs(
     return Response([_summary(job) for job in page], headers=headers)
 
 
-@get("/api/jobs/{job_id:str}", summary="One job with its latest states")
+@get("/api/jobs/{job_id:str}", opt=VIEWER, summary="One job with its latest states")
 async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
     """Return one job and the states it came into, oldest first."""
     try:
@@ -80,7 +80,7 @@ async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
 @post(
     "/api/jobs/{job_id:str}/retry",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Resubmit a job that is Faulted or Cancelled",
 )
 async def retry(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ async def retry(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -
 @post(
     "/api/jobs/{job_id:str}/cancel",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="End a job that has not ended",
 )
 async def cancel(web: State, job_id: FromPath[str], key: IdempotencyKey = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from adapter.channels import UNANSWERED, ask
 from adapter.domain.reconfiguration import Plan, ReloadOrder, ReloadRefused
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
+from adapter.protocols.web.roles import ADMINISTRATOR
 
 ANSWER_S = 90.0
 """Above what the configuration actor gives the entities actor."""
@@ -22,7 +22,7 @@ ANSWER_S = 90.0
 @post(
     "/api/config/reload",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=ADMINISTRATOR,
     summary="Read the configuration file again",
 )
 async def reload(web: State, dry_run: FromQuery[bool] = False) -> dict[str, Any]:

@@ -1,22 +1,26 @@
 """The HTTP server as an actor of our nursery: hypercorn behind the connection guard."""
 
 import socket
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
-from hypercorn.config import Config
 from hypercorn.trio import serve
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from adapter.errors import PortUnavailableError
 from adapter.protocols.web import guard
+from adapter.protocols.web.guard import GuardedConfig
+from adapter.protocols.web.places import Places
 
 BACKLOG = 256
 GRACEFUL_S = 1.0
 """For requests in hand at a stop. Short: hypercorn keeps the TCP connection of a WebSocket for so
 long after its close frame, and requests of this API take milliseconds."""
-READ_S = 60.0
-"""A request must arrive in so much time between two of its bytes."""
+KEEP_ALIVE_S = 60.0
+"""From a connection to its first request, and from an answer to the next request."""
+HANDSHAKE_S = 10.0
 PING_S = 20.0
 USER_TIMEOUT_MS = 60_000
 """Unacknowledged data this old means that the peer is dead (TCP_USER_TIMEOUT, RFC 5482)."""
@@ -46,21 +50,28 @@ class WebServer:
     Restart policy: essential.
     """
 
-    app: Litestar
+    app: ASGIApp
     sock: socket.socket
     stop: trio.Event
+    places: Places
+    tls_context: Callable[[], ssl.SSLContext] | None = None
+    """Returns the one for a new connection; None: there is no TLS."""
+    began: Callable[[], Awaitable[None]]
+    """Called at the start, before anything is served."""
     name: str = "web"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         guard.install()
-        config = Config()
+        await self.began()
+        config = GuardedConfig()
+        config.places = self.places
+        config.tls_context = self.tls_context
+        config.ssl_handshake_timeout = HANDSHAKE_S
         config.bind = [f"fd://{self.sock.dup().detach()}"]
         config.backlog = BACKLOG
         config.graceful_timeout = GRACEFUL_S
-        config.read_timeout = int(READ_S)
-        config.keep_alive_timeout = READ_S
-        config.alpn_protocols = ["http/1.1"]
+        config.keep_alive_timeout = KEEP_ALIVE_S
         config.h11_max_incomplete_size = 32 << 10
         config.websocket_max_message_size = 64 << 10
         config.websocket_ping_interval = PING_S
@@ -71,7 +82,10 @@ class WebServer:
             task_status.started()
 
     async def _serve(
-        self, config: Config, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+        self,
+        config: GuardedConfig,
+        *,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         await serve(
             self.app,  # type: ignore[arg-type]

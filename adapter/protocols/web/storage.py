@@ -16,6 +16,7 @@ from adapter.domain.survey import FolderFigures
 from adapter.domain.views import Views
 from adapter.errors import UnavailableError
 from adapter.protocols.web.health import State
+from adapter.protocols.web.roles import VIEWER
 
 
 class Place(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -59,7 +60,7 @@ class Storage(Struct, frozen=True, kw_only=True, rename="camel"):
     """By the reclaimer, since the process began."""
 
 
-@get("/api/storage", summary="Space, and what holds it")
+@get("/api/storage", opt=VIEWER, summary="Space, and what holds it")
 async def storage(web: State) -> Storage:
     """Return the space there is now, and what lies where. 503 if it cannot be read now."""
     try:

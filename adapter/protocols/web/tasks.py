@@ -32,7 +32,6 @@ from adapter.domain.views import Views
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
-from adapter.protocols.web.origin import ours_only
 from adapter.protocols.web.paging import (
     PAGED,
     AnyRequest,
@@ -43,6 +42,7 @@ from adapter.protocols.web.paging import (
     Until,
     page_of,
 )
+from adapter.protocols.web.roles import OPERATOR, VIEWER
 from adapter.protocols.web.views import camel, checked, state_query
 
 ANSWER_S = 10.0
@@ -95,7 +95,7 @@ def _parameters(destinations: tuple[str, ...]) -> str:
     return msgspec.json.encode(one).decode()
 
 
-@get("/api/tasks", summary="Registered results, oldest first", response_headers=PAGED)
+@get("/api/tasks", opt=VIEWER, summary="Registered results, oldest first", response_headers=PAGED)
 async def tasks(
     web: State,
     request: AnyRequest,
@@ -118,7 +118,7 @@ def _summary(task: Task) -> dict[str, Any]:
     return {"taskId": row.pop("id"), **row}
 
 
-@get("/api/tasks/{task_id:str}", summary="One task with its files")
+@get("/api/tasks/{task_id:str}", opt=VIEWER, summary="One task with its files")
 async def task(web: State, task_id: FromPath[str]) -> dict[str, Any]:
     """Return one task."""
     try:
@@ -127,7 +127,7 @@ async def task(web: State, task_id: FromPath[str]) -> dict[str, Any]:
         raise NotFoundException(str(error)) from None
 
 
-@post("/api/tasks", guards=[ours_only], summary="Register results of a job")
+@post("/api/tasks", opt=OPERATOR, summary="Register results of a job")
 async def register(web: State, data: JSONBody[Registration]) -> Response[dict[str, Any]]:
     """Register results: 201 with the task; 200 if the same was registered before.
 
@@ -161,7 +161,7 @@ async def register(web: State, data: JSONBody[Registration]) -> Response[dict[st
 
 @get(
     "/api/tasks/{agent:str}/pending",
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Take pending tasks of an agent",
 )
 async def pending(web: State, agent: FromPath[str], size: Size = 10) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ async def pending(web: State, agent: FromPath[str], size: Size = 10) -> list[dic
     return [_document(web, task) for task in taken]
 
 
-@put("/api/tasks/success/{task_id:str}", guards=[ours_only], summary="A task has succeeded")
+@put("/api/tasks/success/{task_id:str}", opt=OPERATOR, summary="A task has succeeded")
 async def success(web: State, task_id: FromPath[str]) -> dict[str, Any]:
     """Take the report; again is harmless. Also ends a failed task that nobody wants any more.
 
@@ -190,7 +190,7 @@ Failure = Annotated[
 ]
 
 
-@put("/api/tasks/failure/{task_id:str}", guards=[ours_only], summary="A task has failed")
+@put("/api/tasks/failure/{task_id:str}", opt=OPERATOR, summary="A task has failed")
 async def failure(web: State, task_id: FromPath[str], data: Failure = None) -> dict[str, Any]:
     """Take the report; again is harmless.
 
@@ -205,7 +205,7 @@ async def failure(web: State, task_id: FromPath[str], data: Failure = None) -> d
 @post(
     "/api/tasks/{task_id:str}/retry",
     status_code=HTTPStatus.OK,
-    guards=[ours_only],
+    opt=OPERATOR,
     summary="Have a failed task done again",
 )
 async def retry_task(web: State, task_id: FromPath[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from adapter.domain.views import Views
 from adapter.domain.wall_time import rfc3339
 from adapter.errors import RowNotFoundError, UnavailableError
 from adapter.protocols.web.health import State
+from adapter.protocols.web.roles import VIEWER
 
 ENTRIES_MAX = 2000
 """Of an answer; the first ones are given, and that there are more."""
@@ -53,7 +54,7 @@ class Timeline(Struct, frozen=True, kw_only=True, rename="camel"):
     """False: there are more entries."""
 
 
-@get("/api/timeline/{study_instance_uid:str}", summary="What happened to a study")
+@get("/api/timeline/{study_instance_uid:str}", opt=VIEWER, summary="What happened to a study")
 async def timeline(web: State, study_instance_uid: FromPath[str]) -> Timeline:
     """Return what is known of a study. 404 if nothing is, 503 if it cannot be read now."""
     places = StudyPlaces(groups=(), jobs=())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -9,7 +10,7 @@ from litestar import Response, get
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.params import FromPath, QueryParameter
 
-from adapter.domain.tables import ExportState, JobState, TaskState
+from adapter.domain.tables import ExportState
 from adapter.errors import RowNotFoundError
 from adapter.protocols.web.health import State
 from adapter.protocols.web.paging import (
@@ -24,6 +25,7 @@ from adapter.protocols.web.paging import (
     page_of,
     paged,
 )
+from adapter.protocols.web.roles import VIEWER
 
 TIMES = (
     "opened_at", "changed_at", "queued_at", "due_at", "at", "requested_at", "deadline_at",
@@ -61,7 +63,12 @@ def camel_name(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-@get("/api/groups", summary="Open groups and the time they have left", response_headers=PAGED)
+@get(
+    "/api/groups",
+    opt=VIEWER,
+    summary="Open groups and the time they have left",
+    response_headers=PAGED,
+)
 async def groups(
     web: State,
     request: AnyRequest,
@@ -83,20 +90,18 @@ async def groups(
     return paged(request, rows, limit, offset)
 
 
-def checked(
-    state: str | None, allowed: type[JobState] | type[ExportState] | type[TaskState]
-) -> str | None:
+def checked(state: str | None, allowed: type[StrEnum]) -> str | None:
     """Return the state if it is one.
 
     Raises:
         ValidationException: It is not.
     """
     if state is not None and state not in {member.value for member in allowed}:
-        raise ValidationException(f"state: {state!r} is none of {', '.join(allowed)}")
+        raise ValidationException(f"{state!r} is none of {', '.join(allowed)}")
     return state
 
 
-@get("/api/exports", summary="Exports, oldest first", response_headers=PAGED)
+@get("/api/exports", opt=VIEWER, summary="Exports, oldest first", response_headers=PAGED)
 async def exports(
     web: State,
     request: AnyRequest,
@@ -120,7 +125,11 @@ async def exports(
     return Response([camel(export) for export in page], headers=headers)
 
 
-@get("/api/exports/{export_id:str}", summary="One export with the outcome of every instance")
+@get(
+    "/api/exports/{export_id:str}",
+    opt=VIEWER,
+    summary="One export with the outcome of every instance",
+)
 async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
     """Return one export and its outcomes, by index."""
     try:
@@ -137,7 +146,7 @@ async def export(web: State, export_id: FromPath[str]) -> dict[str, Any]:
 
 
 @get(
-    "/api/commitments", summary="Storage commitment requests that are not reported yet",
+    "/api/commitments", opt=VIEWER, summary="Storage commitment requests that are not reported yet",
     response_headers=PAGED,
 )  # fmt: skip
 async def commitments(

@@ -1,0 +1,122 @@
+"""The audit trail of the API: written in one place around the application, read by one route.
+
+Whatever route is for operators or administrators changes something, so each request to one is an
+entry, whatever became of it. What it was before is what a GET of the same thing says, asked by us
+before the handler runs; what it is after is the answer. No handler knows of it.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.exceptions import ValidationException
+from litestar.params import QueryParameter
+from litestar.types import ASGIApp, Receive, Send
+
+from adapter.domain.access import Caller, Role
+from adapter.domain.audit import AuditKind, changed, hidden
+from adapter.domain.wall_time import rfc3339
+from adapter.protocols.web.access import CALLER, SAFE_METHODS, Guarding
+from adapter.protocols.web.before import BEFORE, Answer
+from adapter.protocols.web.paging import Limit, Offset
+from adapter.protocols.web.roles import ADMINISTRATOR, ROLE
+from adapter.protocols.web.trail import Trail
+from adapter.protocols.web.views import checked
+
+
+class Audited:
+    """The ASGI application with its trail."""
+
+    def __init__(self, app: ASGIApp, trail: Trail) -> None:
+        self._app = app
+        self._trail = trail
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """See ASGI 3.0."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_change = scope["method"] not in SAFE_METHODS
+        answer = Answer()
+
+        async def held_back(message: Any) -> None:
+            if not answer.messages and not _is_audited(scope, is_change=is_change):
+                await send(message)
+                return
+            answer.take(message)
+            if answer.is_whole:
+                await self._note(scope, answer)
+                for each in answer.messages:
+                    await send(each)
+
+        await self._app(scope, receive, held_back)
+
+    async def _note(self, scope: Any, answer: Answer) -> None:
+        caller: Caller = scope["state"][CALLER]
+        before: dict[str, Any] = scope["state"].get(BEFORE, {})
+        is_done = answer.status < 400
+        after = answer.document()
+        if scope["method"] == "GET" and not (is_done and answer.body not in (b"[]", b"")):
+            return  # an agent that asks for tasks, and there are none
+        if not is_done:
+            before, after = {}, {"detail": after.get("detail", "")}
+        elif not after and scope["method"] != "DELETE":
+            before = {}
+        old, new = changed(hidden(before), hidden(after))
+        role = scope["route_handler"].opt.get(ROLE, Role.ADMINISTRATOR)
+        await self._trail.changed(
+            caller,
+            AuditKind.CONFIGURATION if role is Role.ADMINISTRATOR else AuditKind.ORDER,
+            f"{scope['method']} {scope.get('path_template', '')}",
+            path=scope["path"][:300], outcome=answer.status, before=old, after=new,
+        )  # fmt: skip
+
+
+def _is_audited(scope: Any, *, is_change: bool) -> bool:
+    """Return whether a request that is being answered was one of those that change something."""
+    if CALLER not in scope.get("state", {}) or "route_handler" not in scope:
+        return False
+    role: Role = scope["route_handler"].opt.get(ROLE, Role.ADMINISTRATOR)
+    if is_change:
+        return True
+    return role is Role.OPERATOR  # a GET that takes something
+
+
+Moment = Annotated[str | None, QueryParameter(name="since", max_length=40)]
+Who = Annotated[str | None, QueryParameter(name="who", max_length=64)]
+OfKind = Annotated[str | None, QueryParameter(name="kind")]
+
+
+@get("/api/audit", opt=ADMINISTRATOR, summary="Who changed what, and who has logged in")
+async def audit(
+    access: Guarding,
+    of_kind: OfKind = None,
+    who: Who = None,
+    since: Moment = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> list[dict[str, Any]]:
+    """Return a page of the audit trail, oldest first; `since` is a time in RFC 3339."""
+    wanted = checked(of_kind, AuditKind)
+    begin = _moment(since)
+    kinds = [AuditKind(wanted)] if wanted else list(AuditKind)
+    found = [
+        entry
+        for entry in access.trail.ledger.entries(kinds)
+        if entry.at >= begin and (who is None or entry.who == who)
+    ]
+    return [
+        {**msgspec.to_builtins(entry), "at": rfc3339(entry.at)}
+        for entry in found[offset : offset + limit]
+    ]
+
+
+def _moment(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValidationException("since is no time such as 2026-01-31T09:30:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,69 @@
+"""Writes the audit trail: to the ledger, and a line of each entry to the log."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from adapter.domain.access import Caller, Role
+from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger
+from adapter.domain.ports import WallClock
+from adapter.domain.repetition import Repetition
+from adapter.errors import LedgerError
+
+log = structlog.get_logger("adapter.audit")
+
+LOGIN_S = 3600.0
+"""A key that is shown again from the same address is told again after so long."""
+FAILED_S = 60.0
+LOGINS_MAX = 10_000
+
+
+class Trail:
+    """Writes entries."""
+
+    def __init__(self, ledger: AuditLedger, now: WallClock) -> None:
+        self.ledger = ledger
+        self._now = now
+        self._logins = Repetition(LOGIN_S, LOGINS_MAX)
+        self._failures = Repetition(FAILED_S, LOGINS_MAX)
+
+    async def logged_in(self, caller: Caller) -> None:
+        """Note that a key was shown."""
+        if self._logins.is_news((caller.key_id, caller.address), self._now()):
+            await self._add(self._entry(AuditKind.LOGIN, caller, "login"))
+
+    async def failed(self, address: str) -> None:
+        """Note that a wrong one was."""
+        if self._failures.is_news(address, self._now()):
+            nobody = Caller(name="", role=Role.OPEN, address=address)
+            await self._add(self._entry(AuditKind.LOGIN, nobody, "wrong key"))
+
+    async def changed(self, caller: Caller, kind: AuditKind, action: str, **what: Any) -> None:
+        """Note what was done over the API."""
+        await self._add(self._entry(kind, caller, action, **what))
+
+    async def began(self, values: Mapping[str, str]) -> None:
+        """Note the configuration of a start, if it is another than the last one's."""
+        entry = AuditEntry(
+            kind=AuditKind.CONFIGURATION, at=self._now(), who="start", action="configuration"
+        )
+        await self.ledger.add_configuration(values, entry)
+
+    def _entry(self, kind: AuditKind, caller: Caller, action: str, **what: Any) -> AuditEntry:
+        return AuditEntry(
+            kind=kind, at=self._now(), who=caller.name, role=caller.role, key_id=caller.key_id,
+            address=caller.address, action=action, **what,
+        )  # fmt: skip
+
+    async def _add(self, entry: AuditEntry) -> None:
+        facts = {
+            "kind": entry.kind, "who": entry.who, "role": entry.role, "address": entry.address,
+            "action": entry.action, "path": entry.path, "outcome": entry.outcome,
+        }  # fmt: skip
+        try:
+            numbered = await self.ledger.add(entry)
+        except LedgerError as error:  # what it tells of has happened; those who work will crash
+            log.error("audit.lost", why=str(error), **facts)
+        else:
+            log.info("audit.recorded", seq=numbered.seq, **facts)

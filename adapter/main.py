@@ -16,6 +16,7 @@ from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
 from adapter.live_settings import LiveSettings
 from adapter.logs import configure
+from adapter.protocols.service_manager import ALIVE, READY, STOPPING, ServiceManager
 from adapter.settings import Settings
 from adapter.store.layout import Layout
 from adapter.store.lock import lock_root
@@ -89,15 +90,16 @@ def raise_descriptor_limit(settings: Settings) -> None:
 async def _serve(settings: Settings, follow: Follow) -> int:
     live = LiveSettings(settings)
     layout = Layout(Path(settings.storage.root))
+    manager = ServiceManager(os.environ)
     lock = lock_root(layout)
     try:
         edges = make_edges(live, layout, lock, follow)
         stop = trio.Event()
         clean = False
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope)
+            nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope, manager)
             nursery.start_soon(_reload_on_signal, edges)
-            clean = await _run(live, edges, stop)
+            clean = await _run(live, edges, stop, manager)
             nursery.cancel_scope.cancel()
         log.info("process.stopped", clean=clean)
         return CLEAN if clean else FAILED
@@ -105,32 +107,50 @@ async def _serve(settings: Settings, follow: Follow) -> int:
         os.close(lock)
 
 
-async def _run(live: LiveSettings, edges: Edges, stop: trio.Event) -> bool:
+async def _run(live: LiveSettings, edges: Edges, stop: trio.Event, manager: ServiceManager) -> bool:
     result: list[bool] = []
 
     async def run(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         result.append(await gateway(live, edges, stop, task_status=task_status))
+        nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(run)
-        spare_what_stays()
-        ports = [getattr(listener, "port", None) for listener in edges.listeners.values()]
-        log.info(
-            "process.ready",
-            dicom_port=ports[0],
-            dicom_ports=ports,
-            api_port=getattr(edges.web, "port", None),
-            ae_titles=[entity.ae_title for entity in live.settings.application_entities],
-        )
+        if not stop.is_set():  # else there are no ports any more
+            _announce(live.settings, edges, manager)
+        nursery.start_soon(_show_life, manager)
     return result == [True]
 
 
-async def _stop_on_signal(stop: trio.Event, everything: trio.CancelScope) -> None:
+def _announce(settings: Settings, edges: Edges, manager: ServiceManager) -> None:
+    spare_what_stays()
+    ports = [getattr(listener, "port", None) for listener in edges.listeners.values()]
+    log.info(
+        "process.ready",
+        dicom_port=ports[0],
+        dicom_ports=ports,
+        api_port=getattr(edges.web, "port", None),
+        ae_titles=[entity.ae_title for entity in settings.application_entities],
+    )
+    manager.tell(READY)
+
+
+async def _show_life(manager: ServiceManager) -> None:
+    """Tell the service manager that the event loop turns, twice as often as it has to be told."""
+    while manager.watchdog_s:
+        manager.tell(ALIVE)
+        await trio.sleep(manager.watchdog_s / 2)
+
+
+async def _stop_on_signal(
+    stop: trio.Event, everything: trio.CancelScope, manager: ServiceManager
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("process.stopping", signal=signal.Signals(number).name)
             if stop.is_set():
                 everything.cancel()  # asked twice: now
+            manager.tell(STOPPING)
             stop.set()
 
 

@@ -109,6 +109,7 @@ ALLOWED = {
         "gateway",
         "live_settings",
         "logs",
+        "protocols",
         "settings",
         "store",
     },

@@ -156,7 +156,7 @@ class Orthanc:
     def send(self, method: str, path: str, body: Any) -> None:
         """Send JSON to its REST API."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.http_port}{path}", json.dumps(body).encode(), method=method
+            f"{self.url}{path}", json.dumps(body).encode(), headers=self.headers, method=method
         )
         urllib.request.urlopen(request, timeout=30).close()
 

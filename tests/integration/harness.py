@@ -115,6 +115,8 @@ class Adapter:
         self.root = Path(self.settings["storage"]["root"])
         self.packages: Path | None = None
         """A folder of packages that are installed beside the program."""
+        self.variables: dict[str, str] = {}
+        """Further ones of its environment."""
         self.log: list[str] = []
         self.dicom_port = self.api_port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -125,6 +127,15 @@ class Adapter:
 
     def start(self) -> "Adapter":
         """Start the program and wait until it says that it is ready."""
+        self.launch()
+        in_time = self._ready.wait(START_S)
+        if not in_time or not self.dicom_port:
+            self.kill()
+            raise AssertionError("the adapter did not start:\n" + "\n".join(self.log[-30:]))
+        return self
+
+    def launch(self) -> None:
+        """Start the program, and wait for nothing."""
         assert self._process is None
         self.file.write_text(json.dumps(self.settings))
         self.log.clear()
@@ -132,17 +143,13 @@ class Adapter:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "adapter", "serve", "-c", str(self.file),
              "--set", "logging.format=json"],
-            env=environment(self.packages), cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+            env=environment(self.packages) | self.variables, cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         RUNNING.append(self)
         self._reader = threading.Thread(target=self._follow, args=(self._process,))
         self._reader.start()
-        in_time = self._ready.wait(START_S)
-        if not in_time or not self.dicom_port:
-            self.kill()
-            raise AssertionError("the adapter did not start:\n" + "\n".join(self.log[-30:]))
-        return self
 
     def _follow(self, process: "subprocess.Popen[str]") -> None:
         self.dicom_port = 0

@@ -77,16 +77,24 @@ class Ledgers:
 
     def __init__(self, engine):
         self.make = engine
-        self.engine = None
+        self.engines = []
         self.time = 1000.0
 
     def open(self):
-        if self.engine is not None:
-            self.engine.close()
-        self.engine = self.make()
+        self.close()
+        self.engines.append(self.make())
         ledger = RowLedger(self.engine, Inline(), lambda: self.time)
         ledger.load()
         return ledger
+
+    @property
+    def engine(self):
+        return self.engines[-1]
+
+    def close(self):
+        """Close all: one that is used after it was closed has opened itself again."""
+        for engine in self.engines:
+            engine.close()
 
 
 @pytest.fixture(params=["memory", "diskcache"])
@@ -95,8 +103,7 @@ def ledgers(request, tmp_path):
     engines = {"memory": lambda: memory, "diskcache": lambda: DiskcacheEngine(tmp_path / "ledger")}
     made = Ledgers(engines[request.param])
     yield made
-    if made.engine is not None:
-        made.engine.close()
+    made.close()
 
 
 def job(identifier="job-1", **changes):

@@ -1,0 +1,1 @@
+"""What is done for a release, and at no other time."""

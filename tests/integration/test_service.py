@@ -1,0 +1,133 @@
+"""The adapter as a service: what its manager is told, and what a health check hears."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dicom_peers import free_port
+from harness import eventually, run_cli
+from health import MakeAdapter
+
+ANSWER_S = 15.0
+WATCHDOG_US = 200_000
+DATAGRAMS_MAX = 300
+
+
+class Manager:
+    """Stands for systemd: what a service says to NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(ANSWER_S)
+        self.socket.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+    def told(self) -> list[str]:
+        """Return the lines of the next datagram."""
+        return self.socket.recv(4096).decode().split("\n")
+
+    def wait_told(self, state: str) -> list[str]:
+        """Return what was told up to a state."""
+        lines: list[str] = []
+        for _ in range(DATAGRAMS_MAX):
+            lines += self.told()
+            if state in lines:
+                return lines
+        raise AssertionError(f"not told {state}: {lines}")
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "path" else f"@{tmp_path}"
+
+
+@pytest.fixture
+def manager(address: str) -> Iterator[Manager]:
+    manager = Manager(address)
+    yield manager
+    manager.socket.close()
+
+
+def test_service_manager_hears_ready_life_and_stopping(
+    make_adapter: MakeAdapter, manager: Manager, address: str
+) -> None:
+    adapter = make_adapter(start=False)
+    adapter.variables = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(WATCHDOG_US)}
+    adapter.start()
+    before = manager.wait_told("READY=1")
+    assert "STOPPING=1" not in before
+    for _ in range(3):
+        manager.wait_told("WATCHDOG=1")
+    adapter.terminate()
+    manager.wait_told("STOPPING=1")
+    assert adapter.wait() == 0
+
+
+def test_watchdog_of_another_process_hears_nothing(
+    make_adapter: MakeAdapter, manager: Manager, address: str
+) -> None:
+    adapter = make_adapter(start=False)
+    adapter.variables = {
+        "NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(WATCHDOG_US), "WATCHDOG_PID": "1",
+    }  # fmt: skip
+    adapter.start()
+    adapter.terminate()
+    assert set(manager.wait_told("STOPPING=1")) == {"READY=1", "STOPPING=1"}
+    assert adapter.wait() == 0
+
+
+def test_service_manager_that_is_gone_stops_nothing(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = make_adapter(start=False)
+    adapter.variables = {"NOTIFY_SOCKET": str(tmp_path / "nobody")}
+    adapter.start()
+    assert eventually(lambda: adapter.events("service_manager.not_told"))
+    assert adapter.stop() == 0
+
+
+def test_stop_while_it_starts_is_clean(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter(start=False)
+    port = free_port()
+    adapter.settings["api"]["port"] = port
+    adapter.launch()
+    eventually(lambda: answers(port), 30.0)
+    adapter.terminate()
+    assert adapter.wait() == 0
+
+
+def answers(port: int) -> bool:
+    """Return whether somebody listens there."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_health_follows_the_adapter(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    ready = run_cli("health", "--url", adapter.url)
+    assert (ready.returncode, ready.stdout) == (0, "Healthy\n")
+    file = adapter.file.with_name("running.toml")
+    file.write_text(f'[api]\nhost = "0.0.0.0"\nauth = "none"\nport = {adapter.api_port}\n')
+    assert run_cli("health", "-c", str(file)).returncode == 0
+    assert adapter.stop() == 0
+    gone = run_cli("health", "-c", str(file))
+    assert gone.returncode == 1
+    assert f"http://127.0.0.1:{adapter.api_port}: no adapter answers there" in gone.stderr
+
+
+def test_adapter_without_space_is_live_and_not_ready(
+    make_adapter: MakeAdapter, small_disk: Path
+) -> None:
+    reserve = {"root": str(small_disk), "reserve_space_gb": 1}
+    adapter = make_adapter({"storage": reserve})
+    unready = run_cli("health", "--url", adapter.url)
+    assert (unready.returncode, unready.stdout) == (1, "Unhealthy\n")
+    assert run_cli("health", "--live", "--url", adapter.url).returncode == 0
+
+
+def test_health_at_a_port_that_nobody_can_know_is_bad_input(tmp_path: Path) -> None:
+    file = tmp_path / "adapter.toml"
+    file.write_text("[api]\nport = 0\n")
+    asked = run_cli("health", "-c", str(file))
+    assert asked.returncode == 2
+    assert asked.stderr == "api.port = 0 is a port that only the adapter knows; say --url\n"

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEED ?=
 N ?= 50
+MINUTES ?= 60
 ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
 
 DOCS_VENV := .venv-docs
@@ -14,7 +15,7 @@ RELEASE_STAMP := $(RELEASE_VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 DERIVE := $(COMPILE) -c requirements.lock
 
-.PHONY: install demo test check bench fuzz sim run docs lock deploy-tools release-check image-check audit clean
+.PHONY: install demo test check bench fuzz sim soak run docs lock deploy-tools release-check image-check audit clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,10 @@ sim: $(STAMP)  ## one seed: make sim SEED=4711; many: make sim N=10000
 
 bench: $(STAMP)  ## ratios against the peers found on this machine
 	$(BIN)/python -m benchmarks.compare --rounds 5 --markdown docs/performance.md
+
+soak: $(STAMP)  ## hours: make soak N=1000 kills, power cuts of each kind; MINUTES of steady load
+	KILLS=$(N) EXPORT_KILLS=$(N) POWER_CUTS=$(N) GROWTH_ASSOCIATIONS=100000 $(BIN)/python -m pytest -q tests/integration/test_kill.py tests/integration/test_export_kill.py tests/integration/test_power_cut.py tests/integration/test_growth.py
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 run: $(STAMP)  ## the adapter in the foreground with config/dev.toml
 	$(BIN)/dicom-adapter serve -c config/dev.toml

@@ -23,6 +23,7 @@ from adapter.commands.options import (
 )
 from adapter.commands.service import health
 from adapter.commands.state import associations_app, groups_app, status
+from adapter.commands.storage import storage
 from adapter.errors import ConfigurationError
 
 app = App(
@@ -43,6 +44,7 @@ for command in (
     audit,
     echo,
     send,
+    storage,
 ):
     app.command(command)
 app.command(list_entities, name="list")

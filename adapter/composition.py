@@ -20,9 +20,10 @@ from adapter.api_edge import ApiEdge
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
+from adapter.domain.storage_view import StorageView
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
-from adapter.live_settings import LiveSettings, SettingsProposal
+from adapter.live_settings import LiveSettings, SettingsProposal, retention_of
 from adapter.platforms import make_http_platform, make_results_service
 from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
@@ -41,7 +42,6 @@ from adapter.protocols.results.folder import FolderResults
 from adapter.relations import careless_api, listening_ports, pipelines_without_program
 from adapter.requestors import FilesOfDestinations, make_requestor, transcription
 from adapter.settings import Settings
-from adapter.store.diskcache_engine import DiskcacheEngine
 from adapter.store.fetched_results import FetchedResults
 from adapter.store.files import DiskThreads
 from adapter.store.group_commit import WriterThread
@@ -50,8 +50,10 @@ from adapter.store.instances import FolderInstanceStore
 from adapter.store.job_files import FolderJobFiles
 from adapter.store.layout import Layout
 from adapter.store.ledger import RowLedger
+from adapter.store.opening import open_ledger
 from adapter.store.parts import PartFiles, clear_parts
 from adapter.store.payloads import FolderPayloadStore
+from adapter.store.quarantine import Quarantine
 from adapter.store.space import DiskSpaceGauge, SpaceLimits
 from adapter.store.survey import FolderSurvey
 
@@ -100,13 +102,11 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
     storage = settings.storage
     tls = tls_contexts(settings)
     _make_folders(layout)
-    ledger = RowLedger(
-        DiskcacheEngine(layout.ledger), WriterThread(trio.CapacityLimiter(1)), time.time
-    )
-    ledger.load()
+    writer = WriterThread()
+    ledger, found = open_ledger(layout, storage.durability, writer, time.time)
     disk = trio.CapacityLimiter(DISK_THREADS)
     disk_threads = DiskThreads(disk)
-    space = DiskSpaceGauge(layout, limits=live.kept(space_limits_of), threads=disk_threads)
+    space = _space(live, layout, disk_threads)
     payloads = _payloads(settings, layout, disk_threads)
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     fetched = FetchedResults(layout, storage.durability, disk_threads, space)
@@ -126,6 +126,8 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         payloads=payloads,
         space=space,
         ledger=ledger,
+        found=found,
+        storage_view=_storage_view(live, layout, disk_threads),
         platform=_platform(settings, layout, job_files, payloads),
         entities=ledger.entities,
         results=FolderResults(layout.payloads, disk),
@@ -168,6 +170,17 @@ def space_limits_of(settings: Settings) -> SpaceLimits:
     """Return what has to stay free."""
     storage = settings.storage
     return SpaceLimits(storage.watermark_percent, int(storage.reserve_space_gb * GB))
+
+
+def _space(live: LiveSettings, layout: Layout, threads: DiskThreads) -> DiskSpaceGauge:
+    durability = live.settings.storage.durability
+    limits = live.kept(space_limits_of)
+    return DiskSpaceGauge(layout, limits=limits, threads=threads, durability=durability)
+
+
+def _storage_view(live: LiveSettings, layout: Layout, threads: DiskThreads) -> StorageView:
+    listed = Quarantine(layout, threads).listed
+    return StorageView(retention=live.kept(retention_of), put_aside=listed)
 
 
 def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> FolderPayloadStore:

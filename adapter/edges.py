@@ -28,7 +28,9 @@ from adapter.domain.ports import (
 )
 from adapter.domain.queueing import Draw
 from adapter.domain.reconfiguration import ConfigurationSource
+from adapter.domain.recovery import AS_IT_SHOULD_BE, LedgerReport
 from adapter.domain.results_service import ServiceEdges
+from adapter.domain.storage_view import NO_STORAGE, StorageView
 from adapter.domain.survey import Survey
 from adapter.domain.views import Views
 from adapter.supervision import Actor
@@ -59,6 +61,8 @@ class Edges:
     payloads: PayloadStore
     space: SpaceGauge
     ledger: Ledger
+    found: LedgerReport = AS_IT_SHOULD_BE
+    storage_view: StorageView = NO_STORAGE
     entities: EntityLedger
     platform: Platform
     results: ResultSource

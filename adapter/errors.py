@@ -72,6 +72,14 @@ class LedgerError(GatewayError):
     """The ledger cannot be read or written."""
 
 
+class FullLedgerError(LedgerError):
+    """The ledger has no room; nothing was written, and the same change may be written later."""
+
+
+class DamagedLedgerError(LedgerError):
+    """What lies where the ledger is kept is no ledger any more; another look changes nothing."""
+
+
 class RowNotFoundError(LedgerError):
     """The ledger holds no such row."""
 

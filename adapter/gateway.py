@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+import msgspec
 import trio
 
 from adapter.actors.entity_directory import EntityDirectory
@@ -21,6 +22,7 @@ from adapter.domain.messages import JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
+from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.tasks import TaskOrder
@@ -51,7 +53,7 @@ async def gateway(
     await edges.store.recover()
     events, hub_events = trio.open_memory_channel[Event](EVENTS_MAX)
     publisher, measurements = Publisher(events), Measurements()
-    publish = measured(publisher, measurements.times, trio.current_time)
+    publish = _beginning(edges, measured(publisher, measurements.times, trio.current_time))
     # The web side holds its ends to the last; the hub ends with its events, others with their work.
     subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
     orders_in, orders = trio.open_memory_channel[JobOrder](0)
@@ -97,12 +99,20 @@ async def gateway(
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
 
 
+def _beginning(edges: Edges, publish: Publish) -> Publish:
+    """Tell what the start has found, before anything else is told."""
+    if edges.found != AS_IT_SHOULD_BE:
+        publish(Event(type="storage.rebuilt", data=msgspec.to_builtins(edges.found)))
+    return publish
+
+
 def _views_of(edges: Edges) -> "partial[Views]":
     """Return views with what is known of the edges."""
     return partial(
         Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
+        storage=edges.storage_view,
         survey=edges.survey,
     )  # fmt: skip
 

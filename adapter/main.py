@@ -7,10 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import structlog
 import trio
 
 from adapter.composition import Follow, make_edges, warnings
+from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
@@ -53,8 +55,11 @@ def serve(follow: Follow) -> int:
     except LedgerError as error:
         print(f"ledger: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
-    except Exception:
-        log.exception("process.failed")
+    except Exception as crash:
+        if isinstance(crash, ExceptionGroup) and crash.split(LedgerError)[1] is None:
+            log.error("ledger.failed", why=str(crash.exceptions[0]))  # told where it crashed
+        else:
+            log.exception("process.failed")
         return FAILED
 
 
@@ -94,6 +99,8 @@ async def _serve(settings: Settings, follow: Follow) -> int:
     lock = lock_root(layout)
     try:
         edges = make_edges(live, layout, lock, follow)
+        if edges.found != AS_IT_SHOULD_BE:
+            log.warning("storage.rebuilt", **msgspec.to_builtins(edges.found))
         stop = trio.Event()
         clean = False
         async with trio.open_nursery() as nursery:

@@ -37,7 +37,7 @@ def create_key(settings: Settings, **wanted: object) -> dict[str, Any]:
     lock = lock_root(layout)
     try:
         layout.ledger.mkdir(0o750, exist_ok=True)
-        thread = WriterThread(trio.CapacityLimiter(1))
+        thread = WriterThread()
         ledger = RowLedger(DiskcacheEngine(layout.ledger), thread, time.time)
         ledger.load()
         now = time.time()

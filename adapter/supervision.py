@@ -3,7 +3,8 @@
 Theory: an actor that crashed has lost its memory; it may be restarted because it rebuilds that
 memory from disk and ledger when `run` begins. Over budget, an essential actor ends the process (the
 service manager starts it anew) and a replica is parked: one AE Title or destination is out, the
-rest goes on, health says degraded.
+rest goes on, health says degraded. A ledger that has failed helps no actor that starts again: its
+memory is ahead of the disk until the process reads it anew, so it ends at once.
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ import trio
 
 from adapter.domain.events import Event, Publish
 from adapter.domain.roster import Roster
+from adapter.errors import LedgerError, RowNotFoundError
 
 log = structlog.get_logger("adapter.supervision")
 
@@ -80,6 +82,7 @@ async def supervise(
     """Run actor until it returns; restart it after a crash, as far as policy allows.
 
     Raises:
+        LedgerError: The ledger has failed.
         Exception: Whatever crashed an actor that never started, or an essential one over budget.
     """
     crashed_at: deque[float] = deque()
@@ -101,7 +104,8 @@ async def supervise(
                 gave_up = len(crashed_at) > policy.restarts_max
                 log.exception("actor.crashed", actor=actor.name, gave_up=gave_up)
                 publish(_crash_event(actor, crash, len(crashed_at), gave_up=gave_up))
-                if not status.called or (gave_up and policy.essential):
+                over_budget = gave_up and policy.essential
+                if over_budget or not status.called or _ledger_failed(crash):
                     raise
                 if gave_up:
                     entry.parked = True
@@ -135,6 +139,10 @@ class Post:
                 await supervise(actor, REPLICA, publish, task_status=task_status)
         finally:
             self.over.set()
+
+
+def _ledger_failed(crash: Exception) -> bool:
+    return isinstance(crash, LedgerError) and not isinstance(crash, RowNotFoundError)
 
 
 def _crash_event(actor: Actor, crash: Exception, crashes: int, *, gave_up: bool) -> Event:

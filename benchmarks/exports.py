@@ -93,7 +93,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.ledger = RowLedger(
-            DiskcacheEngine(self.folder / "ledger"), WriterThread(trio.CapacityLimiter(1)),
+            DiskcacheEngine(self.folder / "ledger"), WriterThread(),
             time.time,
         )  # fmt: skip
         self.ledger.load()

@@ -52,6 +52,7 @@ async def _commit_nothing(_: Sequence[Change]) -> None:
 
 class _Space:
     low = False
+    fault = ""
 
     async def measure(self) -> SpaceReading:
         return SpaceReading(total_bytes=1, free_bytes=1, reserved_bytes=0)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import venv
 import zipfile
 from email.parser import Parser
@@ -82,7 +83,9 @@ def check_contents(wheel: Path) -> None:
         names = {name for name in archive.namelist() if not name.endswith("/")}
         metadata = Parser().parsestr(archive.read(f"{NAME}.dist-info/METADATA").decode())
     packed = {name for name in names if ".dist-info/" not in name}
-    expected = set(git("ls-files", "adapter").splitlines())
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = wanted["targets"]["wheel"].get("force-include", {})
+    expected = {*git("ls-files", "adapter").splitlines(), *included.values()}
     assert packed == expected, f"in one of wheel and repository only: {packed ^ expected}"
     for name in ("entry_points.txt", "licenses/LICENSE"):
         assert f"{NAME}.dist-info/{name}" in names, name

@@ -14,6 +14,9 @@ from adapter.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 ADAPTER_TOML = (ROOT / "config" / "adapter.toml").read_text()
+DURABILITY = (ROOT / "docs" / "durability.md").read_text()
+FAULTS = 122
+"""In the table of docs/durability.md."""
 SCENARIOS = (ROOT / "docs" / "scenarios.md").read_text()
 CLARA_FEATURES = (ROOT / "docs" / "clara-features.md").read_text()
 MIGRATING = (ROOT / "docs" / "migrating.md").read_text()
@@ -142,6 +145,16 @@ def test_scenarios_name_tests_that_exist() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = set(re.findall(r"`(test_\w+)`", SCENARIOS))
     assert named
+    assert not [name for name in sorted(named) if f"def {name}(" not in source]
+
+
+def test_every_fault_is_shown_by_tests_that_exist_or_has_its_reason() -> None:
+    rows = re.findall(r"^\| F(\d+) \| [^|]+ \| ([^|]+) \|$", DURABILITY, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, FAULTS + 1))
+    source = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for number, shown_by in rows:
+        assert len(shown_by) > len("`test_`"), number
+    named = set(re.findall(r"`(test_\w+)`", DURABILITY))
     assert not [name for name in sorted(named) if f"def {name}(" not in source]
 
 

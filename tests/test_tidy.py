@@ -16,7 +16,7 @@ ALLOWED = {
     "errors": set(),
     "domain": {"errors", "domain"},
     "channels": {"domain"},
-    "supervision": {"domain"},
+    "supervision": {"domain", "errors"},
     "settings": {"domain"},
     "relations": {"domain", "settings"},
     "configuration": {
@@ -104,6 +104,7 @@ ALLOWED = {
     },
     "main": {
         "composition",
+        "domain",
         "edges",
         "errors",
         "gateway",
@@ -204,6 +205,16 @@ def test_every_actor_says_what_it_is() -> None:
             assert word in " ".join(text.replace("Rebuilds\nfrom", "Rebuilds from").split()), (
                 f"{module.name}: {word}"
             )
+
+
+def test_only_the_process_for_copies_decodes_pixels() -> None:
+    for module in MODULES:
+        text = module.read_text()
+        if "pixel_array" in text or "get_decoder" in text or "pydicom.pixels" in text:
+            assert module.parts[-2:] == ("transcoding", "decoding.py"), module
+        imported = "adapter.protocols.transcoding.decoding"
+        if imported in set(imports_of(ast.parse(text))):
+            assert module.name in ("worker.py", "transcoder.py"), module
 
 
 def test_no_two_test_modules_share_a_name() -> None:

@@ -4,8 +4,8 @@ Consumes: a hint that a job or an export has ended. Produces: free space, `Space
 the rhythm of both. Rebuilds from: ledger and disk. Restart policy: essential.
 
 A payload is held while its job is not terminal, its results are not collected, or an export or a
-task of it is not completed. Then retention decides; when space is low, what is completed goes at
-once.
+task of it is not completed. Then retention decides; when space is low, what is completed goes
+before its time, what ended longest ago first, until there is space again.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from adapter.domain.group_ports import InstanceStore
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, SpaceGauge, WallClock
 from adapter.domain.records import Export, Job
-from adapter.domain.retention import Retention, is_reclaimable
+from adapter.domain.retention import Retention, goes_when_space_is_low, hold_of
 from adapter.domain.space_trend import SpaceTrend
 from adapter.domain.tasks import Task
 from adapter.errors import UnavailableError
@@ -43,6 +43,8 @@ class Reclaimer:
     retention: Retention
     trend: SpaceTrend
     name: str = "reclaimer"
+    _hurry: bool = False
+    """Space is what is missing: what may go at all goes at once."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -68,6 +70,7 @@ class Reclaimer:
         except UnavailableError as error:
             log.error("storage.unreadable", why=str(error))
             return
+        self._hurry = self.space.low and not self.space.fault
         self.trend.note(
             trio.current_time(), total_bytes=reading.total_bytes, free_bytes=reading.free_bytes,
             reserved_bytes=reading.reserved_bytes,
@@ -78,6 +81,7 @@ class Reclaimer:
                 "totalBytes": reading.total_bytes,
                 "freeBytes": reading.free_bytes,
                 "reservedBytes": reading.reserved_bytes,
+                **({"why": self.space.fault} if self.space.fault else {}),
             }
             log.warning(kind, **facts)
             self.publish(Event(type=kind, data=facts))
@@ -86,17 +90,31 @@ class Reclaimer:
         exports: dict[str, list[Export]] = {}
         for export in await self.ledger.exports():
             exports.setdefault(export.job_id, []).append(export)
-        now = self.now()
+        now, early = self.now(), list[Job]()
         for job in await self.ledger.jobs():
             mine: list[Export | Task] = [
                 *exports.get(job.id, []),
                 *self.ledger.tasks.of_job(job.id),
             ]
-            if is_reclaimable(job, mine, self.retention, now, hurry=self.space.low):
-                try:
-                    await self._remove(job)
-                except UnavailableError as error:
-                    log.error("payload.not_removed", job=job.id, why=str(error))
+            hold = hold_of(job, mine, self.retention, now)
+            if hold is None:
+                await self._try_to_remove(job)
+            elif goes_when_space_is_low(hold):
+                early.append(job)
+        for job in sorted(early, key=lambda job: job.changed_at):
+            if self._hurry:
+                await self._measure()
+            if not self._hurry:
+                return
+            await self._try_to_remove(job)
+
+    async def _try_to_remove(self, job: Job) -> None:
+        try:
+            await self._remove(job)
+        except UnavailableError as error:
+            if (await self.ledger.job(job.id)).error != str(error):  # it is tried again and again
+                log.error("payload.not_removed", job=job.id, why=str(error))
+                await self.ledger.note_job(job.id, error=str(error))
 
     async def _remove(self, job: Job) -> None:
         if not await self.ledger.condemn_job(job):

@@ -211,6 +211,8 @@ class Submitter:
             return job  # it was done before
         if why := _objection(job, order.action):
             return OrderRefused(OrderRefusal.STATE, why)
+        if order.action in ("hold", "release"):
+            return await self.ledger.note_job(job.id, held=order.action == "hold")
         if order.action == "retry":
             return await self._resubmit(job, kept)
         return await self._cancel(job, kept)
@@ -263,6 +265,8 @@ def _objection(job: Job, action: str) -> str:
     """Return why the job's state does not allow this; empty: it does."""
     if action == "cancel":
         return f"the job is {job.state}" if job.state in JOB_TERMINAL else ""
+    if action in ("hold", "release"):
+        return "the job's files are being removed" if job.condemned else ""
     if job.state not in RESUBMITTABLE:
         return f"the job is {job.state}; only what is Faulted or Cancelled is retried"
     if job.stopping:

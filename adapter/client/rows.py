@@ -68,6 +68,14 @@ EXPORTS = Kind(
         },
     },
 )  # fmt: skip
+STORAGE = Kind(
+    route="/api/storage/items",
+    columns={
+        "what": "kind", "id": "id", "state": "state", "instances": "instances", "bytes": "bytes",
+        "goes": "goes", "until": "until", "why": "why",
+    },
+    parts={},
+)  # fmt: skip
 ASSOCIATIONS = Kind(
     route="/api/associations",
     columns={

@@ -48,6 +48,22 @@ def cancel_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT
     return order_row(access, JOBS, (job_id, "cancel"), form(json=json))
 
 
+@jobs_app.command(name="hold")
+def hold_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """Keep the files of a job, whatever retention says."""
+    from adapter.client.rows import JOBS, order_row
+
+    return order_row(access, JOBS, (job_id, "hold"), form(json=json))
+
+
+@jobs_app.command(name="release")
+def release_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """Let retention decide about the files of a job again."""
+    from adapter.client.rows import JOBS, order_row
+
+    return order_row(access, JOBS, (job_id, "release"), form(json=json))
+
+
 @exports_app.default
 def exports(
     *,

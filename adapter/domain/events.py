@@ -17,7 +17,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "export": ("opened", "state", "sent", "given", "failed", "completed"),
     "commitment": ("requested", "refused", "reported", "expired"),
     "destination": ("up", "down", "tried", "held", "released"),
-    "storage": ("low", "recovered", "reclaimed"),
+    "storage": ("low", "recovered", "reclaimed", "rebuilt"),
     "actor": ("started", "crashed", "parked", "stopped"),
     "config": ("created", "changed", "deleted", "refused"),
 }

@@ -252,12 +252,15 @@ class OrderRefused:
     why: str
 
 
+JobAction = Literal["retry", "cancel", "hold", "release"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrder:
-    """Web -> submitter: retry or cancel a job; the answer is the job as it is then."""
+    """Web -> submitter: something about a job; the answer is the job as it is then."""
 
     job_id: str
-    action: Literal["retry", "cancel"]
+    action: JobAction
     key: str
     """Digest of the Idempotency-Key; empty: none."""
     reply: trio.MemorySendChannel["Job | OrderRefused"]

@@ -71,6 +71,8 @@ class SpaceGauge(Protocol):
 
     low: bool
     """Admission is closed."""
+    fault: str
+    """Why nothing can be written, if that is the reason; else empty."""
 
     async def measure(self) -> SpaceReading:
         """Measure, update `low` with hysteresis, and return the reading."""
@@ -98,6 +100,10 @@ class Ledger(Protocol):
     Raises (all methods):
         LedgerError: It cannot be read or written any more.
     """
+
+    @property
+    def outage(self) -> str:
+        """Why nothing can be written now, and what is to be written waits; empty: it can."""
 
     @property
     def commitments(self) -> CommitmentLedger:

@@ -118,6 +118,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Where it goes on if it has faulted."""
     stopping: bool = False
     """It was cancelled, and the platform has not been told yet."""
+    held: bool = False
+    """An operator keeps its files, however long ago it ended."""
     condemned: bool = False
     """Its files are being removed: nothing changes it any more."""
     history: tuple[JobChange, ...] = ()

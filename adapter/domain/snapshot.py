@@ -153,6 +153,8 @@ class Snapshot:
             for rows in (self.sections["exports"], self.sections["tasks"]):
                 for key in [k for k, row in rows.items() if row.get("job") == event.job]:
                     del rows[key]
+        elif verb == "rebuilt":
+            self.storage["rebuilt"] = {**event.data, "at": rfc3339(at)}
         else:
             self.storage.update(event.data, low=verb == "low", changedAt=rfc3339(at))
 

@@ -20,6 +20,7 @@ from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
 from adapter.domain.roster import Roster
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.storage_view import StorageView
 from adapter.domain.survey import Survey
 from adapter.domain.tasks import TaskOrder
 
@@ -32,6 +33,7 @@ class Views:
     event_counts: dict[str, int]
     ledger: Ledger
     space: SpaceGauge
+    storage: StorageView
     occupancy: Occupancy
     subscriptions: trio.MemorySendChannel[Subscribe]
     orders: trio.MemorySendChannel[JobOrder]

@@ -14,9 +14,9 @@ from adapter.domain.records import DONE_FLAG
 from adapter.errors import StorageFullError
 from adapter.store.files import (
     FILE_MODE,
-    FOLDER_MODE,
     DiskThreads,
     Durability,
+    make_folder,
     sync_folder,
     write_all,
     write_file,
@@ -50,7 +50,7 @@ class FetchedResults:
     def _missing(self, job_id: str, files: Sequence[str]) -> list[str]:
         folder = self._folder(job_id)
         for name in ("input", "output", ".parts"):
-            (folder / name).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            make_folder(folder / name)
         return [file for file in files if not below(folder / "output", file).is_file()]
 
     async def receive(self, job_id: str, file: str, chunks: AsyncIterator[bytes]) -> None:

@@ -85,6 +85,13 @@ def sync_folder(path: str | Path, durability: Durability) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, none of them for others to look into."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(FOLDER_MODE, exist_ok=True)
+
+
 def write_file(path: Path, content: bytes, durability: Durability) -> None:
     """Write a new file durably; its folder is the caller's to sync."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)

@@ -1,12 +1,16 @@
 """Durable rows through one writer thread: changes that wait share its next transaction."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
 
-from adapter.errors import LedgerError
+from adapter.errors import FullLedgerError, LedgerError
+
+FULL_RETRY_S = 1.0
+"""Pause before what found no room is written again."""
 
 Change = tuple[str, bytes | None]
 """A key and its row; None: the row goes."""
@@ -27,15 +31,23 @@ class EngineThread(Protocol):
 
 
 class WriterThread:
-    """The one writer thread."""
+    """The one writer thread; it is the same one as long as the process lives.
 
-    def __init__(self, limiter: trio.CapacityLimiter) -> None:
-        assert limiter.total_tokens == 1
-        self._limiter = limiter
+    Trio's worker threads end when they were idle for a while, and an engine may have something open
+    for each thread: diskcache has a connection, which goes with a later garbage collection.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "ledger")
 
     async def write(self, engine: LedgerEngine, changes: Sequence[Change]) -> None:
         """Write in the thread; a cancel waits for it."""
-        await trio.to_thread.run_sync(engine.write, changes, limiter=self._limiter)
+        token, over = trio.lowlevel.current_trio_token(), trio.Event()
+        written = self._thread.submit(engine.write, changes)
+        written.add_done_callback(lambda _: token.run_sync_soon(over.set))
+        with trio.CancelScope(shield=True):
+            await over.wait()
+        written.result()
 
 
 @dataclass(slots=True)
@@ -55,9 +67,13 @@ class GroupCommit:
         self._batch = _Batch()
         self._writing = trio.Lock()
         self._broken: LedgerError | None = None
+        self.outage = ""
+        """Why nothing can be written now; empty: it can."""
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        """Return when the changes are durable.
+        """Return when the changes are durable; on a full disk, when there is room again.
+
+        Cancel: they are, or will be with the next ones; or, if this process ends, they are not.
 
         Raises:
             LedgerError: They are not; neither will any later ones be.
@@ -67,15 +83,30 @@ class GroupCommit:
         batch = self._batch
         batch.changes += changes
         async with self._writing:  # whoever comes first writes for all who wait
+            if self._broken is not None:
+                raise self._broken
             if batch.written:
                 return
-            self._batch = _Batch()
+            if self._batch is batch:
+                self._batch = _Batch()
+            try:
+                await self._write(batch)
+            except trio.Cancelled:  # while it waited for room: the next to write has it as well
+                self._batch.changes[:0] = batch.changes
+                raise
+
+    async def _write(self, batch: _Batch) -> None:
+        while not batch.written:
             with trio.CancelScope(shield=True):  # bounded by one transaction
                 try:
                     await self._thread.write(self._engine, batch.changes)
+                except FullLedgerError as error:
+                    self.outage = str(error)
                 except LedgerError as error:
                     self._broken = error  # memory is ahead of the disk now: no further promise
                     raise
-            batch.written = True
-        if self._broken is not None:
-            raise self._broken
+                else:
+                    self.outage = ""
+                    batch.written = True
+                    return
+            await trio.sleep(FULL_RETRY_S)

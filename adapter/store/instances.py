@@ -4,7 +4,6 @@ Nothing about an instance is written anywhere else, so there is nothing that cou
 the folders after a kill. Every step is one rename, done and synced before it is reported.
 """
 
-import itertools
 import os
 import shutil
 from pathlib import Path
@@ -24,12 +23,11 @@ from adapter.store.files import (
 )
 from adapter.store.layout import Layout, unfinished
 from adapter.store.parts import clear_parts
+from adapter.store.quarantine import delete_folder, put_aside
 from adapter.store.remembered import RememberedGroups
 from adapter.store.staged import RELEASED, STAGED, drop_staged, release_staged, waiting
 
 HOLD = "hold.json"
-QUARANTINED_ALIKE_MAX = 10_000
-"""Folders of one name in quarantine; more means that something is very wrong."""
 
 
 class FolderInstanceStore:
@@ -60,11 +58,17 @@ class FolderInstanceStore:
                 if path == layout.parts:
                     continue
                 if path.name.startswith("."):
-                    shutil.rmtree(path)
-                elif parent != layout.payloads and read_record(path) is None:
-                    path.rename(_free_name(layout.quarantine / f"{parent.name}-{path.name}"))
+                    self._delete_unfinished(path)
+                elif parent != layout.payloads and (path.is_symlink() or read_record(path) is None):
+                    put_aside(layout, path, "no readable group.json", self._durability)
         self._remembered.prepare()
         sync_folder(layout.root, self._durability)
+
+    def _delete_unfinished(self, path: Path) -> None:
+        try:
+            delete_folder(self._layout, path, self._durability)
+        except OSError:
+            pass  # it stays under its hidden name, where nobody takes it for anything
 
     async def open_group(self, record: GroupRecord) -> None:
         """See `InstanceStore.open_group`."""
@@ -73,11 +77,17 @@ class FolderInstanceStore:
     def _open_group(self, record: GroupRecord) -> None:
         final = self._layout.open_group(record.id)
         folder = unfinished(final)
-        (folder / "dcm").mkdir(FOLDER_MODE, parents=True)
-        write_file(folder / "group.json", msgspec.json.encode(record), self._durability)
-        sync_folder(folder, self._durability)
-        folder.rename(final)
-        sync_folder(self._layout.incoming, self._durability)
+        try:
+            folder.mkdir(FOLDER_MODE)
+            (folder / "dcm").mkdir(FOLDER_MODE)
+            write_file(folder / "group.json", msgspec.json.encode(record), self._durability)
+            sync_folder(folder, self._durability)
+            folder.rename(final)
+            sync_folder(self._layout.incoming, self._durability)
+        except OSError:
+            for each in (folder, final):  # nobody knows it yet; on a full disk it is in the way
+                shutil.rmtree(each, ignore_errors=True)
+            raise
 
     async def open_groups(self, ae_title: str) -> list[StoredGroup]:
         """See `InstanceStore.open_groups`."""
@@ -153,11 +163,13 @@ class FolderInstanceStore:
     async def remove_group(self, group_id: str) -> int:
         """See `InstanceStore.remove_group`."""
         folder = self._layout.closed_group(group_id)
-        return await self._threads.run(remove_folder, folder, self._durability)
+        return await self._threads.run(remove_folder, self._layout, folder, self._durability)
 
 
-def remove_folder(folder: Path, durability: Durability) -> int:
+def remove_folder(layout: Layout, folder: Path, durability: Durability) -> int:
     """Delete a folder as a whole; return the bytes this gave back.
+
+    What cannot be deleted is put aside, and counts as given back all the same.
 
     It is gone durably before its content is touched: a group that came back after a power loss
     would become a job again. Bytes that another hard link still holds are not given back, and not
@@ -173,13 +185,8 @@ def remove_folder(folder: Path, durability: Durability) -> int:
     for entry in walk_files(doomed):
         status = entry.stat(follow_symlinks=False)
         freed += status.st_size if status.st_nlink == 1 else 0
-    shutil.rmtree(doomed)
+    delete_folder(layout, doomed, durability)
     return freed
-
-
-def _free_name(path: Path) -> Path:
-    others = (path.with_name(f"{path.name}.{n}") for n in range(1, QUARANTINED_ALIKE_MAX))
-    return next(name for name in itertools.chain([path], others) if not name.exists())
 
 
 def read_record(folder: Path) -> GroupRecord | None:

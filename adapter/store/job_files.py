@@ -26,6 +26,7 @@ from adapter.store.files import (
     FOLDER_MODE,
     DiskThreads,
     Durability,
+    make_folder,
     sync_folder,
     walk_files,
     write_all,
@@ -213,5 +214,5 @@ def below(folder: Path, path: str) -> Path:
 
 def put(part: Path, final: Path) -> None:
     """Give a file its final name, with the folders it needs."""
-    final.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    make_folder(final.parent)
     part.replace(final)

@@ -13,6 +13,8 @@
     ledger/                             diskcache
     transcoding/...                     copies on their way to destinations; emptied at each start
 
+    .lock, .probe                       held by the one adapter; written to see whether that works
+
 A folder whose name begins with a dot is unfinished and is removed at the next start.
 """
 
@@ -35,6 +37,7 @@ class Layout:
         self.ledger = self.root / "ledger"
         self.transcoding = self.root / "transcoding"
         self.lock = self.root / ".lock"
+        self.probe = self.root / ".probe"
 
     def folders(self) -> tuple[Path, ...]:
         """Return every folder of the layout, parents first."""

@@ -5,7 +5,7 @@ A change is checked against the state tables, applied to memory in one synchrono
 method returns when the row is durable (`group_commit`).
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -19,7 +19,7 @@ from adapter.domain.tables import (
     JobState,
     StepEvent,
 )
-from adapter.errors import LedgerError
+from adapter.errors import DamagedLedgerError, LedgerError
 from adapter.store import audit_rows
 from adapter.store.audit_rows import AuditRows
 from adapter.store.commitments import PREFIXES, CommitmentRows
@@ -42,7 +42,8 @@ class RowLedger:
     def __init__(self, engine: LedgerEngine, thread: EngineThread, now: WallClock) -> None:
         self._engine = engine
         self._now = now
-        self._commit = GroupCommit(engine, thread).commit
+        self._group_commit = GroupCommit(engine, thread)
+        self._commit = self._group_commit.commit
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
         self.holds = StoredDestinationRows("hold", DestinationHold, self._commit)
@@ -56,13 +57,21 @@ class RowLedger:
         self._exports = ExportRows()
         self._transactions: dict[str, dict[str, Transaction]] = {}
         """By export, and by Transaction UID."""
-        self._export_asking: dict[str, str] = {}
-        """Which export, by Transaction UID."""
+        self._export_asking: dict[str, str] = {}  # which export, by Transaction UID
+        adopters: list[tuple[str, Callable[[bytes], None]]] = [
+            *((kind, self.entities.adopt) for kind in ("entity", "source", "destination")),
+            ("job", self._jobs.adopt), ("order", self._orders.adopt), ("key", self.keys.adopt),
+            ("export", self._exports.adopt), ("outcome", self._exports.adopt_outcome),
+            ("hold", self.holds.adopt), ("outage", self.outages.adopt),
+            ("ownresults", self.own_results.adopt),
+        ]  # fmt: skip
+        self._adopters = dict(adopters)  # by the first word of a key
 
     def load(self) -> None:
         """Rebuild memory from the engine; steps that were being done fall back. Blocks; at boot.
 
         Raises:
+            DamagedLedgerError: A row is none.
             LedgerError: The ledger cannot be read, or another version wrote it.
         """
         rows = dict(self._engine.load())
@@ -72,7 +81,7 @@ class RowLedger:
             for key, row in rows.items():
                 self._adopt(key, row)
         except msgspec.MsgspecError as error:
-            raise LedgerError(f"a row of the ledger cannot be read: {error}") from error
+            raise DamagedLedgerError(f"a row of the ledger cannot be read: {error}") from error
         self.audit.settle()
         changes: list[Change] = [] if rows else [(FORMAT_KEY, FORMAT)]
         interrupt = StepEvent.INTERRUPT
@@ -83,28 +92,25 @@ class RowLedger:
         if changes:
             self._engine.write(changes)
 
+    def adopt_jobs(self, jobs: Sequence[Job]) -> None:
+        """Add rows for jobs that were found without one. Blocks; at boot, after `load`."""
+        self._engine.write([self._jobs.put(job) for job in jobs])
+
+    def job_ids(self) -> Set[str]:
+        """Return the ids of all jobs."""
+        return {job.id for job in self._jobs.select(None)}
+
+    @property
+    def outage(self) -> str:
+        """See `Ledger.outage`."""
+        return self._group_commit.outage
+
     def _adopt(self, key: str, row: bytes) -> None:
         match key.partition("/")[0]:
-            case "job":
-                self._jobs.adopt(row)
-            case "order":
-                self._orders.adopt(row)
-            case "export":
-                self._exports.adopt(row)
-            case "outcome":
-                self._exports.adopt_outcome(row)
+            case kind if kind in self._adopters:
+                self._adopters[kind](row)
             case "transaction":
                 self._put_transactions([msgspec.msgpack.decode(row, type=Transaction)])
-            case "entity" | "source" | "destination":
-                self.entities.adopt(row)
-            case "hold":
-                self.holds.adopt(row)
-            case "outage":
-                self.outages.adopt(row)
-            case "key":
-                self.keys.adopt(row)
-            case "ownresults":
-                self.own_results.adopt(row)
             case "task" | "taskfiles":
                 self.tasks.adopt(key, row)
             case prefix if prefix in audit_rows.PREFIXES:

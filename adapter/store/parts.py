@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adapter.domain.messages import Placement
 from adapter.domain.records import Duplicate
-from adapter.errors import GroupClosedError
+from adapter.errors import GroupClosedError, StorageFaultError
 from adapter.store.files import (
     FILE_MODE,
     FOLDER_MODE,
@@ -42,6 +42,8 @@ class PartFiles:
         self._numbers = itertools.count()
         self._durable_folders: dict[str, set[str]] = {}
         self._mutex = threading.Lock()
+        self._left: list[str] = []
+        """Part files that could not be deleted; tried again with the next one."""
 
     def open(self) -> "DiskPartFile":
         """Open a part file.
@@ -76,10 +78,28 @@ class PartFiles:
             try:
                 os.mkdir(folder, FOLDER_MODE)
             except FileExistsError:
-                pass
+                if os.path.islink(folder):  # not ours: nothing leaves the root
+                    raise StorageFaultError("a folder of the group is a link") from None
             sync_folder(parent, self.durability)
             durable.add(folder)
         return folder
+
+    def remove(self, path: str) -> None:
+        """Delete a part file, and those that could not be deleted before.
+
+        A failure changes nothing about an instance that has been answered; at the latest the next
+        start deletes what is left.
+        """
+        pending = [path]
+        if self._left:
+            with self._mutex:
+                pending += self._left
+                self._left.clear()
+        for each in pending:
+            try:
+                _remove(each)
+            except OSError:
+                self._left.append(each)
 
     def _durable_in(self, group_id: str) -> set[str]:
         folders = self._durable_folders.get(group_id)
@@ -134,15 +154,18 @@ class DiskPartFile:
         try:
             return name_instance(spare, final, placement.same_instance)
         finally:
-            _remove(spare)
+            self._files.remove(spare)
 
     def discard(self) -> None:
         """See `PartFile.discard`."""
         if self._fd < 0:
             return
-        os.close(self._fd)
-        self._fd = -1
-        _remove(self._path)
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError:
+            pass  # it is closed all the same (close(2)); what had to be synced has been
+        self._files.remove(self._path)
 
 
 def _remove(path: str) -> None:

@@ -45,6 +45,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     group_id: str
     opened_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
     supplements: str
+    destinations: tuple[str, ...] = ()
+    calling_ae_titles: tuple[str, ...] = ()
     metadata: dict[str, str]
 
 
@@ -93,7 +95,8 @@ class FolderPayloadStore:
             return
         folder = unfinished(final)
         shutil.rmtree(folder, ignore_errors=True)  # a try that failed half-way
-        (folder / "output").mkdir(FOLDER_MODE, parents=True)
+        folder.mkdir(FOLDER_MODE)
+        (folder / "output").mkdir(FOLDER_MODE)
         (folder / "input").mkdir(FOLDER_MODE)
         self._link_tree(self._layout.closed_group(job.group_id) / "dcm", folder / "input" / "dcm")
         meta = msgspec.json.encode(job_meta(job, attributes))
@@ -127,7 +130,7 @@ class FolderPayloadStore:
     async def remove_payload(self, job_id: str) -> int:
         """See `PayloadStore.remove_payload`."""
         folder = self._layout.payload(job_id)
-        return await self._threads.run(remove_folder, folder, self._durability)
+        return await self._threads.run(remove_folder, self._layout, folder, self._durability)
 
 
 def _sorted_files(folder: Path) -> list[str]:
@@ -147,5 +150,7 @@ def job_meta(job: Job, attributes: Mapping[str, str]) -> JobMeta:
         group_id=job.group_id,
         opened_at=datetime.fromtimestamp(job.opened_at, UTC).isoformat(timespec="milliseconds"),
         supplements=job.supplements,
+        destinations=job.destinations,
+        calling_ae_titles=job.calling_ae_titles,
         metadata={"Source": job.source, "Instances": str(job.instances), **attributes},
     )

@@ -166,6 +166,7 @@ class Space:
 
     def __init__(self, *, low=False):
         self.low = low
+        self.fault = ""
         self.next_low = low
         self.broken = False
 

@@ -303,3 +303,23 @@ async def test_many_orders_at_once_are_all_answered(autojump_clock):
         assert sorted(stage.engine.cancelled) == sorted(f"job-{n}" for n in range(20))
         notify(stage.wake)
         assert {await stage.state(f"job-{n}") for n in range(20)} == {JobState.CANCELLED}
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.COMPLETED, JobState.FAULTED])
+async def test_job_is_held_and_released_in_any_state(autojump_clock, state):
+    stage = Stage()
+    stage.engine.limits["p1"] = 0
+    await stage.ledger.open_jobs([a_job(state=state)])
+    async with running(stage.actor):
+        assert (await stage.order("hold")).held
+        assert (await stage.order("hold")).held
+        job = await stage.order("release")
+        assert (job.held, job.state) == (False, state)
+
+
+async def test_job_whose_files_are_being_removed_is_not_held(autojump_clock):
+    stage = Stage()
+    await stage.ledger.open_jobs([a_job(state=JobState.FAULTED)])
+    assert await stage.ledger.condemn_job(await stage.ledger.job("job-1"))
+    async with running(stage.actor):
+        assert (await stage.order("hold")).refusal is OrderRefusal.STATE

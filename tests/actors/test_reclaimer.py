@@ -1,5 +1,6 @@
 """Reclaimer: what holds a job, what goes, and the word about low space."""
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -173,4 +174,50 @@ async def test_stop_reclaims_once_more_and_ends(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         assert not nursery.child_tasks
         assert trio.current_time() == 1
+        assert await stage.left() == []
+
+
+async def test_low_space_takes_what_ended_longest_ago_and_no_more_than_it_needs(autojump_clock):
+    stage = Stage()
+    for number in (3, 1, 2):
+        job = a_job(f"job-{number}", state=JobState.COMPLETED, collected=True)
+        job = msgspec.structs.replace(job, changed_at=wall() + number)
+        await stage.ledger.open_jobs([job])
+        await stage.disk.create_payload(job)
+    stage.space.low = stage.space.next_low = True
+    remove = stage.disk.remove_payload
+
+    async def removing(job_id):
+        freed = await remove(job_id)
+        stage.space.next_low = len(stage.disk.payloads) > 1
+        return freed
+
+    stage.disk.remove_payload = removing
+    async with running(stage.actor):
+        await trio.sleep(1)
+        assert list(stage.disk.payloads) == ["job-3"]
+        await trio.sleep(50)
+        assert await stage.left() == ["job-3"]
+
+
+async def test_want_of_anything_but_space_hurries_nothing(autojump_clock):
+    stage = Stage()
+    stage.space.low = stage.space.next_low = True
+    stage.space.fault = "storage failed: Read-only file system"
+    await stage.open(JobState.COMPLETED, ExportState.COMPLETED)
+    async with running(stage.actor):
+        await trio.sleep(50)
+        assert await stage.left() == ["job-1"]
+    assert stage.events == []
+
+
+async def test_job_that_cannot_be_removed_says_why(autojump_clock):
+    stage = Stage()
+    stage.space.low = stage.space.next_low = True
+    await stage.open()
+    stage.disk.faults = ["remove_payload"]
+    async with running(stage.actor):
+        await trio.sleep(0.1)
+        assert (await stage.ledger.job("job-1")).error == "storage failed"
+        await trio.sleep(POLL_S)
         assert await stage.left() == []

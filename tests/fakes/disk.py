@@ -311,6 +311,7 @@ class FakeSpace:
 
     def __init__(self, life: Life) -> None:
         self.low = False
+        self.fault = ""
         self._life = life
 
     async def measure(self) -> SpaceReading:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from harness import Adapter
@@ -18,7 +18,7 @@ def required() -> bool:
     return os.environ.get("REQUIRE_PEERS") == "1"
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test, or fail it where everything has to be there."""
     if required():
         pytest.fail(f"{what} (REQUIRE_PEERS=1)", pytrace=False)

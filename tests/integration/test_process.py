@@ -75,22 +75,6 @@ def test_unusable_storage_root_is_bad_configuration(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_damaged_ledger_is_refused_with_a_message(make_adapter: MakeAdapter) -> None:
-    """F71: never an empty start where there was something."""
-    adapter = make_adapter()
-    assert adapter.stop() == 0
-    databases = [p for p in (adapter.root / "ledger").rglob("*") if p.suffix == ".db"]
-    assert databases
-    for path in databases:
-        path.write_bytes(b"not a database" * 1000)
-        for rest in path.parent.glob(f"{path.name}-*"):
-            rest.unlink()
-    done = run_cli("serve", "-c", str(adapter.file), timeout_s=20)
-    assert done.returncode == 1
-    assert "ledger" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_sigterm_drains_and_exits_with_0(make_adapter: MakeAdapter) -> None:
     adapter = make_adapter()
     with Wire(adapter.dicom_port) as wire:

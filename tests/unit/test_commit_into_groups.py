@@ -90,8 +90,8 @@ def test_every_group_has_the_same_file(tmp_path):
 def test_bytes_are_given_back_with_the_last_group(tmp_path):
     layout, files = root(tmp_path)
     store(files, b"bytes", place())
-    assert remove_folder(layout.open_group("group-1") / "dcm", "fsync") == 0
-    assert remove_folder(layout.open_group("group-2") / "dcm", "fsync") == 5
+    assert remove_folder(layout, layout.open_group("group-1") / "dcm", "fsync") == 0
+    assert remove_folder(layout, layout.open_group("group-2") / "dcm", "fsync") == 5
 
 
 def test_file_is_synced_once_and_each_folder_behind_its_link(tmp_path, monkeypatch):

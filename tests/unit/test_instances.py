@@ -14,6 +14,7 @@ from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
 from adapter.store.lock import lock_root
 from adapter.store.parts import PartFiles
+from adapter.store.quarantine import Quarantine
 from adapter.store.space import HYSTERESIS, DiskSpaceGauge, SpaceLimits
 
 
@@ -159,6 +160,9 @@ async def test_folder_that_is_no_group_is_quarantined_not_deleted(storage):
     assert {path.name for path in layout.quarantine.iterdir()} == {
         "incoming-lost", "incoming-damaged", "incoming-foreign", "closed-file",
     }  # fmt: skip
+    threads = DiskThreads(trio.CapacityLimiter(1))
+    listed = await Quarantine(layout, threads).listed()
+    assert [one.why for one in listed] == ["no readable group.json"] * 4
     assert await storage.store.open_groups("BRAIN") == []
 
 
@@ -214,6 +218,7 @@ def test_storage_root_that_is_a_file_is_refused(tmp_path):
 
 
 def gauge(root, reserve_bytes, watermark_percent=100.0):
+    Layout(root).lock.touch()
     return DiskSpaceGauge(
         Layout(root), limits=SpaceLimits(watermark_percent, reserve_bytes),
         threads=DiskThreads(trio.CapacityLimiter(1)),

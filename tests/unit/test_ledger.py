@@ -28,7 +28,7 @@ from adapter.domain.tables import (
     JobState,
     StepEvent,
 )
-from adapter.errors import LedgerError, RowNotFoundError
+from adapter.errors import FullLedgerError, LedgerError, RowNotFoundError
 from adapter.store.diskcache_engine import ROW_BYTES_MAX, DiskcacheEngine
 from adapter.store.group_commit import WriterThread
 from adapter.store.job_rows import HISTORY_MAX
@@ -43,6 +43,7 @@ class MemoryEngine:
         self.rows = {}
         self.writes = []
         self.broken = False
+        self.full = False
 
     def load(self):
         yield from list(self.rows.items())
@@ -50,6 +51,8 @@ class MemoryEngine:
     def write(self, changes):
         if self.broken:
             raise LedgerError("the disk is gone")
+        if self.full:
+            raise FullLedgerError("no space left")
         self.writes.append(list(changes))
         for key, value in changes:
             if value is None:
@@ -393,6 +396,43 @@ async def test_failure_is_told_to_everybody_who_waits(autojump_clock):
     assert sorted(told) == [0, 1, 2, 3, 4]
 
 
+async def test_write_that_finds_no_room_waits_for_it(autojump_clock):
+    """F61: what waits is written in its order; nobody is told that it is done before it is."""
+    engine = MemoryEngine()
+    ledger = RowLedger(engine, Inline(write_s=0.1), lambda: 0.0)
+    ledger.load()
+    engine.full = True
+    told = []
+
+    async def opening(number):
+        await ledger.open_jobs([job(f"job-{number}")])
+        told.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(opening, number)
+        await trio.sleep(60)
+        assert (told, ledger.outage) == ([], "no space left")
+        assert "job/job-1" not in engine.rows
+        engine.full = False
+    assert sorted(told) == [0, 1, 2]
+    assert ledger.outage == ""
+    assert {"job/job-0", "job/job-1", "job/job-2"} <= set(engine.rows)
+
+
+async def test_change_that_was_cancelled_while_it_waited_for_room_is_not_overtaken(autojump_clock):
+    engine = MemoryEngine()
+    ledger = RowLedger(engine, Inline(), lambda: 0.0)
+    ledger.load()
+    engine.full = True
+    with trio.move_on_after(5):
+        await ledger.open_jobs([job()])
+    engine.full = False
+    await ledger.change_job("job-1", StepEvent.BEGIN)
+    rows = [(key, msgspec.msgpack.decode(row, type=Job).state) for key, row in engine.writes[-1]]
+    assert rows == [("job/job-1", JobState.QUEUED), ("job/job-1", JobState.CREATING)]
+
+
 @pytest.mark.parametrize("rows", [{"job/job-1": b"\x80"}, {"format": b"2"}])
 def test_ledger_of_another_version_is_refused(rows):
     engine = MemoryEngine()
@@ -505,7 +545,7 @@ def test_row_that_outgrows_its_limit_is_a_bug(folder):
 
 async def test_writer_thread_makes_rows_durable(folder):
     engine = DiskcacheEngine(folder)
-    ledger = RowLedger(engine, WriterThread(trio.CapacityLimiter(1)), lambda: 0.0)
+    ledger = RowLedger(engine, WriterThread(), lambda: 0.0)
     ledger.load()
     async with trio.open_nursery() as nursery:
         for number in range(10):

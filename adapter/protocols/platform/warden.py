@@ -107,7 +107,7 @@ class Run:
             self._end_leftovers()
             if self._output.exists():
                 shutil.rmtree(self._output)
-            self._output.mkdir()
+            self._output.mkdir(0o750)
             log = JobLog(self._folder / "job.log", self._order["log_bytes_max"])
             self._watch(log, self._start())
             if self._status == 0:

@@ -41,6 +41,7 @@ from adapter.protocols.web.paging import KnownQueries
 from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.roles import OPEN
 from adapter.protocols.web.storage import STORAGE
+from adapter.protocols.web.storage_items import STORAGE_ITEMS
 from adapter.protocols.web.tasks import TASKS
 from adapter.protocols.web.timeline import TIMELINE
 from adapter.protocols.web.views import VIEWS
@@ -80,6 +81,7 @@ def make_app(web: Views | None, access: Access | None = None) -> Litestar:
             *KEYS,
             audit,
             *LOGGING,
+            *STORAGE_ITEMS,
             events,
             health.live,
             health.ready,

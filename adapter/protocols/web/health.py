@@ -53,7 +53,9 @@ def why_unready(web: Views) -> list[str]:
     if web.stop.is_set():
         reasons.append("stopping")
     if web.space.low:
-        reasons.append("storage space is low")
+        reasons.append(web.space.fault or "storage space is low")
+    if web.ledger.outage:
+        reasons.append(web.ledger.outage)
     down = _actors_down(web)
     reasons += [f"{row['name']} is {row['state']}" for row in down if row.get("essential")]
     out = {row["name"].split(":")[1] for row in down if _OF_AE_TITLE.match(row["name"])}
@@ -126,6 +128,10 @@ def _job_metrics(web: Views) -> list[Metric]:
         counters(
             "dicom_adapter_job_retries", "Failed steps that are tried again, by step", "step",
             web.figures.retries,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_ledger_up", "0 while the ledger waits for room",
+            value=float(not web.ledger.outage),
         ),
         histograms(
             "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn", "",

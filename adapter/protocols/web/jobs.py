@@ -4,13 +4,13 @@ A change is an order to the submitter, which answers with the job as it is then.
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, QueryParameter
 
-from adapter.domain.messages import JobOrder
+from adapter.domain.messages import JobAction, JobOrder
 from adapter.domain.records import Job
 from adapter.domain.tables import JobState
 from adapter.errors import RowNotFoundError
@@ -105,9 +105,32 @@ async def cancel(web: State, job_id: FromPath[str], key: IdempotencyKey = None) 
     return await _order(web, job_id, "cancel", key)
 
 
-async def _order(
-    web: State, job_id: str, action: Literal["retry", "cancel"], key: str | None
-) -> dict[str, Any]:
+@post(
+    "/api/jobs/{job_id:str}/hold",
+    status_code=HTTPStatus.OK,
+    opt=OPERATOR,
+    summary="Keep the files of a job, whatever retention says",
+)
+async def hold(web: State, job_id: FromPath[str]) -> dict[str, Any]:
+    """Have the reclaimer leave the job alone until it is released; it runs as any other.
+
+    409 if its removal has begun, 503 if nobody answers now.
+    """
+    return await _order(web, job_id, "hold", None)
+
+
+@post(
+    "/api/jobs/{job_id:str}/release",
+    status_code=HTTPStatus.OK,
+    opt=OPERATOR,
+    summary="Let retention decide about the files of a job again",
+)
+async def release(web: State, job_id: FromPath[str]) -> dict[str, Any]:
+    """End what `hold` began. 409 if its removal has begun, 503 if nobody answers now."""
+    return await _order(web, job_id, "release", None)
+
+
+async def _order(web: State, job_id: str, action: JobAction, key: str | None) -> dict[str, Any]:
     done: Job = await obeyed(
         web.orders,
         lambda reply: JobOrder(job_id=job_id, action=action, key=digest_of(key), reply=reply),
@@ -115,4 +138,4 @@ async def _order(
     return _detail(done)
 
 
-JOBS = [jobs, job, retry, cancel]
+JOBS = [jobs, job, retry, cancel, hold, release]

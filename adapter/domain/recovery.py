@@ -1,0 +1,46 @@
+"""What a start had to do before there was anything to go on with."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class LedgerReport(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """How ledger and folders were found, and what was done about it."""
+
+    damage: str = ""
+    """Why the ledger could not be used; empty: it could, or there was none."""
+    put_aside: str = ""
+    """Where it lies now, below the storage root."""
+    jobs_found: int = 0
+    """Jobs that came back from their folders alone."""
+    jobs_to_run: int = 0
+    """Of these, jobs that begin again; the results of the others are exported again."""
+    folders_put_aside: int = 0
+    """Folders in `payloads/` that are no job's, now in `quarantine/`."""
+
+
+AS_IT_SHOULD_BE = LedgerReport()
+
+
+class PutAside(Struct, frozen=True, kw_only=True):
+    """Something in `quarantine/`."""
+
+    name: str
+    why: str
+
+
+class ListPutAside(Protocol):
+    """Lists what lies in `quarantine/`, the first thousand by name."""
+
+    async def __call__(self) -> list[PutAside]:
+        """Return it.
+
+        Raises:
+            UnavailableError: It cannot be read now.
+        """
+
+
+async def nothing_put_aside() -> list[PutAside]:
+    """Return nothing, where there are no folders."""
+    return []

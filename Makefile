@@ -15,7 +15,7 @@ RELEASE_STAMP := $(RELEASE_VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 DERIVE := $(COMPILE) -c requirements.lock
 
-.PHONY: install demo test check bench fuzz sim soak run docs lock deploy-tools release-check image-check audit clean
+.PHONY: install demo test check bench fuzz sim soak run docs screenshots lock deploy-tools release-check image-check audit clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,9 @@ docs: $(STAMP) $(DOCS_STAMP)  ## write what is generated; the site in build/site
 	$(BIN)/python docs/stage.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 	! grep -rhE '<(script|link|img)[^>]+(src|href)="?https?:' build/site --include='*.html'
+
+screenshots: $(STAMP)  ## pictures of the dashboard for docs/dashboard.md, with Debian's Chromium
+	$(BIN)/python docs/screenshots.py
 
 lock: $(STAMP)  ## write requirements.lock anew
 	$(COMPILE) pyproject.toml --group dev --extra transcode -o requirements.lock

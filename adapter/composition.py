@@ -24,7 +24,7 @@ from adapter.domain.storage_view import StorageView
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
 from adapter.live_settings import LiveSettings, SettingsProposal, retention_of
-from adapter.platforms import make_http_platform, make_results_service
+from adapter.platforms import make_hooks, make_http_platform, make_results_service
 from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
@@ -132,6 +132,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         entities=ledger.entities,
         results=FolderResults(layout.payloads, disk),
         results_service=make_results_service(settings.results, fetched),
+        hooks=make_hooks(settings.webhooks),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         survey=FolderSurvey(layout, space, disk_threads),
         web=_web(settings, ledger, tls.api),

@@ -33,6 +33,7 @@ from adapter.domain.results_service import ServiceEdges
 from adapter.domain.storage_view import NO_STORAGE, StorageView
 from adapter.domain.survey import Survey
 from adapter.domain.views import Views
+from adapter.domain.webhooks import HookEdges
 from adapter.supervision import Actor
 
 
@@ -68,6 +69,7 @@ class Edges:
     results: ResultSource
     results_service: ServiceEdges | None
     """None: there is none elsewhere."""
+    hooks: HookEdges
     held: HeldInstances
     survey: Survey
     web: WebFactory | None

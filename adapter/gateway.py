@@ -14,6 +14,7 @@ import trio
 
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
+from adapter.actors.webhook import WebhookActor
 from adapter.channels import ExportDesk
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Event, Publish
@@ -30,6 +31,7 @@ from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
+from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, new_roster, supervise
 from adapter.wiring import Wiring
 
@@ -68,7 +70,7 @@ async def gateway(
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
     with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk, reload_in:
         async with trio.open_nursery() as last:
-            await last.start(supervise, hub, ESSENTIAL, publish)
+            await _start_hub(last, hub, edges, subscriptions_in, web_stop, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
                     live, edges, publish, occupancy, stop, nursery, orders, figures,
@@ -77,7 +79,7 @@ async def gateway(
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
-                    views = _views_of(edges)(
+                    views = _views_of(edges, settings)(
                         snapshot=snapshot, event_counts=counts, occupancy=occupancy,
                         subscriptions=subscriptions_in, orders=orders_in, figures=figures,
                         export_figures=desk.figures, export_orders=desk.given,
@@ -106,13 +108,34 @@ def _beginning(edges: Edges, publish: Publish) -> Publish:
     return publish
 
 
-def _views_of(edges: Edges) -> "partial[Views]":
+async def _start_hub(
+    nursery: trio.Nursery,
+    hub: Hub,
+    edges: Edges,
+    subscriptions: trio.MemorySendChannel[Subscribe],
+    stop: trio.Event,
+    publish: Publish,
+) -> None:
+    """Start the hub, and the webhooks that it tells."""
+    await nursery.start(supervise, hub, ESSENTIAL, publish)
+    for one in edges.hooks.values():
+        actor = WebhookActor(
+            hook=one, subscriptions=subscriptions.clone(), now=edges.now, stop=stop
+        )
+        await nursery.start(supervise, actor, REPLICA, publish)
+
+
+def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
     """Return views with what is known of the edges."""
+    host = settings.dicom.scp.host
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to compare with
+    port = getattr(edges.listeners.get("dicom.scp.port"), "port", settings.dicom.scp.port)
     return partial(
         Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
-        storage=edges.storage_view,
+        storage=edges.storage_view, hooks=edges.hooks,
+        dicom_address=(loopback.get(host, host), port),
         survey=edges.survey,
     )  # fmt: skip
 

@@ -1,8 +1,11 @@
 """Engines and services on other machines, made from the settings."""
 
+from collections.abc import Sequence
+
 from adapter.domain.job_files import JobFiles
 from adapter.domain.ports import PayloadStore, Platform
 from adapter.domain.results_service import FetchedFiles, ResultsSettings, ServiceEdges
+from adapter.domain.webhooks import Hook, HookEdges, Webhook
 from adapter.errors import ConfigurationError, UnavailableError
 from adapter.protocols.dimse.tls_contexts import destination_context
 from adapter.settings import PlatformSettings
@@ -41,6 +44,31 @@ def make_http_platform(
         poll_s=http.poll_s,
         max_concurrent=http.max_concurrent,
     )
+
+
+def make_hooks(webhooks: Sequence[Webhook]) -> HookEdges:
+    """Return what reaches the webhooks that are configured.
+
+    Raises:
+        ConfigurationError: The file with a secret, or one for TLS, cannot be used.
+    """
+    if not webhooks:
+        return {}
+    from adapter.protocols.http_exchange import secret_reader
+    from adapter.protocols.webhook import WebhookClient
+
+    hooks = {}
+    for index, hook in enumerate(webhooks):
+        here = f"webhooks[{index}]"
+        secret = secret_reader(f"{here}.secret_file", hook.secret_file)
+        try:
+            secret()
+        except UnavailableError as error:
+            raise ConfigurationError([str(error)]) from error
+        encrypted = hook.url.startswith("https:")
+        tls = destination_context(f"{here}.tls", hook.tls) if encrypted else None
+        hooks[hook.name] = Hook(hook, WebhookClient(hook, secret, tls))
+    return hooks
 
 
 def make_results_service(settings: ResultsSettings, files: FetchedFiles) -> ServiceEdges | None:

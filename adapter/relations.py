@@ -16,6 +16,7 @@ from adapter.domain.http_endpoint import endpoint_problems
 from adapter.domain.listener_tls import listener_problems
 from adapter.domain.processors import pipelines_of
 from adapter.domain.results_service import results_problems
+from adapter.domain.webhooks import webhook_problems
 from adapter.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -91,9 +92,9 @@ def relations(settings: Settings) -> list[str]:
             load_processors(entity)
         except ValueError as error:
             problems += [f"{here}.{line}" for line in str(error).splitlines()]
+    problems += [*results_problems(settings.results), *webhook_problems(settings.webhooks)]
     if settings.api.tls.key and not settings.api.tls.certificate:
         problems.append("api.tls.certificate: is missing, there is a key for it")
-    problems += results_problems(settings.results)
     platform, root = settings.platform, str(Path(settings.storage.root).absolute())
     return [
         *problems,

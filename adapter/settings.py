@@ -26,6 +26,7 @@ from adapter.domain.listener_tls import ApiTls
 from adapter.domain.log_levels import LoggerLevels, LogLevel
 from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.results_service import ResultsSettings
+from adapter.domain.webhooks import Webhook
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
@@ -170,6 +171,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destinations: list[Destination] = field(default_factory=list)
     platform: PlatformSettings = field(default_factory=PlatformSettings)
     results: ResultsSettings = field(default_factory=ResultsSettings)
+    webhooks: list[Webhook] = field(default_factory=list)
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
     logging: Logging = field(default_factory=Logging)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pictures
 import reference
+from asyncapi import asyncapi_document
 
 from adapter.configuration import json_schema
 from adapter.protocols.web.app import openapi_document
@@ -41,6 +42,7 @@ def documents() -> dict[Path, str]:
         DOCS / "states.md": states,
         DOCS / "configuration.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         DOCS / "job.meta.schema.json": json.dumps(job_meta_schema(), indent=2) + "\n",
+        DOCS / "asyncapi.json": json.dumps(asyncapi_document(), indent=2, sort_keys=True) + "\n",
         DOCS / "openapi.json": json.dumps(openapi_document(), indent=2, sort_keys=True) + "\n",
     }
 

@@ -31,7 +31,9 @@ def test_adapter_toml_states_every_key() -> None:
     stated = set(tomllib.loads(ADAPTER_TOML))
     assert stated <= set(Settings.__struct_fields__)
     for path, _, origin in effective_values(load(ROOT / "config" / "adapter.toml", {})):
-        lists = ("application_entities", "sources", "destinations", "platform.pipelines")
+        lists = (
+            "application_entities", "sources", "destinations", "platform.pipelines", "webhooks",
+        )  # fmt: skip
         if path not in (*lists, "api.auth"):
             assert origin != "default", f"{path} is not in config/adapter.toml"
 
@@ -45,6 +47,7 @@ def test_adapter_toml_shows_every_field_of_its_lists() -> None:
     example = msgspec.convert(tomllib.loads(commented), Settings)
     assert example.application_entities
     assert example.destinations
+    assert example.webhooks
     assert example.sources
     assert example.platform.pipelines
 

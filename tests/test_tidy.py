@@ -119,7 +119,7 @@ ALLOWED = {
     "receiver": {"protocols", "store"},
     "transcoder": {"protocols"},
     "client": {"channels", "client", "domain", "errors", "protocols", "requestors", "settings"},
-    "demo": {"client", "demo", "domain", "settings"},
+    "demo": {"client", "demo", "domain", "protocols", "settings"},
     "commands": {
         "clara",
         "client",

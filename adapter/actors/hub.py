@@ -10,6 +10,7 @@ Nobody waits for a subscriber: one that does not keep up is told which numbers i
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,12 +21,15 @@ from adapter.domain.identifiers import NewId
 from adapter.domain.messages import Subscribe, Subscription
 from adapter.domain.ports import WallClock
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.throughput import Throughput
 from adapter.domain.wall_time import rfc3339
 
 EVENTS_MAX = 1 << 16
 """Events on their way to the hub; more than one turn of the event loop can publish."""
 RING_MAX = 10_000
 """Events that can be asked for again by `since`."""
+LATEST_MAX = 50
+"""Events that a snapshot begins with."""
 FEED_MAX = 2_000
 """Events on their way to one subscriber; then it has a gap."""
 
@@ -106,6 +110,7 @@ class Hub:
     _seq: int = 0
     _ring: deque[_Numbered] = field(default_factory=lambda: deque(maxlen=RING_MAX))
     _subscribers: list[_Subscriber] = field(default_factory=list)
+    _throughput: Throughput = field(default_factory=Throughput)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -135,6 +140,8 @@ class Hub:
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
         numbered = _Numbered(self._seq, self.now(), event)
         self.snapshot.apply(event, numbered.at)
+        if event.type == "instance.stored":
+            self._throughput.add(numbered.at, 1, event.data.get("bytes", 0))
         self._ring.append(numbered)
         gone = []
         for subscriber in self._subscribers:
@@ -162,11 +169,20 @@ class Hub:
         self, request: Subscribe, feed: trio.MemoryReceiveChannel[bytes]
     ) -> Subscription:
         hello: dict[str, Any] = {"type": "hello", "epoch": self._epoch, "seq": self._seq}
-        backlog = self._since(request.since, request.topics)
+        is_known = request.epoch in ("", self._epoch)
+        backlog = self._since(request.since, request.topics) if is_known else None
         if backlog is None:
-            hello["snapshot"] = self.snapshot.as_dict()
+            hello["snapshot"] = {
+                "time": rfc3339(self.now()), "latest": self._latest(),
+                "throughput": self._throughput.as_dict(), **self.snapshot.as_dict(),
+            }  # fmt: skip
             backlog = []
         return Subscription(hello=msgspec.json.encode(hello), backlog=list(backlog), feed=feed)
+
+    def _latest(self) -> list[msgspec.Raw]:
+        """Return the latest events that are not about single instances, oldest first."""
+        told = (one for one in reversed(self._ring) if one.event.topic != "instance")
+        return [msgspec.Raw(one.encoded) for one in islice(told, LATEST_MAX)][::-1]
 
     def _since(self, since: int | None, topics: frozenset[str]) -> Sequence[bytes] | None:
         """Return the events behind `since`, or None if they are not all known any more."""

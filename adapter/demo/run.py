@@ -23,6 +23,7 @@ from adapter.client.send import delivery_to
 from adapter.client.watch import follow_events
 from adapter.demo.peer import AE_TITLE, ReceivingPeer
 from adapter.demo.samples import sample_instances
+from adapter.demo.traffic import more_configuration, stay_up
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event
 from adapter.domain.records import OutgoingInstance
@@ -137,6 +138,9 @@ async def _demo(stay: bool, port_base: int) -> int:
         demo = Demo(Path(name), instances, studies, peer)
         peer_port = peer.start(port_base + 2 if port_base else 0)
         config = _write_config(demo.folder, port_base, peer_port)
+        if stay:
+            with config.open("a") as file:
+                file.write(more_configuration())
         try:
             return await _with_adapter(console, demo, config, stay)
         finally:
@@ -175,7 +179,7 @@ async def _with_adapter(console: Console, demo: Demo, config: Path, stay: bool) 
             if demo.ports:
                 await _play(console, demo)
                 if stay:
-                    await _stay(console, demo)
+                    await stay_up(console, demo.ports)
             process.terminate()
             with trio.move_on_after(STOP_S):
                 await process.wait()
@@ -186,6 +190,8 @@ async def _with_adapter(console: Console, demo: Demo, config: Path, stay: bool) 
     console.print(_table(demo, final=True))
     failed = [step for step, (passed, _) in demo.verdicts.items() if not passed]
     console.print("every step verified" if not failed else f"not verified: {', '.join(failed)}")
+    if not stay:
+        console.print("to watch it: dicom-adapter demo --serve, with the dashboard in a browser")
     if failed:
         console.print((demo.folder / "adapter.log").read_text()[-4000:], highlight=False)
     return 1 if failed else 0
@@ -277,13 +283,3 @@ def _table(demo: Demo, *, final: bool) -> Table:
                      "job.completed", "export.completed", "storage.reclaimed"):  # fmt: skip
             table.add_row(kind, "", str(demo.count(kind)), style="dim")
     return table
-
-
-async def _stay(console: Console, demo: Demo) -> None:
-    api, dicom = demo.ports["api"], demo.ports["dicom"]
-    console.print(f"events: dicom-adapter watch --url http://127.0.0.1:{api}")
-    console.print(f"state: http://127.0.0.1:{api}/health/status   send to DEMO@127.0.0.1:{dicom}")
-    console.print("Ctrl+C stops it")
-    with trio.open_signal_receiver(2, 15) as signals:
-        async for _ in signals:
-            return

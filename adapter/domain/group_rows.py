@@ -53,10 +53,11 @@ class GroupRows:
         data = dict(event.data)
         left_s = data.pop("leftS", None)
         old = self._times.get(event.group)
+        not_before_s = data.pop("notBeforeS", 0.0)
         self._times[event.group] = times = _Times(
             quiet_s=data.get("timeoutS", 0.0),
             latest_at=at + data.pop("ageLeftS", 0.0),
-            not_before_at=at + data.pop("notBeforeS", 0.0),
+            not_before_at=at + not_before_s,
             waits_for_end="ofAssociation" in data or "onAbort" in data,
             associations=old.associations if old else set(),
         )
@@ -71,6 +72,7 @@ class GroupRows:
             "associations": sorted(times.associations),
             "dueAt": None if left_s is None else rfc3339(at + left_s),
             "latestAt": rfc3339(times.latest_at),
+            **({"notBeforeAt": rfc3339(times.not_before_at)} if not_before_s else {}),
             **data,
         }
 

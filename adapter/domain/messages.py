@@ -285,6 +285,8 @@ class Subscribe:
     topics: frozenset[str]
     """First words of event types; empty: all."""
     since: int | None
+    epoch: str = ""
+    """Of `since`: in another one it is not known; empty: it does not say."""
     reply: trio.MemorySendChannel["Subscription"]
 
 

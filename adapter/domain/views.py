@@ -23,6 +23,7 @@ from adapter.domain.snapshot import Snapshot
 from adapter.domain.storage_view import StorageView
 from adapter.domain.survey import Survey
 from adapter.domain.tasks import TaskOrder
+from adapter.domain.webhooks import HookEdges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,5 +66,8 @@ class Views:
     receiver_loads: ReceiverLoads
     platform: Platform
     results_service: ServiceEdges | None
+    hooks: HookEdges
+    dicom_address: tuple[str, int]
+    """Where AE Titles answer that have no port of their own: host and port, from here."""
     roster: Roster
     survey: Survey

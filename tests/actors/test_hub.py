@@ -31,10 +31,12 @@ class Stage:
         for _ in range(count):
             self.publish(Event(type=kind, job="job-1", data={"state": "Queued"}))
 
-    async def subscribe(self, *topics, since=None):
+    async def subscribe(self, *topics, since=None, epoch=""):
         subscription = await ask(
             self.subscriptions_in,
-            lambda reply: Subscribe(topics=frozenset(topics), since=since, reply=reply),
+            lambda reply: Subscribe(
+                topics=frozenset(topics), since=since, epoch=epoch, reply=reply
+            ),
             1.0,
         )
         return subscription, msgspec.json.decode(subscription.hello)

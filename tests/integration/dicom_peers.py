@@ -31,6 +31,7 @@ ORTHANC = "/usr/sbin/Orthanc"
 ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 ODIL, GDCMSCU, JAVA = "/usr/bin/odil", "/usr/bin/gdcmscu", "/usr/bin/java"
 JARS = [f"/usr/share/java/{name}.jar" for name in ("pixelmed", "vecmath", "commons-codec")]
+CHROMIUM = "/usr/bin/chromium"
 PROGRAMS = {
     "dcmtk": list(DCMTK.values()),
     "orthanc": [ORTHANC],
@@ -38,6 +39,7 @@ PROGRAMS = {
     "odil": [ODIL],
     "gdcm": [GDCMSCU],
     "pixelmed": [JAVA, *JARS],
+    "chromium": [CHROMIUM],
 }
 EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 PIXELMED = [JAVA, "-cp", ":".join(JARS)]

@@ -215,6 +215,7 @@ class World:
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
             entities=self.ledger.entities,
             platform=FakePlatform(self.disk, life), results=self.store, results_service=None,
+            hooks={},
             web=self._operator, configuration=None,
             new_id=self.new_id, now=self.now, draw=self.draws.random,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from adapter.domain.access import Role
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.roles import ROLE
 
-OPEN = {"/health/live", "/health/ready", "/api/openapi.json", "/docs"}
+OPEN = {"/health/live", "/health/ready", "/api/openapi.json", "/docs", "/", "/static/{name:str}"}
 
 
 def handlers():
@@ -41,7 +41,7 @@ def test_configuration_and_keys_are_changed_by_administrators():
         if isinstance(handler, WebsocketRouteHandler) or not handler.http_methods - {"GET", "HEAD"}:
             continue
         if path.startswith(("/api/config/", "/api/keys", "/api/logging", "/api/audit")):
-            is_order = path.endswith(("/restart", "/echo"))
+            is_order = path.endswith(("/restart", "/echo", "/selftest"))
             assert is_order or handler.opt[ROLE] is Role.ADMINISTRATOR, path
 
 

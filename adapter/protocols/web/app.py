@@ -23,12 +23,14 @@ from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.audit import audit
+from adapter.protocols.web.dashboard import DASHBOARD
 from adapter.protocols.web.description import described
 from adapter.protocols.web.destination_echo import echo
 from adapter.protocols.web.destinations import DESTINATIONS
 from adapter.protocols.web.docs_page import DOCS
 from adapter.protocols.web.entities import ENTITIES
 from adapter.protocols.web.entity_forms import Objections
+from adapter.protocols.web.event_stream import event_stream
 from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
@@ -40,6 +42,7 @@ from adapter.protocols.web.methods import methods_of, options
 from adapter.protocols.web.paging import KnownQueries
 from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.roles import OPEN
+from adapter.protocols.web.self_test import self_test
 from adapter.protocols.web.storage import STORAGE
 from adapter.protocols.web.storage_items import STORAGE_ITEMS
 from adapter.protocols.web.tasks import TASKS
@@ -77,12 +80,15 @@ def make_app(web: Views | None, access: Access | None = None) -> Litestar:
             *ENTITIES,
             *RELOAD,
             echo,
+            self_test,
+            *DASHBOARD,
             *DOCS,
             *KEYS,
             audit,
             *LOGGING,
             *STORAGE_ITEMS,
             events,
+            event_stream,
             health.live,
             health.ready,
             health.status,

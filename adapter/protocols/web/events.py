@@ -5,19 +5,24 @@ state; a reader runs beside it and ends both when the peer leaves, because sendi
 WebSocket is a silent no-op. Events that come close together share a frame.
 """
 
+from collections.abc import Mapping
+
 import trio
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
+from msgspec import Struct
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.events import TOPICS
 from adapter.domain.messages import Subscribe, Subscription
+from adapter.domain.views import Views
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER
 
 COALESCE_S = 0.05
 FRAME_EVENTS_MAX = 1000
 ANSWER_S = 5.0
+SINCE_DIGITS_MAX = 15
 SERVICE_RESTART = 1012  # RFC 6455 registry: the server goes away and comes back
 POLICY_VIOLATION = 1008
 
@@ -26,18 +31,14 @@ POLICY_VIOLATION = 1008
 async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
     """Stream events to one subscriber until it leaves or the adapter stops."""
     try:
-        topics, since = _parameters(socket)
+        wanted = parameters(socket.query_params)
     except ValueError as error:
         await socket.accept()
         await socket.close(POLICY_VIOLATION, str(error))
         return
     await socket.accept()
     try:
-        subscription: Subscription = await ask(
-            web.subscriptions,
-            lambda reply: Subscribe(topics=topics, since=since, reply=reply),
-            ANSWER_S,
-        )
+        subscription = await subscribed(web, wanted)
     except UNANSWERED:
         await socket.close(SERVICE_RESTART)
         return
@@ -48,15 +49,39 @@ async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-ar
             nursery.cancel_scope.cancel()
 
 
-def _parameters(socket: WebSocket) -> tuple[frozenset[str], int | None]:  # type: ignore[type-arg]
-    query = socket.query_params
+class Wanted(Struct, frozen=True):
+    """What a subscriber wants to be told."""
+
+    topics: frozenset[str]
+    since: int | None
+    epoch: str
+    """Of `since`; empty: it does not say."""
+
+
+def parameters(query: Mapping[str, str]) -> Wanted:
+    """Return what the parameters of a query ask for.
+
+    Raises:
+        ValueError: One of them cannot be meant.
+    """
     topics = frozenset(filter(None, query.get("topics", "").split(",")))
     if unknown := topics - TOPICS.keys():
         raise ValueError(f"unknown topic {min(unknown)[:32]}")
     since = query.get("since")
-    if since is not None and not since.isdecimal():
+    if since is not None and not (since.isdecimal() and len(since) <= SINCE_DIGITS_MAX):
         raise ValueError("since is no sequence number")
-    return topics, int(since) if since is not None else None
+    return Wanted(topics, int(since) if since is not None else None, query.get("epoch", ""))
+
+
+async def subscribed(web: Views, wanted: Wanted) -> Subscription:
+    """Return a subscription at the hub; raises what `channels.UNANSWERED` lists."""
+    return await ask(
+        web.subscriptions,
+        lambda reply: Subscribe(
+            topics=wanted.topics, since=wanted.since, epoch=wanted.epoch, reply=reply
+        ),
+        ANSWER_S,
+    )
 
 
 async def _read_until_gone(socket: WebSocket, scope: trio.CancelScope) -> None:  # type: ignore[type-arg]
@@ -68,22 +93,28 @@ async def _read_until_gone(socket: WebSocket, scope: trio.CancelScope) -> None: 
 
 
 async def _send(socket: WebSocket, subscription: Subscription) -> None:  # type: ignore[type-arg]
-    await _send_frame(socket, [subscription.hello, *subscription.backlog])
-    feed = subscription.feed
-    while True:
+    frame = [subscription.hello, *subscription.backlog]
+    while frame:
+        await socket.send_data(frame_of(frame).decode(), mode="text")
+        frame = await next_frame(subscription.feed)
+    await socket.close(SERVICE_RESTART)
+
+
+async def next_frame(feed: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:
+    """Return what comes next, with all that comes soon after it; empty: the hub has ended."""
+    try:
+        frame = [await feed.receive()]
+    except trio.EndOfChannel:
+        return []
+    await trio.sleep(COALESCE_S)
+    while len(frame) < FRAME_EVENTS_MAX:
         try:
-            frame = [await feed.receive()]
-        except trio.EndOfChannel:
-            await socket.close(SERVICE_RESTART)
-            return
-        await trio.sleep(COALESCE_S)
-        while len(frame) < FRAME_EVENTS_MAX:
-            try:
-                frame.append(feed.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
-        await _send_frame(socket, frame)
+            frame.append(feed.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            break
+    return frame
 
 
-async def _send_frame(socket: WebSocket, encoded: list[bytes]) -> None:  # type: ignore[type-arg]
-    await socket.send_data((b"[" + b",".join(encoded) + b"]").decode(), mode="text")
+def frame_of(encoded: list[bytes]) -> bytes:
+    """Return messages as a JSON array."""
+    return b"[" + b",".join(encoded) + b"]"

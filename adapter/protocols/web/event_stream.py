@@ -1,0 +1,119 @@
+"""`GET /api/events/stream`: live events as Server-Sent Events, where no WebSocket comes through.
+
+Rules: what a WebSocket has in a frame is the data of one event here (HTML, 9.2 Server-sent events).
+Its id is `EPOCH:SEQ`, so a browser that comes back resumes by `Last-Event-ID`; numbers of another
+epoch mean nothing and get a snapshot. A comment goes out when nothing else does, for proxies.
+"""
+
+from typing import Annotated
+
+import msgspec
+import trio
+from litestar import get
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from adapter.channels import UNANSWERED
+from adapter.domain.messages import Subscription
+from adapter.protocols.web.events import frame_of, next_frame, parameters, subscribed
+from adapter.protocols.web.health import State
+from adapter.protocols.web.roles import VIEWER
+
+SILENCE_S = 15.0
+RETRY_MS = 2000
+LAST_ID_LENGTH_MAX = 128
+LastEventId = Annotated[
+    str | None, HeaderParameter(name="Last-Event-ID", max_length=LAST_ID_LENGTH_MAX)
+]
+Topics = Annotated[
+    str, QueryParameter(max_length=256, description='First words of types, with commas; "": all.')
+]
+Since = Annotated[
+    str | None, QueryParameter(max_length=32, description="The number after which to go on.")
+]
+Epoch = Annotated[str, QueryParameter(max_length=64, description="Of `since`.")]
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream:
+    """The answer: an ASGI application that goes on until the peer or the adapter leaves."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI 3.0."""
+        with self._subscription.feed:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+                await self._stream(send)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                nursery.cancel_scope.cancel()
+
+    async def _stream(self, send: Send) -> None:
+        told = self._subscription
+        hello = msgspec.json.decode(told.hello)
+        epoch = hello["epoch"]
+        frame = [told.hello, *told.backlog]
+        await _body(send, f"retry: {RETRY_MS}\n\n".encode())
+        while frame:
+            number = _number(frame[-1])
+            await _body(send, _event(f"{epoch}:{number}", frame_of(frame)))
+            frame = await self._next(send)
+
+    async def _next(self, send: Send) -> list[bytes]:
+        """Return the next frame; empty: the adapter stops."""
+        while True:
+            with trio.move_on_after(SILENCE_S):
+                return await next_frame(self._subscription.feed)
+            await _body(send, b": nothing happened\n\n")
+
+
+def _number(message: bytes) -> int:
+    decoded = msgspec.json.decode(message)
+    return int(decoded["to"] if decoded["type"] == "gap" else decoded["seq"])
+
+
+def _event(identity: str, data: bytes) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (identity.encode(), data)  # JSON has no line breaks
+
+
+async def _body(send: Send, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+@get("/api/events/stream", opt=VIEWER, include_in_schema=False)
+async def event_stream(
+    web: State,
+    topics: Topics = "",
+    since: Since = None,
+    epoch: Epoch = "",
+    last_event_id: LastEventId = None,
+) -> ASGIApp:
+    """Stream events until one side leaves; query parameters as of the WebSocket at /api/events.
+
+    400, 503 if nobody answers now.
+    """
+    if last_event_id:
+        epoch, _, since = last_event_id.rpartition(":")
+    query = {"topics": topics, "epoch": epoch, **({} if since is None else {"since": since})}
+    try:
+        wanted = parameters(query)
+    except ValueError as error:
+        raise ValidationException(str(error)) from None
+    try:
+        return EventStream(await subscribed(web, wanted))
+    except UNANSWERED:
+        raise HTTPException("nobody answers now; ask again", status_code=503) from None

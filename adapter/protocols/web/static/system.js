@@ -1,0 +1,170 @@
+// System: the actors and how they are, the configuration in force, who did what.
+
+import { h, Keyed, mark, say, show } from "./dom.js";
+import { clock, count, plural } from "./format.js";
+import { button, act, card, empty, pill, setPill, Table } from "./ui.js";
+
+const AUDIT_MS = 7 * 86400 * 1000;
+const TONES = { started: "good", stopped: "", crashed: "bad", parked: "bad" };
+const WORDS = { started: "running", stopped: "stopped", crashed: "crashed", parked: "parked" };
+
+/** Actors by office: "exporter:pacs" is the one of "pacs" among the exporters. */
+function tree(rows) {
+  const offices = new Map();
+  for (const row of rows) {
+    const [office] = row.name.split(":");
+    if (!offices.has(office)) offices.set(office, []);
+    offices.get(office).push(row);
+  }
+  return [...offices].map(([office, members]) => ({ office, members: members.sort((a, b) => (a.name < b.name ? -1 : 1)) }))
+    .sort((a, b) => (a.office < b.office ? -1 : 1));
+}
+
+/** The nodes of the server's tree by name; what is only a name has no state. */
+function nodes(node, found = new Map()) {
+  if (node.state !== null) found.set(node.name, node);
+  for (const child of node.children) nodes(child, found);
+  return found;
+}
+
+const waiting = (figures) => figures.mailboxes.reduce((sum, { waiting: each }) => sum + each, 0);
+
+export class System {
+  constructor({ model, api }) {
+    Object.assign(this, { model, api, figures: new Map(), ticks: 0 });
+    this.list = h("ul", { class: "tree" });
+    this.keyed = new Keyed(this.list, (branch) => branch.office, (branch) => this.branch(branch));
+    const actors = card("Actors", { class: "wide" }, this.list);
+    this.aside = actors.aside;
+    this.process = h("div");
+    this.settings = h("div");
+    this.audit = h("div");
+    this.parts = [actors.node];
+    this.parts.push(card("Process", {}, this.process).node);
+    if (api.has("get", "/api/config")) this.parts.push(card("Configuration", { class: "wide" }, this.settings).node);
+    this.auditShown = api.has("get", "/api/audit") && api.isAdministrator();
+    if (this.auditShown) this.parts.push(card("Audit trail", { class: "wide" }, this.audit).node);
+    this.node = h("div", { class: "grid" }, this.parts);
+    this.look();
+  }
+
+  branch() {
+    const name = h("strong", {});
+    const list = h("ul", {});
+    const members = new Keyed(list, (row) => row.name, (row) => this.member(row));
+    const node = h("li", {}, name, list);
+    return { node, update: ({ office, members: rows }) => {
+      say(name, office);
+      mark(node, "class", rows.length === 1 && rows[0].name === office ? "alone" : null);
+      members.set(rows);
+    } };
+  }
+
+  member(row) {
+    const [, ...of] = row.name.split(":");
+    const state = pill("");
+    const facts = h("span", { class: "muted" });
+    const error = h("span", { class: "tone-bad" });
+    const restart = button("Restart", row.name, () => this.restart(row.name), "small");
+    const node = h("li", { class: "actor" }, of.length > 0 && h("span", { class: "mono" }, of.join(":")), state, facts, error, restart);
+    return { node, update: (now) => {
+      const figures = this.figures.get(now.name);
+      setPill(state, WORDS[now.state] ?? now.state, TONES[now.state]);
+      say(facts, [
+        now.changedAt && `since ${clock(now.changedAt)}`,
+        now.crashes && plural(now.crashes, "crash"),
+        figures && waiting(figures) && `${count(waiting(figures))} waiting`,
+        figures?.restarts && plural(figures.restarts, "restart"),
+      ].filter(Boolean).join(" · "));
+      say(error, now.state === "started" ? "" : now.error ?? figures?.error);
+      show(restart, now.state === "parked" && now.name.startsWith("entity:") && this.api.has("post", "/api/config/claraaetitle/{}/restart"));
+      mark(node, "data-state", now.state);
+    } };
+  }
+
+  restart(name) {
+    const entity = name.split(":")[1];
+    return act({
+      does: () => this.api.request("POST", `/api/config/claraaetitle/${this.api.part(entity)}/restart`),
+      done: `${entity} is started again.`,
+      failed: `${entity} was not started`,
+    });
+  }
+
+  update(topics) {
+    if (!topics.has("hello") && !topics.has("actor")) return;
+    const rows = this.model.rows("actors");
+    this.keyed.set(tree(rows));
+    const down = rows.filter((row) => row.state === "parked" || row.state === "crashed").length;
+    say(this.aside, down ? `${count(down)} of ${count(rows.length)} down` : `${count(rows.length)} running`);
+  }
+
+  tick() {
+    this.ticks += 1;
+    if (this.ticks % 12 === 0) this.look();
+  }
+
+  async look() {
+    try {
+      if (this.api.has("get", "/api/actors")) {
+        this.figures = nodes(await this.api.get("/api/actors"));
+        this.update(new Set(["actor"]));
+      }
+      await this.lookAtProcess();
+      if (!this.once) await this.lookOnce();
+    } catch (error) {
+      if (!(error instanceof this.api.Problem)) throw error; // the next look asks again
+    }
+  }
+
+  async lookAtProcess() {
+    const exposition = await this.api.text("/metrics");
+    const one = (name) => this.api.metric(exposition, `dicom_adapter_${name}`).get("") ?? null;
+    const loads = [...this.api.metric(exposition, "dicom_adapter_receiver_associations")];
+    const lines = [
+      ["Associations", `${count(one("associations"))} of ${count(one("associations_max"))}`],
+      ["Connections without one", `${count(one("half_open"))} of ${count(one("half_open_max"))}`],
+      ...loads.map(([name, load]) => [name.replace("receiver:", "Associations of receiver "), count(load)]),
+      ["Platform", one("platform_up") ? "up" : "away"],
+      ["Events lost", count(one("events_lost"))],
+    ];
+    this.process.replaceChildren(h("dl", { class: "facts" }, lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+  }
+
+  async lookOnce() {
+    this.once = true;
+    if (this.api.has("get", "/api/config")) this.drawSettings(await this.api.get("/api/config"));
+    if (this.auditShown) {
+      const since = new Date(this.model.now() - AUDIT_MS).toISOString();
+      this.drawAudit(await this.api.get(`/api/audit${this.api.query({ since, limit: 1000 })}`));
+    }
+  }
+
+  drawSettings(rows) {
+    const table = new Table({
+      caption: "Configuration", size: 200, keyOf: (row) => row.key, none: empty("Nothing", ""),
+      columns: [
+        { title: "Key", head: true, class: "mono", text: (row) => row.key },
+        { title: "Value", class: "mono text", text: (row) => (typeof row.value === "string" ? row.value : JSON.stringify(row.value)) },
+        { title: "From", text: (row) => row.origin },
+      ],
+    });
+    table.set(rows);
+    this.settings.replaceChildren(table.node);
+  }
+
+  drawAudit(rows) {
+    const table = new Table({
+      caption: "Audit trail", size: 50, keyOf: (row) => row.seq, none: empty("Nothing was changed", "Every change that an operator makes is noted here."),
+      columns: [
+        { title: "At", head: true, text: (row) => clock(row.at) },
+        { title: "Who", cell: (row) => ({ node: h("span", { class: "stack" }, h("strong", {}, row.who), h("span", { class: "muted" }, [row.role, row.address].filter(Boolean).join(" · "))) }) },
+        { title: "What", class: "text", cell: (row) => ({ node: h("span", { class: "stack" }, h("span", {}, row.action), h("span", { class: "muted mono" }, row.path)) }) },
+        { title: "Changed", class: "text mono", text: (row) => Object.keys(row.after ?? {}).map((key) => `${key}: ${JSON.stringify(row.before?.[key]) ?? ""} → ${JSON.stringify(row.after[key])}`).join("; ").slice(0, 400) },
+        { title: "Status", class: "num", text: (row) => row.outcome || "" },
+      ],
+    });
+    table.set(rows.reverse());
+    this.audit.replaceChildren(table.node);
+  }
+}

@@ -1,0 +1,65 @@
+"""Takes the pictures of docs/dashboard.md from a demo that runs: `make screenshots`."""
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+PICTURES = Path(__file__).parent / "screenshots"
+SETTLE_MS = 2_500
+TRAFFIC_MS = 90_000
+"""Before the first picture, so that something has happened."""
+COLOURS = 160
+PAGES = ("now", "rejected", "jobs", "exports", "study", "system", "setup")
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 860}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 860}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+
+
+def main() -> None:
+    """Run the demo, look at it, end it."""
+    PICTURES.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "adapter", "demo", "--serve"]
+    with tempfile.TemporaryFile("w+") as said:
+        demo = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdout=subprocess.PIPE, stderr=said, text=True
+        )
+        try:
+            assert demo.stdout is not None
+            url = next(line.split()[1] for line in demo.stdout if line.startswith("dashboard:"))
+            _look(url.rstrip("/"))
+        finally:
+            demo.terminate()
+            demo.wait()
+
+
+def _look(url: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        pages = {}
+        for look, context in LOOKS.items():
+            pages[look] = browser.new_context(**context).new_page()
+            pages[look].goto(url)
+        pages["light"].wait_for_timeout(TRAFFIC_MS)
+        for name in PAGES:
+            for look, page in pages.items():
+                page.goto(f"{url}/#/{name}")
+                page.wait_for_timeout(SETTLE_MS)
+                _save(page, f"{name}-{look}.png")
+        browser.close()
+
+
+def _save(page: Page, name: str) -> None:
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

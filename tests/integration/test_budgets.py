@@ -310,5 +310,7 @@ def test_limits_that_need_more_descriptors_than_there_are_are_refused(
     )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("dicom.scp.max_associations, dicom.scp.max_half_open: need 900 ")
+    assert line.startswith(
+        "dicom.scp.max_associations, dicom.scp.max_half_open, api.max_connections: need 1924 "
+    )
     assert "the hard limit is 500" in line

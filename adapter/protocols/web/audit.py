@@ -5,12 +5,10 @@ entry, whatever became of it. What it was before is what a GET of the same thing
 before the handler runs; what it is after is the answer. No handler knows of it.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import get
-from litestar.exceptions import ValidationException
+from litestar import Response, get
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Send
 
@@ -19,7 +17,16 @@ from adapter.domain.audit import AuditKind, changed, hidden
 from adapter.domain.wall_time import rfc3339
 from adapter.protocols.web.access import CALLER, SAFE_METHODS, Guarding
 from adapter.protocols.web.before import BEFORE, Answer
-from adapter.protocols.web.paging import Limit, Offset
+from adapter.protocols.web.paging import (
+    PAGED,
+    AnyRequest,
+    Limit,
+    Offset,
+    Period,
+    Since,
+    Until,
+    paged,
+)
 from adapter.protocols.web.roles import ADMINISTRATOR, ROLE
 from adapter.protocols.web.trail import Trail
 from adapter.protocols.web.views import checked
@@ -83,40 +90,33 @@ def _is_audited(scope: Any, *, is_change: bool) -> bool:
     return role is Role.OPERATOR  # a GET that takes something
 
 
-Moment = Annotated[str | None, QueryParameter(name="since", max_length=40)]
 Who = Annotated[str | None, QueryParameter(name="who", max_length=64)]
-OfKind = Annotated[str | None, QueryParameter(name="kind")]
+_KINDS = {"type": "string", "enum": [str(kind) for kind in AuditKind]}
+OfKind = Annotated[str | None, QueryParameter(name="kind", schema_extra=_KINDS)]
 
 
-@get("/api/audit", opt=ADMINISTRATOR, summary="Who changed what, and who has logged in")
+@get(
+    "/api/audit",
+    opt=ADMINISTRATOR,
+    summary="Who changed what, and who has logged in",
+    response_headers=PAGED,
+)
 async def audit(
     access: Guarding,
+    request: AnyRequest,
     of_kind: OfKind = None,
     who: Who = None,
-    since: Moment = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> list[dict[str, Any]]:
-    """Return a page of the audit trail, oldest first; `since` is a time in RFC 3339."""
-    wanted = checked(of_kind, AuditKind)
-    begin = _moment(since)
+) -> Response[list[dict[str, Any]]]:
+    """Return a page of the audit trail, oldest first."""
+    wanted, period = checked(of_kind, AuditKind), Period(since, until)
     kinds = [AuditKind(wanted)] if wanted else list(AuditKind)
     found = [
-        entry
-        for entry in access.trail.ledger.entries(kinds)
-        if entry.at >= begin and (who is None or entry.who == who)
-    ]
-    return [
         {**msgspec.to_builtins(entry), "at": rfc3339(entry.at)}
-        for entry in found[offset : offset + limit]
+        for entry in access.trail.ledger.entries(kinds)
+        if period.has(entry.at) and (who is None or entry.who == who)
     ]
-
-
-def _moment(text: str | None) -> float:
-    if text is None:
-        return 0.0
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValidationException("since is no time such as 2026-01-31T09:30:00Z") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return paged(request, found, limit, offset)

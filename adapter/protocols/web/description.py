@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 
+from adapter.domain.access import NewKey
 from adapter.protocols.web.destinations import Reason
 from adapter.protocols.web.export_orders import Retry
 from adapter.protocols.web.group_orders import Extension
 from adapter.protocols.web.idempotency import KEY_LENGTH_MAX, KEY_PATTERN
+from adapter.protocols.web.log_levels import Levels
 from adapter.protocols.web.row_schemas import ANSWERS, COMPONENTS, row_schemas, schema_of
 from adapter.protocols.web.tasks import Registration
 
@@ -40,7 +42,7 @@ KEY_PARAMETER = {
 }  # fmt: skip
 ENTITY_TAGS = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 """RFC 9110 13.1.1."""
-BODIES = (Extension, Reason, Registration, Retry)
+BODIES = (Extension, Levels, NewKey, Reason, Registration, Retry)
 """What requests say: exactly as it is read."""
 METHODS = ("get", "post", "put", "delete", "patch")
 

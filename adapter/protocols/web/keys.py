@@ -20,6 +20,7 @@ from adapter.domain.access import (
     superfluous,
 )
 from adapter.protocols.web.access import CALLER, Access, Guarding
+from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, paged
 from adapter.protocols.web.roles import ADMINISTRATOR, VIEWER
 
 
@@ -30,11 +31,13 @@ async def caller(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return {"name": asks.name, "role": asks.role, "address": asks.address}
 
 
-@get("/api/keys", opt=ADMINISTRATOR, summary="Keys of the API")
-async def keys(access: Guarding) -> list[dict[str, Any]]:
+@get("/api/keys", opt=ADMINISTRATOR, summary="Keys of the API", response_headers=PAGED)
+async def keys(
+    access: Guarding, request: AnyRequest, limit: Limit = PAGE_MAX, offset: Offset = 0
+) -> Response[list[dict[str, Any]]]:
     """Return all, also those that have expired or were revoked; secrets are not kept."""
     now = access.now()
-    return [shown(key, now) for key in access.keys.all()]
+    return paged(request, [shown(key, now) for key in access.keys.all()], limit, offset)
 
 
 @get("/api/keys/{key_id:str}", opt=ADMINISTRATOR, summary="One key")

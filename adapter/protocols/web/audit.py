@@ -112,7 +112,7 @@ async def audit(
     offset: Offset = 0,
 ) -> Response[list[dict[str, Any]]]:
     """Return a page of the audit trail, oldest first."""
-    wanted, period = checked(of_kind, AuditKind), Period(since, until)
+    wanted, period = checked(of_kind, AuditKind, "kind"), Period(since, until)
     kinds = [AuditKind(wanted)] if wanted else list(AuditKind)
     found = [
         {**msgspec.to_builtins(entry), "at": rfc3339(entry.at)}

@@ -90,15 +90,15 @@ async def groups(
     return paged(request, rows, limit, offset)
 
 
-def checked(state: str | None, allowed: type[StrEnum]) -> str | None:
-    """Return the state if it is one.
+def checked(value: str | None, allowed: type[StrEnum], name: str = "state") -> str | None:
+    """Return the value of a query parameter if it is one of those.
 
     Raises:
         ValidationException: It is not.
     """
-    if state is not None and state not in {member.value for member in allowed}:
-        raise ValidationException(f"{state!r} is none of {', '.join(allowed)}")
-    return state
+    if value is not None and value not in {member.value for member in allowed}:
+        raise ValidationException(f"{name}: {value!r} is none of {', '.join(allowed)}")
+    return value
 
 
 @get("/api/exports", opt=VIEWER, summary="Exports, oldest first", response_headers=PAGED)

@@ -491,7 +491,7 @@ def with_many_jobs(adapter: Adapter, count: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     async def write() -> None:
-        writer = WriterThread(trio.CapacityLimiter(1))
+        writer = WriterThread()
         ledger = RowLedger(DiskcacheEngine(folder), writer, time.time)
         ledger.load()
         await ledger.open_jobs(jobs)

@@ -250,7 +250,7 @@ def test_destination_that_is_wrong_by_now_stops_no_start_and_comes_back(
     assert parked["state"] == "parked"
     assert parked["problems"] == ["fallback: 'spare' is not among the destinations"]
     assert call(adapter, "GET", of(AE_TITLES, "sending"))[1]["state"] == "parked"
-    because = adapter.get("/health/status")["unreadyBecause"]
+    because = adapter.get("/health/status")["degradedBecause"]
     assert because == ["exporter:pacs is parked", "entity:sending is parked"]
     assert call(adapter, "POST", f"{PACS}/echo")[0] == 409
     make(adapter, DESTINATIONS, pacs(1, name="spare"))

@@ -175,7 +175,8 @@ class Entities:
 
     async def _put(self, order: EntityOrder) -> ListedEntity:
         assert order.entity is not None
-        row = row_of(order.entity)
+        before = self.directory.listed[order.kind].get(order.name)
+        row = row_of(order.entity, before.revision + 1 if before else 0)
         await self.rows.put_entity(row)
         listed = await self._bring_about(of_row(row))
         self._tell("created" if order.action == "create" else "changed", listed)

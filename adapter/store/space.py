@@ -4,6 +4,7 @@ A file system that fails or was remounted read-only has space, and takes nothing
 not the one of the start is not ours. So each look writes a little, and compares.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -86,7 +87,12 @@ class DiskSpaceGauge:
         if self._identity != (lock.st_dev, lock.st_ino):
             raise StorageFaultError(REPLACED)
         new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self._layout.probe, new, FILE_MODE)
+        try:
+            fd = os.open(self._layout.probe, new, FILE_MODE)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return  # we have no descriptor for it now: that says nothing about the storage
+            raise
         try:
             os.write(fd, b"can be written\n")
             if self._durability == "fsync":

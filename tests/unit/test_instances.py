@@ -1,6 +1,7 @@
 """Groups as folders, on a real file system."""
 
 import os
+import resource
 
 import pytest
 import trio
@@ -223,6 +224,18 @@ def gauge(root, reserve_bytes, watermark_percent=100.0):
         Layout(root), limits=SpaceLimits(watermark_percent, reserve_bytes),
         threads=DiskThreads(trio.CapacityLimiter(1)),
     )  # fmt: skip
+
+
+async def test_want_of_descriptors_is_no_fault_of_the_storage(tmp_path):
+    one = gauge(tmp_path, 0)
+    await one.measure()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        await one.measure()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (one.low, one.fault) == (False, "")
 
 
 async def test_space_is_low_below_the_reserve(tmp_path):

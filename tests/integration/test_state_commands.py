@@ -126,7 +126,7 @@ def test_completion_is_installed(tmp_path: Path, shell: str, file: str) -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [(["gro"], {"groups"}), (["associations", "a"], {"abort", "allow"}),
-     (["associations", "--st"], {"--state"}), (["jobs", "re"], {"retry"})],
+     (["associations", "--st"], {"--state"}), (["jobs", "re"], {"release", "retry"})],
 )  # fmt: skip
 def test_bash_completes_what_is_typed(tmp_path: Path, words: list[str], offered: set[str]) -> None:
     run = {"env": {**environment(), "HOME": str(tmp_path)}, "cwd": REPOSITORY,

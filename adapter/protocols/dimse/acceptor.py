@@ -63,6 +63,8 @@ class TcpDimseListener:
     """A bound listening socket (port `DimseListener`)."""
 
     def __init__(self, sock: socket.socket, options: AcceptorOptions) -> None:
+        self.port: int = sock.getsockname()[1]
+        """The bound port, known still when it is closed."""
         self._socket = trio.socket.from_stdlib_socket(sock)
         self._options = options
 
@@ -83,11 +85,6 @@ class TcpDimseListener:
         except OSError as error:
             raise PortUnavailableError(f"{host} port {port}: {error.strerror}") from error
         return cls(sock, options)
-
-    @property
-    def port(self) -> int:
-        """The bound port."""
-        return int(self._socket.getsockname()[1])
 
     async def accept(self) -> "TcpPendingAssociation":
         """See `DimseListener.accept`."""

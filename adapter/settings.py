@@ -26,10 +26,15 @@ from adapter.domain.listener_tls import ApiTls
 from adapter.domain.log_levels import LoggerLevels, LogLevel
 from adapter.domain.metadata import METADATA_TAGS
 from adapter.domain.results_service import ResultsSettings
+from adapter.domain.transfer_syntaxes import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 from adapter.domain.webhooks import Webhook
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
-UNCOMPRESSED = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
+UNCOMPRESSED = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN]
 
 
 class Verification(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

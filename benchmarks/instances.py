@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID
 
+from adapter.domain.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.file_meta import FileMetaWriter, read_file_meta
 
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 CT_SIDE, MR_SIDE = 512, 256
 FRAME_BYTES = 2 * CT_SIDE * CT_SIDE
 MULTI_FRAME_BYTES = 128 * FRAME_BYTES

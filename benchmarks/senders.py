@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapter.domain.admission import VERIFICATION
+from adapter.domain.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse import command_set, pdu
 from adapter.protocols.dimse.associate import ProposedContext, decode_associate_ac
 from adapter.protocols.dimse.items import MalformedPDUError
-from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
-from benchmarks.instances import EXPLICIT_VR_LITTLE_ENDIAN, Template, uid
+from benchmarks.instances import Template, uid
 from benchmarks.loop import Connection, Loop
 from benchmarks.messages import CONTEXT, Cut, Views, stock_writes
 

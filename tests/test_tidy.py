@@ -1,6 +1,8 @@
 """The rules of the house that no linter knows (CONTRIBUTING.md)."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +217,13 @@ def test_only_the_process_for_copies_decodes_pixels() -> None:
         imported = "adapter.protocols.transcoding.decoding"
         if imported in set(imports_of(ast.parse(text))):
             assert module.name in ("worker.py", "transcoder.py"), module
+
+
+def test_receiver_process_does_without_pydicom() -> None:
+    """There is one for each processor: pydicom and what it imports are two thirds of its memory."""
+    asked = "import sys, adapter.receiver; print('pydicom' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"
 
 
 def test_no_two_test_modules_share_a_name() -> None:

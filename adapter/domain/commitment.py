@@ -9,11 +9,12 @@ from collections.abc import Mapping, Set
 from msgspec import Struct
 
 from adapter.domain.statuses import CLASS_INSTANCE_CONFLICT, NO_SUCH_INSTANCE
+from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"  # PS3.4 J.5: Push Model SOP Class
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"  # the well-known SOP Instance
-COMMITMENT_CONTEXT = STORAGE_COMMITMENT, "1.2.840.10008.1.2"
-"""What is proposed: Implicit VR Little Endian, which everybody takes (PS3.5 10.1)."""
+COMMITMENT_CONTEXT = STORAGE_COMMITMENT, IMPLICIT_VR_LITTLE_ENDIAN
+"""What is proposed: what everybody takes."""
 REQUEST_COMMITMENT = 1  # PS3.4 J.3.2.1: Action Type ID
 DATA_SET_BYTES_MAX = 1 << 20
 """Of a request or a report: 5 000 instances with UIDs of 64 characters, 15 000 with usual ones, and

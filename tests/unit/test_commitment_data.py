@@ -17,6 +17,7 @@ from adapter.domain.commitment import (
     CommitmentRequest,
     Reference,
 )
+from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.errors import RefusedDataSetError
 from adapter.protocols.dimse.command_set import N_ACTION_RQ, N_EVENT_REPORT_RQ, Command
 from adapter.protocols.dimse.commitment_data import (
@@ -27,7 +28,7 @@ from adapter.protocols.dimse.commitment_data import (
     report_of,
     request_of,
 )
-from adapter.protocols.dimse.negotiation import COMMITMENT_SYNTAXES, IMPLICIT_VR_LITTLE_ENDIAN
+from adapter.protocols.dimse.negotiation import COMMITMENT_SYNTAXES
 
 uids = st.from_regex(r"[1-9][0-9]{0,8}(\.(0|[1-9][0-9]{0,8})){1,5}", fullmatch=True)
 references = st.builds(Reference, uids, uids)

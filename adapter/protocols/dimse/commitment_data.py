@@ -32,9 +32,9 @@ from adapter.domain.statuses import (
     NO_SUCH_SOP_CLASS,
     PROCESSING_FAILURE,
 )
+from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.errors import RefusedDataSetError
 from adapter.protocols.dimse.command_set import Command
-from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 
 TRANSACTION_UID, REFERENCED_SOP, FAILED_SOP = 0x00081195, 0x00081199, 0x00081198
 REFERENCED_CLASS, REFERENCED_INSTANCE, FAILURE_REASON = 0x00081150, 0x00081155, 0x00081197

@@ -13,7 +13,7 @@ from enum import Enum
 from struct import Struct
 from typing import Literal
 
-from adapter.protocols.dimse.negotiation import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from adapter.domain.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 NESTING_MAX = 64
 KNOWN_ELEMENTS_MAX = 1024

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from adapter.domain.records import OutgoingInstance
+from adapter.domain.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse import pdu
 from adapter.protocols.dimse.file_meta import NotPart10Error
-from adapter.protocols.dimse.negotiation import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 
 READ_BYTES = 1 << 20
 """So much of a file is read at a time: what an association takes, however long its files."""

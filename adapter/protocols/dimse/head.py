@@ -6,6 +6,7 @@ inflated as far as needed and no further.
 
 from dataclasses import dataclass, field
 
+from adapter.domain.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.elements import (
     Layout,
     MalformedDataSetError,
@@ -14,7 +15,6 @@ from adapter.protocols.dimse.elements import (
     scan,
 )
 from adapter.protocols.dimse.inflation import Inflater
-from adapter.protocols.dimse.negotiation import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 
 HEAD_BYTES_MAX = 1 << 20
 """So much of an instance is searched for its attributes; what lies behind counts as absent."""

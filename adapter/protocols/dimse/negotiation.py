@@ -14,20 +14,16 @@ from adapter.domain.admission import VERIFICATION
 from adapter.domain.commitment import STORAGE_COMMITMENT
 from adapter.domain.dimse_ports import ServiceClass
 from adapter.domain.identifiers import is_uid
+from adapter.domain.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse import user_information
 from adapter.protocols.dimse.associate import AssociateRequest, ContextResult, ProposedContext
+from adapter.protocols.dimse.part10 import MEDIA_STORAGE_DIRECTORY
 
 # PS3.8 9.3.3.2: results of a presentation context
 ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
 
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
-
 COMMITMENT_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
-MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"  # DICOMDIR: for media, not for networks
 _DICOM_ROOT = "1.2.840.10008."
 _STORAGE_ARC = _DICOM_ROOT + "5.1.4.1.1."
 

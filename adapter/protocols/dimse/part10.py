@@ -9,8 +9,9 @@ from adapter.protocols.dimse.head import (
     SOP_INSTANCE_UID,
     Head,
 )
-from adapter.protocols.dimse.negotiation import MEDIA_STORAGE_DIRECTORY
 
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+"""DICOMDIR: for media, not for networks."""
 READ_BYTES = 64 << 10
 """File Meta Information and the first elements of the data set are well within."""
 _WANTED = frozenset((SOP_CLASS_UID, SOP_INSTANCE_UID))

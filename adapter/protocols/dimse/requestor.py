@@ -22,6 +22,7 @@ from adapter.domain.dimse_ports import Context, EchoResult, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.refusals import Cause
+from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.errors import PeerRefusalError, UnavailableError
 from adapter.protocols.dimse import commitment_scu, pdu
 from adapter.protocols.dimse.associate import (
@@ -40,7 +41,6 @@ from adapter.protocols.dimse.layer_events import (
     Signal,
 )
 from adapter.protocols.dimse.messages import AssociationLostError
-from adapter.protocols.dimse.negotiation import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.refusal import (
     aborted,
     os_reason,

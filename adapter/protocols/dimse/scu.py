@@ -16,6 +16,7 @@ from adapter.domain.dimse_ports import Context, SendResult
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.refusals import Cause, context_words
 from adapter.domain.statuses import is_success, is_transient, status_words
+from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse import command_set, negotiation
 from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
@@ -128,7 +129,7 @@ class ScuAssociation:
             PeerRefusalError: The peer does not offer it.
             AssociationLostError: No proper answer came.
         """
-        context = (VERIFICATION, negotiation.IMPLICIT_VR_LITTLE_ENDIAN)
+        context = (VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)
         context_id = self._accepted.get(context)
         if context_id is None:
             result = self._results.get(context, -1)

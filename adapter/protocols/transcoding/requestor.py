@@ -26,11 +26,8 @@ from adapter.domain.dimse_ports import (
 )
 from adapter.domain.entities import Destination
 from adapter.domain.records import OutgoingInstance
+from adapter.domain.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.file_meta import NotPart10Error
-from adapter.protocols.dimse.negotiation import (
-    EXPLICIT_VR_LITTLE_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
-)
 from adapter.protocols.dimse.part10 import describe
 from adapter.protocols.transcoding.copies import NotTranscodedError, Wanted
 from adapter.protocols.transcoding.decoder_process import DecoderProcess, DecodingLimits

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import trio
 
 from adapter.api_edge import ApiEdge
+from adapter.configuration import Layered
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
@@ -83,7 +84,7 @@ class Follow(NamedTuple):
     """Where settings come from, while they count."""
 
     file: Path | None
-    load: Callable[[], Settings]
+    load: Callable[[], Layered]
     """Raises ConfigurationError."""
 
 
@@ -162,7 +163,8 @@ def _make_folders(layout: Layout) -> None:
 
 def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:
     def propose() -> SettingsProposal:
-        return SettingsProposal(live, follow.load(), files)
+        layered = follow.load()
+        return SettingsProposal(live, layered.settings, files, layered.origins)
 
     return ConfigurationFile(follow.file, propose, trio.CapacityLimiter(CONFIGURATION_THREADS))
 

@@ -31,7 +31,6 @@ from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
-from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, new_roster, supervise
 from adapter.wiring import Wiring
 
@@ -79,7 +78,7 @@ async def gateway(
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
-                    views = _views_of(edges, settings)(
+                    views = _views_of(edges, live)(
                         snapshot=snapshot, event_counts=counts, occupancy=occupancy,
                         subscriptions=subscriptions_in, orders=orders_in, figures=figures,
                         export_figures=desk.figures, export_orders=desk.given,
@@ -125,8 +124,9 @@ async def _start_hub(
         await nursery.start(supervise, actor, REPLICA, publish)
 
 
-def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
-    """Return views with what is known of the edges."""
+def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
+    """Return views with what is known of the edges, and of the configuration."""
+    settings = live.settings
     host = settings.dicom.scp.host
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to compare with
     port = getattr(edges.listeners.get("dicom.scp.port"), "port", settings.dicom.scp.port)
@@ -136,7 +136,7 @@ def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
         storage=edges.storage_view, hooks=edges.hooks,
         dicom_address=(loopback.get(host, host), port),
-        survey=edges.survey,
+        survey=edges.survey, configuration=live.in_force,
     )  # fmt: skip
 
 

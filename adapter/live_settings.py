@@ -6,16 +6,18 @@ a proposal changes elsewhere is named and left, and what then runs is checked as
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
 
-from adapter.configuration import secret_paths
+from adapter.configuration import Layered, secret_paths, settings_in_force
 from adapter.domain.carriers import DestinationFiles
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.conversion import HIDDEN
+from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.entity_rows import Configured, kind_of, named_sources
 from adapter.domain.exporting import RetryRules
@@ -60,12 +62,25 @@ _NAMES = {
 T = TypeVar("T")
 
 
+def is_reloadable(key: str) -> bool:
+    """Return whether a key, or what is below it, takes effect while the adapter runs."""
+    return any(key == one or key.startswith(f"{one}.") for one in RELOADABLE)
+
+
 class LiveSettings:
     """The settings that count now."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Begin with these."""
+    def __init__(
+        self, settings: Settings, origins: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Begin with these.
+
+        Args:
+            settings: The values.
+            origins: Where those come from that are no defaults, by key.
+        """
         self.settings = settings
+        self._origins = origins
         self._kept: list[Callable[[], None]] = []
 
     def kept(self, make: Callable[[Settings], T]) -> T:
@@ -80,11 +95,21 @@ class LiveSettings:
         self._kept.append(keep)
         return rules
 
-    def exchange(self, settings: Settings) -> None:
-        """Let others count from now on."""
-        self.settings = settings
+    def exchange(self, settings: Settings, origins: Mapping[str, str]) -> None:
+        """Let others count from now on; what needs a restart is what it was, from where it was."""
+        left = {key: where for key, where in self._origins.items() if not is_reloadable(key)}
+        new = {key: where for key, where in origins.items() if is_reloadable(key)}
+        self.settings, self._origins = settings, {**left, **new}
         for keep in self._kept:
             keep()
+
+    def in_force(self) -> list[EffectiveValue]:
+        """Return every key with the value that counts, and where it comes from."""
+        layered = Layered(settings=self.settings, origins=dict(self._origins))
+        return [
+            structs.replace(one, restart=not is_reloadable(one.key))
+            for one in settings_in_force(layered)
+        ]
 
     def entities(self) -> list[Configured]:
         """Return AE Titles, sources and destinations of the file, each with a name."""
@@ -106,14 +131,20 @@ def _field_names(rules: object) -> Iterable[str]:
 class SettingsProposal:
     """Other settings for those that count now (port `Proposal`)."""
 
-    def __init__(self, live: LiveSettings, wanted: Settings, files: DestinationFiles) -> None:
-        """Nothing is changed yet.
+    def __init__(
+        self,
+        live: LiveSettings,
+        wanted: Settings,
+        files: DestinationFiles,
+        origins: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Nothing is changed yet; `origins` are those of what is wanted.
 
         Raises:
             ConfigurationError: With what needs a restart left as it is, it is not valid.
         """
         running = live.settings
-        self._live, self._files = live, files
+        self._live, self._files, self._origins = live, files, origins
         self._next = LiveSettings(_what_can_run(running, wanted))
         if problems := relations(self._next.settings):
             why = "with what needs a restart left as it is"
@@ -139,7 +170,7 @@ class SettingsProposal:
 
     def adopt(self) -> None:
         """See `Proposal.adopt`."""
-        self._live.exchange(self._next.settings)
+        self._live.exchange(self._next.settings, self._origins)
 
 
 def _what_can_run(running: Settings, wanted: Settings) -> Settings:

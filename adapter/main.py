@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from adapter.composition import Follow, make_edges, warnings
+from adapter.configuration import Layered
 from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
@@ -38,13 +39,14 @@ def serve(follow: Follow) -> int:
     Raises:
         ConfigurationError: The settings cannot be read.
     """
-    settings = follow.load()
+    layered = follow.load()
+    settings = layered.settings
     configure(settings.logging)
     try:
         raise_descriptor_limit(settings)
         for why in warnings(settings):
             log.warning("pipeline.unusable", why=why)
-        return trio.run(_serve, settings, follow)
+        return trio.run(_serve, layered, follow)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201 - one line each, for people
@@ -92,9 +94,9 @@ def raise_descriptor_limit(settings: Settings) -> None:
         ])  # fmt: skip
 
 
-async def _serve(settings: Settings, follow: Follow) -> int:
-    live = LiveSettings(settings)
-    layout = Layout(Path(settings.storage.root))
+async def _serve(layered: Layered, follow: Follow) -> int:
+    live = LiveSettings(layered.settings, layered.origins)
+    layout = Layout(Path(live.settings.storage.root))
     manager = ServiceManager(os.environ)
     lock = lock_root(layout)
     try:

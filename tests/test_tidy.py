@@ -104,6 +104,7 @@ ALLOWED = {
     },
     "main": {
         "composition",
+        "configuration",
         "domain",
         "edges",
         "errors",

@@ -31,6 +31,7 @@ from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
+from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, new_roster, supervise
 from adapter.wiring import Wiring
 
@@ -63,7 +64,7 @@ async def gateway(
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, roster, desk = Snapshot(), dict[str, int](), new_roster(), ExportDesk()
     web_stop = trio.Event()
-    occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
+    occupancy, figures = _occupancy(live), QueueFigures()
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
@@ -98,6 +99,19 @@ async def gateway(
             web_stop.set()
             last.cancel_scope.deadline = trio.current_time() + FAREWELL_S
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
+
+
+def _occupancy(live: LiveSettings) -> Occupancy:
+    """Return who is in, with limits that follow the configuration."""
+    scp = live.settings.dicom.scp
+    occupancy = Occupancy(scp.max_associations, scp.max_half_open)
+
+    def limit(settings: Settings) -> None:
+        scp = settings.dicom.scp
+        occupancy.limit(scp.max_associations, scp.max_half_open)
+
+    live.follow(limit)
+    return occupancy
 
 
 def _beginning(edges: Edges, publish: Publish) -> Publish:

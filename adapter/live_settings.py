@@ -20,7 +20,7 @@ from adapter.domain.conversion import HIDDEN
 from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.entity_rows import Configured, kind_of, named_sources
-from adapter.domain.exporting import RetryRules
+from adapter.domain.exporting import ExportRules, RetryRules
 from adapter.domain.reconfiguration import Change, differences
 from adapter.domain.retention import Retention
 from adapter.entity_rules import EntityRules
@@ -32,18 +32,24 @@ RELOADABLE = (
     "application_entities",
     "sources",
     "destinations",
+    "dicom.scp.artim_s",
     "dicom.scp.commitment.deadline_s",
     "dicom.scp.commitment.retry_delay_s",
     "dicom.scp.dimse_s",
     "dicom.scp.idle_s",
+    "dicom.scp.max_associations",
     "dicom.scp.max_associations_per_source",
+    "dicom.scp.max_half_open",
     "dicom.scp.reject_unknown_sources",
     "dicom.scu.commitment.deadline_s",
     "dicom.scu.commitment.max_instances",
     "dicom.scu.commitment.max_retries",
     "dicom.scu.commitment.wait_s",
+    "dicom.scu.export.failure_threshold",
     "dicom.scu.export.max_retries",
     "dicom.scu.export.retry_delay_s",
+    "logging.level",
+    "logging.levels",
     "platform.max_retries",
     "platform.retry_delay_s",
     "storage.reserve_space_gb",
@@ -81,27 +87,31 @@ class LiveSettings:
         """
         self.settings = settings
         self._origins = origins
-        self._kept: list[Callable[[], None]] = []
+        self._followers: list[Callable[[Settings], object]] = []
 
     def kept(self, make: Callable[[Settings], T]) -> T:
         """Return what follows from the settings; it stays the same object, with other values."""
         rules = make(self.settings)
 
-        def keep() -> None:
-            now = make(self.settings)
+        def keep(settings: Settings) -> None:
+            now = make(settings)
             for name in _field_names(now):
                 setattr(rules, name, getattr(now, name))
 
-        self._kept.append(keep)
+        self.follow(keep)
         return rules
+
+    def follow(self, take: Callable[[Settings], object]) -> None:
+        """Have the settings given to somebody whenever others count; now they have them."""
+        self._followers.append(take)
 
     def exchange(self, settings: Settings, origins: Mapping[str, str]) -> None:
         """Let others count from now on; what needs a restart is what it was, from where it was."""
         left = {key: where for key, where in self._origins.items() if not is_reloadable(key)}
         new = {key: where for key, where in origins.items() if is_reloadable(key)}
         self.settings, self._origins = settings, {**left, **new}
-        for keep in self._kept:
-            keep()
+        for take in self._followers:
+            take(settings)
 
     def in_force(self) -> list[EffectiveValue]:
         """Return every key with the value that counts, and where it comes from."""
@@ -234,10 +244,10 @@ def job_rules_of(settings: Settings) -> RetryRules:
     return RetryRules(settings.platform.max_retries, settings.platform.retry_delay_s)
 
 
-def export_rules_of(settings: Settings) -> RetryRules:
-    """Return how often exports are tried."""
+def export_rules_of(settings: Settings) -> ExportRules:
+    """Return how often exports are tried, and when they have failed."""
     export = settings.dicom.scu.export
-    return RetryRules(export.max_retries, export.retry_delay_s)
+    return ExportRules(export.max_retries, export.retry_delay_s, export.failure_threshold)
 
 
 def commitment_rules_of(settings: Settings) -> CommitmentRules:

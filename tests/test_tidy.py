@@ -85,12 +85,14 @@ ALLOWED = {
         "supervision",
         "wiring",
     },
+    "descriptors": {"errors", "settings"},
     "edges": {"domain", "supervision"},
     "platforms": {"domain", "errors", "protocols", "settings"},
     "requestors": {"domain", "errors", "protocols", "settings"},
     "composition": {
         "api_edge",
         "configuration",
+        "descriptors",
         "domain",
         "edges",
         "errors",
@@ -105,6 +107,7 @@ ALLOWED = {
     "main": {
         "composition",
         "configuration",
+        "descriptors",
         "domain",
         "edges",
         "errors",

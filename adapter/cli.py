@@ -78,7 +78,7 @@ def serve(config: ConfigFile = None, overrides: Overrides = None) -> int:
     from adapter.composition import Follow
     from adapter.main import serve as run
 
-    return run(Follow(config, lambda: load(config, overrides).settings))
+    return run(Follow(config, lambda: load(config, overrides)))
 
 
 @app.command

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import trio
 
 from adapter.api_edge import ApiEdge
+from adapter.configuration import Layered
+from adapter.descriptors import raise_descriptor_limit
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
@@ -83,7 +85,7 @@ class Follow(NamedTuple):
     """Where settings come from, while they count."""
 
     file: Path | None
-    load: Callable[[], Settings]
+    load: Callable[[], Layered]
     """Raises ConfigurationError."""
 
 
@@ -162,7 +164,9 @@ def _make_folders(layout: Layout) -> None:
 
 def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:
     def propose() -> SettingsProposal:
-        return SettingsProposal(live, follow.load(), files)
+        layered = follow.load()
+        raise_descriptor_limit(layered.settings)
+        return SettingsProposal(live, layered.settings, files, layered.origins)
 
     return ConfigurationFile(follow.file, propose, trio.CapacityLimiter(CONFIGURATION_THREADS))
 
@@ -205,12 +209,22 @@ def _acceptor(live: LiveSettings, layout: Layout, receivers: Receivers) -> Accep
         else (),
         limits=live.kept(scp_limits_of),
         open_part=parts.open,
-        threads=trio.CapacityLimiter(scp.max_associations),
+        threads=_association_threads(live),
         turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
         receivers=receivers,
         preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
         transcription=transcription(scp),
     )
+
+
+def _association_threads(live: LiveSettings) -> trio.CapacityLimiter:
+    threads = trio.CapacityLimiter(live.settings.dicom.scp.max_associations)
+
+    def limit(settings: Settings) -> None:
+        threads.total_tokens = settings.dicom.scp.max_associations
+
+    live.follow(limit)
+    return threads
 
 
 def _receivers(settings: Settings, layout: Layout, lock: int) -> Receivers:

@@ -18,6 +18,7 @@ import yaml
 from msgspec import Struct
 
 from adapter.domain.conversion import HIDDEN, Reader, SpelledValue, is_secret
+from adapter.domain.effective_values import EffectiveValue
 from adapter.errors import ConfigurationError
 from adapter.key_descriptions import describe
 from adapter.relations import relations
@@ -163,15 +164,21 @@ def _prefixes(path: str) -> Iterator[str]:
 
 def effective_values(layered: Layered) -> Iterator[tuple[str, str, str]]:
     """Yield (key path, value as JSON, origin) of every setting, in the order of the structs."""
+    for one in settings_in_force(layered):
+        yield one.key, json.dumps(one.value), one.origin
+
+
+def settings_in_force(layered: Layered) -> Iterator[EffectiveValue]:
+    """Yield every setting with its origin, in the order of the structs; secrets are hidden."""
     tree = msgspec.to_builtins(layered.settings)
-    for path in secret_paths(Settings):
+    secrets = frozenset(secret_paths(Settings))
+    for path in secrets:
         _hide(tree, path.split("."))
     for path in _paths(tree):
-        value = _at(tree, path)
         inside = (p for p in layered.origins if p.startswith(f"{path}."))
         known = (p for p in (*_prefixes(path), *inside) if p in layered.origins)
-        origin = next((layered.origins[p] for p in known), "")
-        yield path, json.dumps(value), origin or "default"
+        origin = next((layered.origins[p] for p in known), "") or "default"
+        yield EffectiveValue(key=path, value=_at(tree, path), origin=origin, secret=path in secrets)
 
 
 def secret_paths(kind: type[Struct], prefix: str = "") -> Iterator[str]:

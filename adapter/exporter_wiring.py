@@ -16,7 +16,7 @@ from adapter.actors.fallback_giver import FallbackGiver
 from adapter.channels import ExportDesk, notify
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
-from adapter.domain.exporting import RetryRules
+from adapter.domain.exporting import ExportRules
 from adapter.domain.messages import Wake
 from adapter.edges import Edges
 from adapter.supervision import Post
@@ -72,8 +72,7 @@ class ExporterStaff:
     """Makes exporters."""
 
     edges: Edges
-    rules: RetryRules
-    failure_threshold: float
+    rules: ExportRules
     publish: Publish
     nursery: trio.Nursery
     committer: Committer
@@ -105,7 +104,6 @@ class ExporterStaff:
             orders=self.desk.taken[name].clone(), giver=self._giver(destination),
             reclaimer_wake=self.reclaimer_wake.clone(), publish=self.publish, now=edges.now,
             draw=edges.draw, rules=self.rules,
-            failure_threshold=self.failure_threshold,
         )  # fmt: skip
 
     def _giver(self, destination: Destination) -> FallbackGiver | None:

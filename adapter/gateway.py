@@ -64,7 +64,7 @@ async def gateway(
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
     snapshot, counts, roster, desk = Snapshot(), dict[str, int](), new_roster(), ExportDesk()
     web_stop = trio.Event()
-    occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
+    occupancy, figures = _occupancy(live), QueueFigures()
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
@@ -79,7 +79,7 @@ async def gateway(
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
-                    views = _views_of(edges, settings)(
+                    views = _views_of(edges, live)(
                         snapshot=snapshot, event_counts=counts, occupancy=occupancy,
                         subscriptions=subscriptions_in, orders=orders_in, figures=figures,
                         export_figures=desk.figures, export_orders=desk.given,
@@ -99,6 +99,19 @@ async def gateway(
             web_stop.set()
             last.cancel_scope.deadline = trio.current_time() + FAREWELL_S
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
+
+
+def _occupancy(live: LiveSettings) -> Occupancy:
+    """Return who is in, with limits that follow the configuration."""
+    scp = live.settings.dicom.scp
+    occupancy = Occupancy(scp.max_associations, scp.max_half_open)
+
+    def limit(settings: Settings) -> None:
+        scp = settings.dicom.scp
+        occupancy.limit(scp.max_associations, scp.max_half_open)
+
+    live.follow(limit)
+    return occupancy
 
 
 def _beginning(edges: Edges, publish: Publish) -> Publish:
@@ -125,8 +138,9 @@ async def _start_hub(
         await nursery.start(supervise, actor, REPLICA, publish)
 
 
-def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
-    """Return views with what is known of the edges."""
+def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
+    """Return views with what is known of the edges, and of the configuration."""
+    settings = live.settings
     host = settings.dicom.scp.host
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to compare with
     port = getattr(edges.listeners.get("dicom.scp.port"), "port", settings.dicom.scp.port)
@@ -136,7 +150,7 @@ def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
         storage=edges.storage_view, hooks=edges.hooks,
         dicom_address=(loopback.get(host, host), port),
-        survey=edges.survey,
+        survey=edges.survey, configuration=live.in_force,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import trio
 from adapter.actors.association_meter import AssociationMeter
 from adapter.actors.certificates import Certificates
 from adapter.actors.entity_directory import EntityDirectory
-from adapter.actors.listener import Listener
+from adapter.actors.listener import Listener, ListenerDeadlines
 from adapter.channels import CommitmentDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.events import Publish
@@ -81,8 +81,13 @@ class ListenerStaff:
             occupancy=self.occupancy, doors=hall.doors, commitments=commitments,
             meter_wake=meter_wake,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
-            now=edges.now, stop=self.stop, artim_s=scp.artim_s, answer_s=scp.answer_s,
+            now=edges.now, stop=self.stop, answer_s=scp.answer_s,
+            deadlines=self.live.kept(_deadlines_of),
             association_grace_s=settings.shutdown.association_grace_s,
             name="listener" if port.key == "dicom.scp.port" else f"listener:{port.port}",
         )  # fmt: skip
         await self.start(listener, ESSENTIAL)
+
+
+def _deadlines_of(settings: Settings) -> ListenerDeadlines:
+    return ListenerDeadlines(artim_s=settings.dicom.scp.artim_s)

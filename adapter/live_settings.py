@@ -6,19 +6,21 @@ a proposal changes elsewhere is named and left, and what then runs is checked as
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
 
-from adapter.configuration import secret_paths
+from adapter.configuration import Layered, secret_paths, settings_in_force
 from adapter.domain.carriers import DestinationFiles
 from adapter.domain.commitment import ReportRules
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.conversion import HIDDEN
+from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.entity_rows import Configured, kind_of, named_sources
-from adapter.domain.exporting import RetryRules
+from adapter.domain.exporting import ExportRules, RetryRules
 from adapter.domain.reconfiguration import Change, differences
 from adapter.domain.retention import Retention
 from adapter.entity_rules import EntityRules
@@ -30,18 +32,24 @@ RELOADABLE = (
     "application_entities",
     "sources",
     "destinations",
+    "dicom.scp.artim_s",
     "dicom.scp.commitment.deadline_s",
     "dicom.scp.commitment.retry_delay_s",
     "dicom.scp.dimse_s",
     "dicom.scp.idle_s",
+    "dicom.scp.max_associations",
     "dicom.scp.max_associations_per_source",
+    "dicom.scp.max_half_open",
     "dicom.scp.reject_unknown_sources",
     "dicom.scu.commitment.deadline_s",
     "dicom.scu.commitment.max_instances",
     "dicom.scu.commitment.max_retries",
     "dicom.scu.commitment.wait_s",
+    "dicom.scu.export.failure_threshold",
     "dicom.scu.export.max_retries",
     "dicom.scu.export.retry_delay_s",
+    "logging.level",
+    "logging.levels",
     "platform.max_retries",
     "platform.retry_delay_s",
     "storage.reserve_space_gb",
@@ -60,31 +68,58 @@ _NAMES = {
 T = TypeVar("T")
 
 
+def is_reloadable(key: str) -> bool:
+    """Return whether a key, or what is below it, takes effect while the adapter runs."""
+    return any(key == one or key.startswith(f"{one}.") for one in RELOADABLE)
+
+
 class LiveSettings:
     """The settings that count now."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Begin with these."""
+    def __init__(
+        self, settings: Settings, origins: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Begin with these.
+
+        Args:
+            settings: The values.
+            origins: Where those come from that are no defaults, by key.
+        """
         self.settings = settings
-        self._kept: list[Callable[[], None]] = []
+        self._origins = origins
+        self._followers: list[Callable[[Settings], object]] = []
 
     def kept(self, make: Callable[[Settings], T]) -> T:
         """Return what follows from the settings; it stays the same object, with other values."""
         rules = make(self.settings)
 
-        def keep() -> None:
-            now = make(self.settings)
+        def keep(settings: Settings) -> None:
+            now = make(settings)
             for name in _field_names(now):
                 setattr(rules, name, getattr(now, name))
 
-        self._kept.append(keep)
+        self.follow(keep)
         return rules
 
-    def exchange(self, settings: Settings) -> None:
-        """Let others count from now on."""
-        self.settings = settings
-        for keep in self._kept:
-            keep()
+    def follow(self, take: Callable[[Settings], object]) -> None:
+        """Have the settings given to somebody whenever others count; now they have them."""
+        self._followers.append(take)
+
+    def exchange(self, settings: Settings, origins: Mapping[str, str]) -> None:
+        """Let others count from now on; what needs a restart is what it was, from where it was."""
+        left = {key: where for key, where in self._origins.items() if not is_reloadable(key)}
+        new = {key: where for key, where in origins.items() if is_reloadable(key)}
+        self.settings, self._origins = settings, {**left, **new}
+        for take in self._followers:
+            take(settings)
+
+    def in_force(self) -> list[EffectiveValue]:
+        """Return every key with the value that counts, and where it comes from."""
+        layered = Layered(settings=self.settings, origins=dict(self._origins))
+        return [
+            structs.replace(one, restart=not is_reloadable(one.key))
+            for one in settings_in_force(layered)
+        ]
 
     def entities(self) -> list[Configured]:
         """Return AE Titles, sources and destinations of the file, each with a name."""
@@ -106,14 +141,20 @@ def _field_names(rules: object) -> Iterable[str]:
 class SettingsProposal:
     """Other settings for those that count now (port `Proposal`)."""
 
-    def __init__(self, live: LiveSettings, wanted: Settings, files: DestinationFiles) -> None:
-        """Nothing is changed yet.
+    def __init__(
+        self,
+        live: LiveSettings,
+        wanted: Settings,
+        files: DestinationFiles,
+        origins: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Nothing is changed yet; `origins` are those of what is wanted.
 
         Raises:
             ConfigurationError: With what needs a restart left as it is, it is not valid.
         """
         running = live.settings
-        self._live, self._files = live, files
+        self._live, self._files, self._origins = live, files, origins
         self._next = LiveSettings(_what_can_run(running, wanted))
         if problems := relations(self._next.settings):
             why = "with what needs a restart left as it is"
@@ -139,7 +180,7 @@ class SettingsProposal:
 
     def adopt(self) -> None:
         """See `Proposal.adopt`."""
-        self._live.exchange(self._next.settings)
+        self._live.exchange(self._next.settings, self._origins)
 
 
 def _what_can_run(running: Settings, wanted: Settings) -> Settings:
@@ -203,10 +244,10 @@ def job_rules_of(settings: Settings) -> RetryRules:
     return RetryRules(settings.platform.max_retries, settings.platform.retry_delay_s)
 
 
-def export_rules_of(settings: Settings) -> RetryRules:
-    """Return how often exports are tried."""
+def export_rules_of(settings: Settings) -> ExportRules:
+    """Return how often exports are tried, and when they have failed."""
     export = settings.dicom.scu.export
-    return RetryRules(export.max_retries, export.retry_delay_s)
+    return ExportRules(export.max_retries, export.retry_delay_s, export.failure_threshold)
 
 
 def commitment_rules_of(settings: Settings) -> CommitmentRules:

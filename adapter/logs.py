@@ -33,7 +33,7 @@ class NamedLogger(structlog.PrintLogger):
 
 def configure(settings: "Logging") -> None:
     """Set up logging for the process, also for the libraries that use the standard module."""
-    LEVELS.configure(settings.level, settings.levels)
+    follow_levels(settings)
     shared: list[structlog.typing.Processor] = [
         _drop,
         structlog.processors.add_log_level,
@@ -58,6 +58,11 @@ def configure(settings: "Logging") -> None:
     for library in ("pydicom", "pynetdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", UserWarning)  # pydicom's remarks about values
+
+
+def follow_levels(settings: "Logging") -> None:
+    """Take the levels of a configuration; what was changed since stays if it says the same."""
+    LEVELS.configure(settings.level, settings.levels)
 
 
 def _logger(name: str = "adapter") -> NamedLogger:

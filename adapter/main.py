@@ -2,7 +2,6 @@
 
 import gc
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -12,12 +11,14 @@ import structlog
 import trio
 
 from adapter.composition import Follow, make_edges, warnings
+from adapter.configuration import Layered
+from adapter.descriptors import raise_descriptor_limit
 from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError, LedgerError, PortUnavailableError
 from adapter.gateway import gateway
 from adapter.live_settings import LiveSettings
-from adapter.logs import configure
+from adapter.logs import configure, follow_levels
 from adapter.protocols.service_manager import ALIVE, READY, STOPPING, ServiceManager
 from adapter.settings import Settings
 from adapter.store.layout import Layout
@@ -26,10 +27,6 @@ from adapter.store.lock import lock_root
 log = structlog.get_logger("adapter.main")
 
 CLEAN, FAILED, BAD_CONFIGURATION, PORT_TAKEN = 0, 1, 2, 3
-DESCRIPTORS_PER_ASSOCIATION = 4
-"""In a receiver process: socket, link, instance, and a folder while it is synced."""
-DESCRIPTORS_RESERVED = 256
-"""For ledger, pipelines and logs."""
 
 
 def serve(follow: Follow) -> int:
@@ -38,13 +35,14 @@ def serve(follow: Follow) -> int:
     Raises:
         ConfigurationError: The settings cannot be read.
     """
-    settings = follow.load()
+    layered = follow.load()
+    settings = layered.settings
     configure(settings.logging)
     try:
         raise_descriptor_limit(settings)
         for why in warnings(settings):
             log.warning("pipeline.unusable", why=why)
-        return trio.run(_serve, settings, follow)
+        return trio.run(_serve, layered, follow)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201 - one line each, for people
@@ -72,29 +70,10 @@ def spare_what_stays() -> None:
     gc.freeze()
 
 
-def raise_descriptor_limit(settings: Settings) -> None:
-    """Take as many descriptors as we may have.
-
-    Raises:
-        ConfigurationError: The limits of `dicom` need more.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    scp, scu = settings.dicom.scp, settings.dicom.scu
-    associations = scp.max_associations + scu.max_associations
-    needed = DESCRIPTORS_PER_ASSOCIATION * associations + scp.max_half_open
-    needed += settings.api.max_connections + DESCRIPTORS_RESERVED
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        keys = "dicom.scp.max_associations, dicom.scp.max_half_open, api.max_connections"
-        raise ConfigurationError([
-            f"{keys}: need {needed} descriptors, the hard limit is {hard} (ulimit -Hn)"
-        ])  # fmt: skip
-
-
-async def _serve(settings: Settings, follow: Follow) -> int:
-    live = LiveSettings(settings)
-    layout = Layout(Path(settings.storage.root))
+async def _serve(layered: Layered, follow: Follow) -> int:
+    live = LiveSettings(layered.settings, layered.origins)
+    live.follow(lambda settings: follow_levels(settings.logging))
+    layout = Layout(Path(live.settings.storage.root))
     manager = ServiceManager(os.environ)
     lock = lock_root(layout)
     try:

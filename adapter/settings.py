@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from adapter.domain.entities import (
+    ASSOCIATIONS_MAX,
     SECRET,
     AETitle,
     ApplicationEntity,
@@ -62,8 +63,8 @@ class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Scp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host = "0.0.0.0"  # noqa: S104 - modalities connect from elsewhere
     port: ListenPort = 11112
-    max_associations: Annotated[int, Meta(ge=1, le=1000)] = 25
-    max_associations_per_source: Annotated[int, Meta(ge=0, le=1000)] = 0
+    max_associations: Annotated[int, Meta(ge=1, le=ASSOCIATIONS_MAX)] = 25
+    max_associations_per_source: Annotated[int, Meta(ge=0, le=ASSOCIATIONS_MAX)] = 0
     max_half_open: Annotated[int, Meta(ge=1, le=65_536)] = 512
     max_pdu: Annotated[int, Meta(ge=4096, le=1_048_576)] = 131_072
     receivers: Annotated[int, Meta(ge=0, le=64)] | Literal["auto"] = "auto"

@@ -24,6 +24,7 @@ from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.actors.tasks import TasksActor
 from adapter.channels import CommitmentDoor, ExportDesk
+from adapter.domain.entities import ASSOCIATIONS_MAX
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Publish
 from adapter.domain.measurements import Measurements
@@ -135,8 +136,7 @@ class Wiring:
             rules=self.live.kept(commitment_rules_of),
         )  # fmt: skip
         return ExporterStaff(
-            edges=edges, rules=self.live.kept(export_rules_of),
-            failure_threshold=scu.export.failure_threshold, publish=self.publish,
+            edges=edges, rules=self.live.kept(export_rules_of), publish=self.publish,
             nursery=self.nursery, committer=committer,
             places=ExportPlaces(scu.max_associations), desk=self.desk,
             wakes=wakes, reclaimer_wake=reclaimer_wake.clone(),
@@ -157,22 +157,25 @@ class Wiring:
         await self._start(results, ESSENTIAL)
 
     async def _service_tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
-        edges, settings = self.edges, self.settings
+        edges = self.edges
         if edges.results_service is None:
             return
-        results = settings.results
-        export = settings.dicom.scu.export
+
+        def rules(settings: Settings) -> ServiceRules:
+            results, export = settings.results, settings.dicom.scu.export
+            return ServiceRules(
+                agent=settings.dicom.scu.ae_title, poll_s=results.poll_ms / 1000,
+                destinations=self.directory.addressable_names,
+                fetch_s=results.fetch_s, fetches=bool(results.files_url),
+                failure_threshold=export.failure_threshold, max_retries=export.max_retries,
+            )  # fmt: skip
+
         tasks = ServiceTasks(
             service=edges.results_service.service, files=edges.results_service.files,
             ledger=edges.ledger, space=edges.space,
             results_wake=results_wake.clone(), publish=self.publish, now=edges.now,
             stop=self.stop,
-            rules=ServiceRules(
-                agent=settings.dicom.scu.ae_title, poll_s=results.poll_ms / 1000,
-                destinations=self.directory.addressable_names,
-                fetch_s=results.fetch_s, fetches=bool(results.files_url),
-                failure_threshold=export.failure_threshold, max_retries=export.max_retries,
-            ),
+            rules=self.live.kept(rules),
         )  # fmt: skip
         await self._start(tasks, REPLICA)
 
@@ -205,7 +208,7 @@ class Wiring:
     def _entity_staff(self, submitter_wake: trio.MemorySendChannel[Wake]) -> EntityStaff:
         return EntityStaff(
             edges=self.edges, publish=self.publish, nursery=self.nursery,
-            associations_max=self.occupancy.associations_max,
+            associations_max=ASSOCIATIONS_MAX,
             submitter_wake=submitter_wake.clone(),
         )  # fmt: skip
 
@@ -228,7 +231,7 @@ class Wiring:
     async def _commitments(self, wakes: ExporterWakes) -> CommitmentDoor:
         edges, scp = self.edges, self.settings.dicom.scp
         requests_in, requests = trio.open_memory_channel[CommitmentQuestion](0)
-        notes_in, notes = trio.open_memory_channel[ReportEnded](self.occupancy.associations_max)
+        notes_in, notes = trio.open_memory_channel[ReportEnded](ASSOCIATIONS_MAX)
         await self._start(
             Commitments(
                 requests=requests, notes=notes, ledger=edges.ledger, held=edges.held,

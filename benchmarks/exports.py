@@ -28,7 +28,7 @@ from adapter.channels import notify
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.entities import Destination, ListenerTls
 from adapter.domain.export_figures import ExportFigures
-from adapter.domain.exporting import RetryRules
+from adapter.domain.exporting import ExportRules
 from adapter.domain.messages import ExportOrder, Wake
 from adapter.domain.records import Export, Job
 from adapter.domain.tables import ExportState
@@ -121,8 +121,7 @@ class Bench:
                 ),
             ),
             wake=woken, leave=trio.Event(), orders=orders, reclaimer_wake=reclaimer_wake,
-            publish=quiet, now=time.time, draw=lambda: 0.5, rules=RetryRules(3, 60.0),
-            failure_threshold=0.5,
+            publish=quiet, now=time.time, draw=lambda: 0.5, rules=ExportRules(3, 60.0),
         )  # fmt: skip
 
     async def _open(self, job_ids: Sequence[str]) -> None:

@@ -87,12 +87,14 @@ ALLOWED = {
         "supervision",
         "wiring",
     },
+    "descriptors": {"errors", "settings"},
     "edges": {"domain", "supervision"},
     "platforms": {"domain", "errors", "protocols", "settings"},
     "requestors": {"domain", "errors", "protocols", "settings"},
     "composition": {
         "api_edge",
         "configuration",
+        "descriptors",
         "domain",
         "edges",
         "errors",
@@ -106,6 +108,8 @@ ALLOWED = {
     },
     "main": {
         "composition",
+        "configuration",
+        "descriptors",
         "domain",
         "edges",
         "errors",

@@ -31,7 +31,7 @@ from adapter.domain.events import Publish
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.export_queue import ExportQueue
 from adapter.domain.exporter_orders import ExporterOrder
-from adapter.domain.exporting import Attempt, RetryRules, verdict
+from adapter.domain.exporting import Attempt, ExportRules, verdict
 from adapter.domain.messages import Wake
 from adapter.domain.pacing import Pace
 from adapter.domain.ports import Ledger, ResultSource, WallClock
@@ -66,8 +66,7 @@ class Exporter:
     publish: Publish
     now: WallClock
     draw: Draw
-    rules: RetryRules
-    failure_threshold: float
+    rules: ExportRules
     name: str = ""
     _queue: ExportQueue = field(default_factory=ExportQueue)
     _in_hand: set[str] = field(default_factory=set)
@@ -274,7 +273,7 @@ class Exporter:
         self, export: Export, event: StepEvent, order: Order | None = None, /, **changes: object
     ) -> Export:
         changed = await self.ledger.change_export(export.id, event, order, **changes)
-        tell_change(self.publish, changed, self.failure_threshold)
+        tell_change(self.publish, changed, self.rules.failure_threshold)
         return changed
 
     async def _wait_out(self, beside: trio.Nursery, now: float) -> float:

@@ -42,6 +42,14 @@ time, and whoever comes meanwhile to be rejected is not to wait for all of them.
 """
 
 
+@dataclass(slots=True)
+class ListenerDeadlines:
+    """`dicom.scp.*`, as they are now."""
+
+    artim_s: float
+    """For connections that are made from now on."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Listener:
     """Accepts connections, admits associations, and waits for them at a stop."""
@@ -58,7 +66,7 @@ class Listener:
     now: WallClock
     new_id: NewId
     stop: trio.Event
-    artim_s: float
+    deadlines: ListenerDeadlines
     answer_s: float
     association_grace_s: float
     name: str = "listener"
@@ -147,7 +155,7 @@ class Listener:
         self, connection: PendingAssociation, association: str
     ) -> Iterator[HalfOpenConnection]:
         """Count the connection among those without an association, as long as ARTIM allows."""
-        with trio.move_on_after(self.artim_s) as scope:
+        with trio.move_on_after(self.deadlines.artim_s) as scope:
             waiting = HalfOpenConnection(connection.peer, scope.cancel)
             self.occupancy.add_half_open(waiting)
             self._waiting.add(scope)

@@ -44,7 +44,7 @@ OUTAGE_PAUSE_S_MAX = 60.0
 PROCESSOR = "results service"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ServiceRules:
     """`results.*` and `dicom.scu.export.*`."""
 

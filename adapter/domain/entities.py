@@ -43,6 +43,8 @@ GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
 """`GGGG,EEEE` or `association`; `domain.group_keys` says what is wrong with any other."""
 SameInstance = Literal["keep-first", "replace", "keep-both"]
 """What happens to a second instance with the SOP Instance UID of one in the group."""
+ASSOCIATIONS_MAX = 1000
+"""That may be allowed at once."""
 PROCESSORS_MAX = 8
 """Of one AE Title: each instance gets a name more for each."""
 OnAbort = Literal["keep", "drop", "hold"]
@@ -104,7 +106,7 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     destinations: list[str] = field(default_factory=list)
     loop_guard: bool = True
     """Results of its own pipelines that come back in are not stored."""
-    max_associations: Annotated[int, Meta(ge=0, le=1000)] = 0
+    max_associations: Annotated[int, Meta(ge=0, le=ASSOCIATIONS_MAX)] = 0
     storage_commitment: Literal["off", "held"] = "off"
     """`held`: requests (PS3.4 J) are answered by what is held, or a destination has committed."""
 

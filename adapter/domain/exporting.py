@@ -32,10 +32,17 @@ def outage_pause_s(outages: int, retry_delay_s: float) -> float:
 
 
 class RetryRules(Struct):
-    """`dicom.scu.export.*`, and `platform.*` for the steps of a job."""
+    """How often what failed is tried again: `platform.*` for the steps of a job."""
 
     max_retries: int
     retry_delay_s: float
+
+
+class ExportRules(RetryRules):
+    """`dicom.scu.export.*`."""
+
+    failure_threshold: float = 0.5
+    """Above it an export has failed as a whole; see `report_of`."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

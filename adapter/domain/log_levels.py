@@ -26,9 +26,10 @@ class LogLevels:
         self._ranks: dict[str, int] = {}
 
     def configure(self, level: LogLevel, levels: Mapping[str, LogLevel]) -> None:
-        """Take the levels of the configuration."""
-        self._configured = level, dict(levels)
-        self.change(None, None)
+        """Take the levels of the configuration; the same ones again undo no `change`."""
+        if (level, levels) != self._configured:
+            self._configured = level, dict(levels)
+            self.change(None, None)
 
     def change(self, level: LogLevel | None, levels: Mapping[str, LogLevel] | None) -> None:
         """Take other levels until the process ends; None: that of the configuration."""

@@ -76,6 +76,10 @@ class Occupancy:
         self._half_open: dict[str, dict[HalfOpenConnection, None]] = {}
         self._half_open_count = 0
 
+    def limit(self, associations_max: int, half_open_max: int) -> None:
+        """Have other limits; who is in stays."""
+        self.associations_max, self.half_open_max = associations_max, half_open_max
+
     # --- associations
 
     @property

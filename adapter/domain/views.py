@@ -1,12 +1,13 @@
 """What the web side is given: read-only views of the process, and channels to hub and submitter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import trio
 
 from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads, Requestor
+from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import Kind, ListedEntity
 from adapter.domain.export_figures import ExportFigures
@@ -61,6 +62,8 @@ class Views:
     events_waiting: Callable[[], int]
     """On their way to the hub."""
     measurements: Measurements
+    configuration: Callable[[], Sequence[EffectiveValue]]
+    """What counts now."""
     reload_orders: trio.MemorySendChannel[ReloadOrder]
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads

@@ -10,7 +10,7 @@ from adapter.channels import ask, notify
 from adapter.domain.committing import CommitmentRules
 from adapter.domain.entities import Destination
 from adapter.domain.export_figures import ExportFigures
-from adapter.domain.exporting import RetryRules
+from adapter.domain.exporting import ExportRules
 from adapter.domain.messages import ExportOrder
 
 
@@ -33,7 +33,7 @@ class Stage:
                 name=name, ae_title="PACS", host="10.0.0.9", port=104, **destination
             ),
             places=places or ExportPlaces(8, [name]), figures=self.figures, orders=orders,
-            giver=giver and giver(self), failure_threshold=0.5, draw=lambda: 0.0,
+            giver=giver and giver(self), draw=lambda: 0.0,
             ledger=self.ledger, source=self.outputs, requestor=self.peer,
             committer=Committer(
                 ledger=self.ledger, publish=self.events.append, now=now, new_uid=counting_ids(),
@@ -46,7 +46,7 @@ class Stage:
             ),
             wake=woken, leave=trio.Event(),
             reclaimer_wake=reclaimer_wake, publish=self.events.append, now=now,
-            rules=RetryRules(max_retries=max_retries, retry_delay_s=60.0),
+            rules=ExportRules(max_retries=max_retries, retry_delay_s=60.0),
         )  # fmt: skip
 
     async def open(self, *exports):

@@ -70,8 +70,7 @@ class Stage:
         results_wake, self.results = trio.open_memory_channel(1)
         resolver_wake, self.resolver = trio.open_memory_channel(1)
         self.staff = ExporterStaff(
-            edges=edges, rules=export_rules_of(SETTINGS), failure_threshold=0.5,
-            publish=publish, nursery=nursery,
+            edges=edges, rules=export_rules_of(SETTINGS), publish=publish, nursery=nursery,
             committer=committer, places=ExportPlaces(4), desk=self.desk, wakes=self.wakes,
             reclaimer_wake=reclaimer_wake,
         )  # fmt: skip

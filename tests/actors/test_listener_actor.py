@@ -5,7 +5,7 @@ from actor_ports import CT, Disk, Space, counting_ids, new_ledger, running, wall
 from fakes.placements import ONLY
 
 from adapter.actors.entity import ApplicationEntityActor
-from adapter.actors.listener import Listener
+from adapter.actors.listener import Listener, ListenerDeadlines
 from adapter.channels import CommitmentDoor, EntityDoor
 from adapter.domain.admission import AdmissionPolicy, AssociationRequest, Rejection
 from adapter.domain.assignments import load_processors
@@ -126,7 +126,8 @@ class Stage:
                 requests=trio.open_memory_channel(0)[0], notes=trio.open_memory_channel(1)[0]
             ),
             policy=policy, occupancy=self.occupancy, space=space, identify=identify,
-            publish=self.events.append, new_id=counting_ids(), stop=self.stop, artim_s=30.0,
+            publish=self.events.append, new_id=counting_ids(), stop=self.stop,
+            deadlines=ListenerDeadlines(artim_s=30.0),
             meter_wake=trio.open_memory_channel(1)[0], now=wall,
             answer_s=10.0, association_grace_s=10.0,
         )  # fmt: skip

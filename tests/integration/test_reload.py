@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Mapping
 from typing import Any
@@ -214,3 +215,66 @@ def test_secrets_are_not_told(make_adapter: MakeAdapter) -> None:
     assert "results.api_key" in {change["key"] for change in plan["changes"]}
     assert "s3cret" not in json.dumps(plan)
     assert "s3cret" not in "\n".join(adapter.log)
+
+
+TOO_MANY = ("reject", 2, 3, 2)
+"""Rejected-transient, by the presentation layer, local limit exceeded (PS3.8 9.3.4)."""
+
+
+def test_more_and_fewer_associations_are_taken_at_once(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"dicom": {"scp": {"max_associations": 1, "receivers": 0}}})
+    with Wire(adapter.dicom_port).associate() as first:
+        with Wire(adapter.dicom_port) as wire:
+            wire.send(associate_rq())
+            assert wire.answer() == TOO_MANY
+        write(adapter, {"dicom": {"scp": {"max_associations": 2, "max_half_open": 7}}})
+        status, plan = reload(adapter)
+        assert (status, [change["restart"] for change in plan["changes"]]) == (200, [False, False])
+        with Wire(adapter.dicom_port).associate() as second:
+            assert first.store("1.2.9.1")[0] == "response"
+            assert second.store("1.2.9.2")[0] == "response"
+            write(adapter, {"dicom": {"scp": {"max_associations": 1}}})
+            assert reload(adapter)[0] == 200
+            assert first.store("1.2.9.3")[0] == "response"  # who is in stays
+            with Wire(adapter.dicom_port) as wire:
+                wire.send(associate_rq())
+                assert wire.answer() == TOO_MANY
+    told = adapter.request("GET", "/metrics")[2].decode()
+    assert "dicom_adapter_associations_max 1.0" in told
+    assert "dicom_adapter_half_open_max 7.0" in told
+
+
+def test_limits_that_the_process_may_not_have_are_refused(adapter: Adapter) -> None:
+    resource.prlimit(adapter.pid, resource.RLIMIT_NOFILE, (2500, 2500))
+    write(adapter, {"dicom": {"scp": {"max_associations": 900}}})
+    status, problem = reload(adapter)
+    assert status == 409
+    (why,) = problem["problems"]
+    assert why.startswith("dicom.scp.max_associations, ")
+    assert "the hard limit is 2500" in why
+
+
+def test_artim_of_the_next_connection_is_the_new_one(adapter: Adapter) -> None:
+    write(adapter, {"dicom": {"scp": {"artim_s": 0.5}}})
+    assert reload(adapter)[0] == 200
+    with Wire(adapter.dicom_port, timeout_s=15) as wire:  # it was 30 s
+        assert wire.read_pdu() is None
+
+
+def test_log_levels_follow_the_file_and_what_was_ordered_stays_else(adapter: Adapter) -> None:
+    write(adapter, {"logging": {"level": "warning", "levels": {"listener": "debug"}}})
+    status, plan = reload(adapter)
+    assert (status, {change["restart"] for change in plan["changes"]}) == (200, {False})
+    told = adapter.get("/api/logging")
+    assert (told["level"], told["levels"]) == ("warning", {"listener": "debug"})
+    body, kind = b'{"level": "info"}', {"Content-Type": "application/json"}
+    assert adapter.request("PUT", "/api/logging", kind, body)[0] == 200
+    write(adapter, {"platform": {"max_retries": 1}})
+    assert reload(adapter)[0] == 200
+    assert adapter.get("/api/logging")["level"] == "info"
+    write(adapter, {"logging": {"level": "error", "phi": True}})
+    status, plan = reload(adapter)
+    assert {change["key"]: change["restart"] for change in plan["changes"]} == {
+        "logging.level": False, "logging.phi": True,
+    }  # fmt: skip
+    assert adapter.get("/api/logging")["level"] == "error"

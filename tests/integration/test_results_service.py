@@ -18,6 +18,7 @@ from health import MakeAdapter, unharmed
 from pydicom import dcmread
 from results_server import KEY, ResultsServer, settings
 from test_jobs import send
+from test_reload import reload, write
 from test_results_api import CT_SMALL, destination, entity, leave, uids
 from wire import CT, EXPLICIT
 
@@ -291,6 +292,21 @@ def test_failure_is_retried_later_and_only_what_failed_is_sent_again(
         held = local(adapter, task_id)
         assert (held["state"], held["retries"]) == ("Failed", 2)
         assert adapter.payload_folders()
+
+
+def test_share_of_failures_that_counts_follows_the_file(
+    make_adapter: MakeAdapter, service: ResultsServer
+) -> None:
+    def refuse_one(received: Any) -> int:
+        return 0xC000 if received.sop_instance_uid == "1.2.9.2" else 0
+
+    with ScriptedDestination({CT: [EXPLICIT]}, status=refuse_one).listening() as peer:
+        adapter = adapter_of(make_adapter, service, peer.port, failure_threshold=0.4)
+        ended(service, offer(service, "1.2.9.1", "1.2.9.2"), "Failed")
+        write(adapter, {"dicom": {"scu": {"export": {"failure_threshold": 0.5}}}})
+        status, plan = reload(adapter)
+        assert (status, [change["restart"] for change in plan["changes"]]) == (200, [False])
+        ended(service, offer(service, "1.2.9.3", "1.2.9.2"), "Succeeded")
 
 
 def test_key_that_is_not_taken_is_an_outage_until_its_file_has_another(

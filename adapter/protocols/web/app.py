@@ -23,6 +23,7 @@ from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
 from adapter.protocols.web.associations import ASSOCIATIONS
 from adapter.protocols.web.audit import audit
+from adapter.protocols.web.configuration import configuration
 from adapter.protocols.web.dashboard import DASHBOARD
 from adapter.protocols.web.description import described
 from adapter.protocols.web.destination_echo import echo
@@ -79,6 +80,7 @@ def make_app(web: Views | None, access: Access | None = None) -> Litestar:
             *TASKS,
             *ENTITIES,
             *RELOAD,
+            configuration,
             echo,
             self_test,
             *DASHBOARD,

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.records import Commitment, Export, Job, JobChange, Outcome, Transaction
 from adapter.domain.tasks import Task
 from adapter.protocols.web.views import TIMES, camel_name
@@ -32,6 +33,7 @@ def row_schemas() -> dict[str, dict[str, Any]]:
         "Outcome": _closed(_row(Outcome)),
         "Transaction": _closed(_row(Transaction)),
         "Commitment": _closed(_row(Commitment)),
+        "EffectiveValue": _closed(_row(EffectiveValue)),
         "Task": _closed(task),
         "TaskDetail": _closed(
             _with(task, payloadId={"type": "string"}, parameters={"type": "string"}, uris=files)
@@ -48,6 +50,7 @@ ANSWERS: dict[tuple[str, str], str | list[str]] = {
     ("get", "/api/exports/{export_id}"): "ExportDetail",
     ("post", "/api/exports/{export_id}/retry"): "Export",
     ("get", "/api/commitments"): ["Commitment"],
+    ("get", "/api/configuration"): ["EffectiveValue"],
     ("get", "/api/tasks"): ["Task"],
     ("get", "/api/tasks/{task_id}"): "TaskDetail",
     ("post", "/api/tasks"): "TaskDetail",

@@ -66,6 +66,7 @@ async def gateway(
     list_in(snapshot.roster)
     web_stop = trio.Event()
     occupancy, figures = Occupancy(scp.max_associations, scp.max_half_open), QueueFigures()
+    occupancy.rejected.adopt(edges.rejections.all())
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})

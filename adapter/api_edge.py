@@ -10,6 +10,7 @@ from adapter.protocols.web.access import Access
 from adapter.protocols.web.answers import SafeAnswers
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.audit import Audited
+from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.places import Places
 from adapter.protocols.web.server import WebServer, bind
 from adapter.protocols.web.trail import Trail
@@ -30,6 +31,7 @@ class ApiEdge:
         }
         self._trail = Trail(ledger.audit, now)
         self._tls = tls
+        self._idempotency = Idempotency(ledger.answers, now)
         self._places = Places(api.max_connections, api.max_connections_per_address)
         self._access = Access(
             keys=ledger.keys, trail=self._trail, now=now, auth=api.auth or "none",
@@ -39,7 +41,7 @@ class ApiEdge:
         self.port = int(self._socket.getsockname()[1])
 
     def __call__(self, views: Views, /) -> WebServer:
-        app = Audited(make_app(views, self._access), self._trail)
+        app = Audited(make_app(views, self._access, self._idempotency), self._trail)
         return WebServer(
             app=SafeAnswers(app, is_tls=self._tls is not None),
             sock=self._socket, stop=views.web_stop, places=self._places,

@@ -132,6 +132,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         storage_view=_storage_view(live, layout, disk_threads),
         platform=_platform(settings, layout, job_files, payloads),
         entities=ledger.entities,
+        rejections=ledger.rejections,
         results=FolderResults(layout.payloads, disk),
         results_service=make_results_service(settings.results, fetched),
         hooks=make_hooks(settings.webhooks),

@@ -29,6 +29,7 @@ from adapter.domain.ports import (
 from adapter.domain.queueing import Draw
 from adapter.domain.reconfiguration import ConfigurationSource
 from adapter.domain.recovery import AS_IT_SHOULD_BE, LedgerReport
+from adapter.domain.rejections import RejectionLedger
 from adapter.domain.results_service import ServiceEdges
 from adapter.domain.storage_view import NO_STORAGE, StorageView
 from adapter.domain.survey import Survey
@@ -65,6 +66,7 @@ class Edges:
     found: LedgerReport = AS_IT_SHOULD_BE
     storage_view: StorageView = NO_STORAGE
     entities: EntityLedger
+    rejections: RejectionLedger
     platform: Platform
     results: ResultSource
     results_service: ServiceEdges | None

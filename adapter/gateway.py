@@ -32,7 +32,7 @@ from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
 from adapter.relations import listening_ports
 from adapter.settings import Settings
-from adapter.supervision import ESSENTIAL, REPLICA, new_roster, supervise
+from adapter.supervision import ESSENTIAL, REPLICA, list_in, supervise, watch_mailboxes
 from adapter.wiring import Wiring
 
 FAREWELL_S = 5.0
@@ -62,9 +62,11 @@ async def gateway(
     entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder | EntitiesProposed](0)
     reload_in, reload_orders = trio.open_memory_channel[ReloadOrder](0)
     task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
-    snapshot, counts, roster, desk = Snapshot(), dict[str, int](), new_roster(), ExportDesk()
+    snapshot, counts, desk = Snapshot(), dict[str, int](), ExportDesk()
+    list_in(snapshot.roster)
     web_stop = trio.Event()
     occupancy, figures = _occupancy(live), QueueFigures()
+    occupancy.rejected.adopt(edges.rejections.all())
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
@@ -87,8 +89,7 @@ async def gateway(
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
                         calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
-                        events_waiting=lambda: events.statistics().current_buffer_used,
-                        reload_orders=reload_in, roster=roster,
+                        reload_orders=reload_in,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()
@@ -129,7 +130,8 @@ async def _start_hub(
     stop: trio.Event,
     publish: Publish,
 ) -> None:
-    """Start the hub, and the webhooks that it tells."""
+    """Start the hub, the webhooks that it tells, and the looks at mailboxes."""
+    nursery.start_soon(watch_mailboxes, hub.snapshot.roster, stop)
     await nursery.start(supervise, hub, ESSENTIAL, publish)
     for one in edges.hooks.values():
         actor = WebhookActor(

@@ -10,6 +10,7 @@ from adapter.actors.association_meter import AssociationMeter
 from adapter.actors.certificates import Certificates
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.listener import Listener, ListenerDeadlines
+from adapter.actors.rejection_keeper import RejectionKeeper
 from adapter.channels import CommitmentDoor
 from adapter.domain.admission import AdmissionPolicy
 from adapter.domain.events import Publish
@@ -49,17 +50,25 @@ class ListenerStaff:
         meter_wake, woken = trio.open_memory_channel[Wake](1)
         meter = AssociationMeter(rows=self.rows, occupancy=self.occupancy, woken=woken)
         await self.start(meter, REPLICA)
+        keeper_wake, refused = trio.open_memory_channel[Wake](1)
+        keeper = RejectionKeeper(
+            rejected=self.occupancy.rejected, ledger=edges.rejections, woken=refused
+        )
+        await self.start(keeper, REPLICA)
         for port in listening_ports(self.live.settings):
-            await self._listener(port, commitments.clone(), meter_wake.clone())
+            wakes = meter_wake.clone(), keeper_wake.clone()
+            await self._listener(port, commitments.clone(), wakes)
         commitments.close()
         meter_wake.close()
+        keeper_wake.close()
 
     async def _listener(
         self,
         port: ListeningPort,
         commitments: CommitmentDoor,
-        meter_wake: trio.MemorySendChannel[Wake],
+        wakes: tuple[trio.MemorySendChannel[Wake], trio.MemorySendChannel[Wake]],
     ) -> None:
+        meter_wake, keeper_wake = wakes
         settings, edges, scp = self.live.settings, self.edges, self.live.settings.dicom.scp
         hall = self.directory.halls[port.serves]
 
@@ -79,7 +88,7 @@ class ListenerStaff:
         listener = Listener(
             dimse=edges.listeners[port.key], policy=self.live.kept(policy),
             occupancy=self.occupancy, doors=hall.doors, commitments=commitments,
-            meter_wake=meter_wake,
+            meter_wake=meter_wake, keeper_wake=keeper_wake,
             space=edges.space, identify=edges.identify, publish=self.publish, new_id=edges.new_id,
             now=edges.now, stop=self.stop, answer_s=scp.answer_s,
             deadlines=self.live.kept(_deadlines_of),

@@ -16,21 +16,27 @@ import structlog
 import trio
 
 from adapter.domain.events import Event, Publish
-from adapter.domain.roster import Roster
+from adapter.domain.roster import LOOK_S, Roster
 from adapter.errors import LedgerError, RowNotFoundError
 
 log = structlog.get_logger("adapter.supervision")
 
 
-ROSTER: ContextVar[Roster | None] = ContextVar("roster", default=None)
-"""Where whoever is supervised is listed."""
+_ROSTER: ContextVar[Roster | None] = ContextVar("roster", default=None)
+"""Where the mailboxes of whoever is supervised are listed."""
 
 
-def new_roster() -> Roster:
-    """Return a roster for whoever is supervised by this task, and by those below it."""
-    roster = Roster()
-    ROSTER.set(roster)
-    return roster
+def list_in(roster: Roster) -> None:
+    """List there whoever is supervised by this task, and by those below it."""
+    _ROSTER.set(roster)
+
+
+async def watch_mailboxes(roster: Roster, stop: trio.Event) -> None:
+    """Look at the mailboxes from time to time, until the stop."""
+    while not stop.is_set():
+        roster.look(trio.current_time())
+        with trio.move_on_after(LOOK_S):
+            await stop.wait()
 
 
 class Actor(Protocol):
@@ -87,18 +93,16 @@ async def supervise(
     """
     crashed_at: deque[float] = deque()
     status = _StartedOnce(task_status)
-    roster = ROSTER.get() or Roster()
-    entry = roster.enter(actor.name, actor, essential=policy.essential)
+    roster = _ROSTER.get() or Roster({})
+    mailboxes = roster.enter(actor.name, actor, trio.current_time())
     try:
         while True:
-            entry.starts += 1
             data = {"actor": actor.name, "essential": policy.essential}
             publish(Event(type="actor.started", data=data))
             try:
                 await actor.run(task_status=status)
             except Exception as crash:
                 crashed_at.append(trio.current_time())
-                entry.crashed(crash)
                 while crashed_at[0] < crashed_at[-1] - policy.period_s:
                     crashed_at.popleft()
                 gave_up = len(crashed_at) > policy.restarts_max
@@ -108,14 +112,13 @@ async def supervise(
                 if over_budget or not status.called or _ledger_failed(crash):
                     raise
                 if gave_up:
-                    entry.parked = True
                     return
             else:
                 publish(Event(type="actor.stopped", data={"actor": actor.name}))
                 return
             await trio.sleep(policy.backoff_s)
     finally:
-        roster.leave(entry)
+        roster.leave(actor.name, mailboxes)
         actor.close()
 
 

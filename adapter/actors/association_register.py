@@ -1,7 +1,8 @@
 """Association register: what a listener tells of its associations, and of those it refused.
 
-Consumes: calls of its listener. Produces: events, log lines, counts and rows of the occupancy.
-Owns: what was said lately. Rebuilds from: nothing. Restart policy: none, it ends with its listener.
+Consumes: calls of its listener. Produces: events, log lines, counts and rows of the occupancy,
+hints to the rejection keeper. Owns: what was said lately. Rebuilds from: nothing. Restart policy:
+none, it ends with its listener.
 """
 
 from dataclasses import dataclass, field
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from adapter.channels import notify
 from adapter.domain.admission import AssociationRequest, Rejection
 from adapter.domain.dimse_ports import AssociationReport, PendingAssociation, Unasked
 from adapter.domain.events import Event, Publish
+from adapter.domain.messages import Wake
 from adapter.domain.occupancy import EVICTED, Occupancy, ServedAssociation
 from adapter.domain.ports import WallClock
 from adapter.domain.rejections import Answer, Caller, Why
@@ -40,6 +43,8 @@ class AssociationRegister:
 
     listener: str
     occupancy: Occupancy
+    refused: trio.MemorySendChannel[Wake]
+    """Hints that a row of the occupancy has changed."""
     publish: Publish
     now: WallClock
     _told: Repetition = field(default_factory=lambda: Repetition(TOLD_AGAIN_S, TOLD_MAX))
@@ -64,6 +69,7 @@ class AssociationRegister:
             rejection.detail,
             self.now(),
         )
+        notify(self.refused)
         why = {"why": rejection.why, "result": rejection.result,
                "source": rejection.source, "reason": rejection.reason}  # fmt: skip
         log.info("association.rejected", association=association, peer=request.peer, **why)
@@ -82,6 +88,7 @@ class AssociationRegister:
         self.occupancy.rejected.record(
             association, Caller(peer=connection.peer), why, None, connection.why, self.now()
         )
+        notify(self.refused)
         key = (connection.peer, connection.why)
         if why in _MISCONFIGURED and self._told.is_news(key, trio.current_time()):
             log.warning("connection.ended", **facts)

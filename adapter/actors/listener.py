@@ -63,6 +63,7 @@ class Listener:
     identify: IdentityCheck
     publish: Publish
     meter_wake: trio.MemorySendChannel[Wake]
+    keeper_wake: trio.MemorySendChannel[Wake]
     now: WallClock
     new_id: NewId
     stop: trio.Event
@@ -82,8 +83,9 @@ class Listener:
 
     def __post_init__(self) -> None:
         self._register = AssociationRegister(
-            listener=self.name, occupancy=self.occupancy, publish=self.publish, now=self.now
-        )
+            listener=self.name, occupancy=self.occupancy, refused=self.keeper_wake,
+            publish=self.publish, now=self.now,
+        )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -119,6 +121,7 @@ class Listener:
         self.dimse.close()
         self.commitments.close()
         self.meter_wake.close()
+        self.keeper_wake.close()
 
     async def _accept(self, associations: trio.Nursery) -> None:
         while not self.stop.is_set():

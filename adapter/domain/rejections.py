@@ -2,12 +2,15 @@
 
 Rules: one row for a caller, its address, whom it calls and the rule, however often it comes back:
 a modality that tries each second does not push out the others. There is room for `REJECTIONS_MAX`
-rows; the next one takes the place of the oldest of the address that has the most.
+rows; the next one takes the place of the oldest of the address that has the most. The ledger knows
+them a second later, so they outlive the process.
 """
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -121,6 +124,16 @@ class RejectionRow(Struct, kw_only=True):
         return _REMEDIES[self.why].format(id=self.id, called=called)
 
 
+class RejectionLedger(Protocol):
+    """The rows over a restart. Errors as of `Ledger`."""
+
+    def all(self) -> list[RejectionRow]:
+        """Return them by when each came first; those of a rule there is no more are left out."""
+
+    async def keep(self, rows: Sequence[RejectionRow]) -> None:
+        """Have there be these, and no others; durable when it returns."""
+
+
 Kind = tuple[str, str, str, Why]
 
 
@@ -131,6 +144,12 @@ class Rejections:
         self._rows_max = rows_max
         self._rows: dict[Kind, RejectionRow] = {}
         self._by_id: dict[str, RejectionRow] = {}
+
+    def adopt(self, rows: Iterable[RejectionRow]) -> None:
+        """Take up rows of before the start."""
+        for row in rows:
+            self._rows[_kind(row.caller, row.why)] = row
+            self._by_id[row.id] = self._by_id[row.latest_id] = row
 
     @property
     def rows(self) -> list[RejectionRow]:
@@ -146,7 +165,7 @@ class Rejections:
         at: float,
     ) -> RejectionRow:  # fmt: skip
         """Count a refused association; return its row."""
-        kind = (caller.peer, caller.calling_ae_title, caller.called_ae_title, why)
+        kind = _kind(caller, why)
         detail = detail[:DETAIL_LENGTH_MAX]
         row = self._rows.get(kind)
         if row is None:
@@ -172,3 +191,7 @@ class Rejections:
         row = self._rows.pop(min(crowded, key=lambda kind: self._rows[kind].last_at))
         self._by_id.pop(row.id, None)
         self._by_id.pop(row.latest_id, None)
+
+
+def _kind(caller: Caller, why: Why) -> Kind:
+    return caller.peer, caller.calling_ae_title, caller.called_ae_title, why

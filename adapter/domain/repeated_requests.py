@@ -4,12 +4,17 @@ Rules: a key belongs to the first request that came with it. The same request ag
 answer for `KEPT_S`; another request with the key is refused; so is the same one while the first is
 being carried out. An answer that nothing was done (5xx) is not kept: the next one is a new try.
 
-In memory: after a restart a key is new. Orders about jobs and exports are safe beyond that, their
-keys are in the ledger (`records.Order`); what else is repeated finds what it wanted as done, or is
-refused as a duplicate.
+Answers outlive the process, but for those that say that nobody may store them (`no-store`, RFC 9111
+5.2.2.5: secrets that are shown once) and very long ones. What was being carried out at a kill may
+have been done and is a new try: orders about jobs and exports are safe beyond that, their keys are
+in the ledger with what they did (`records.Order`); what else is repeated finds what it wanted as
+done, or is refused as a duplicate.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Protocol
+
+from msgspec import Struct
 
 KEPT_S = 86_400.0
 KEYS_MAX = 1000
@@ -18,8 +23,7 @@ ANSWER_BYTES_MAX = 64 << 10
 """A longer one is not kept: the request is carried out again."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class KeptAnswer(Struct, frozen=True, array_like=True):
     """What was answered."""
 
     status: int
@@ -27,12 +31,32 @@ class KeptAnswer:
     body: bytes
 
 
-@dataclass(slots=True)
-class _Attempt:
+class Attempt(Struct, frozen=True, array_like=True):
+    """A request that came with a key."""
+
+    key: bytes
+    """What tells this key of this caller from all others."""
     fingerprint: bytes
+    """What tells this request from all others."""
     at: float
+    """Wall time."""
     answer: KeptAnswer | None = None
     """None: it is being carried out."""
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the answer may be written where it outlives the process."""
+        return self.answer is not None and ("cache-control", "no-store") not in self.answer.headers
+
+
+class AnswerRows(Protocol):
+    """Attempts that were answered, over a restart. Errors as of `Ledger`."""
+
+    def all(self) -> list[Attempt]:
+        """Return them, the oldest first."""
+
+    async def put(self, attempt: Attempt) -> None:
+        """Keep one, and no more of them than `KEYS_MAX`; durable when it returns."""
 
 
 class KeyIsAnotherRequestsError(Exception):
@@ -46,17 +70,17 @@ class StillRunningError(Exception):
 class RepeatedRequests:
     """What is known of keys."""
 
-    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+    def __init__(self, attempts: Iterable[Attempt] = (), keys_max: int = KEYS_MAX) -> None:
+        """Know these already, the oldest first."""
         self._keys_max = keys_max
-        self._attempts: dict[bytes, _Attempt] = {}
+        self._attempts = {each.key: each for each in attempts}
 
     def begin(self, key: bytes, fingerprint: bytes, now: float) -> KeptAnswer | None:
         """Return the answer to a request that came before; None: carry it out, and `end` it.
 
         Args:
-            key: What tells this key of this caller from all others.
-            fingerprint: What tells this request from all others.
-            now: Clock time, in seconds.
+            key, fingerprint: See `Attempt`.
+            now: Wall time.
 
         Raises:
             KeyIsAnotherRequestsError, StillRunningError: It must not be carried out.
@@ -68,18 +92,22 @@ class RepeatedRequests:
             if attempt.answer is None:
                 raise StillRunningError
             return attempt.answer
-        self._attempts[key] = _Attempt(fingerprint, now)
+        self._attempts[key] = Attempt(key, fingerprint, now)
         return None
 
-    def end(self, key: bytes, answer: KeptAnswer | None) -> None:
-        """Keep the answer to what `begin` let through; None: the next one is a new try."""
+    def end(self, key: bytes, answer: KeptAnswer | None) -> Attempt | None:
+        """Keep the answer to what `begin` let through; return what is known of it now.
+
+        None: the next one is a new try.
+        """
         attempt = self._attempts.get(key)
         if attempt is None:
-            return  # so many came meanwhile that it was forgotten
+            return None  # so many came meanwhile that it was forgotten
         if answer is None or answer.status >= 500 or len(answer.body) > ANSWER_BYTES_MAX:
             del self._attempts[key]
-        else:
-            attempt.answer = answer
+            return None
+        self._attempts[key] = Attempt(key, attempt.fingerprint, attempt.at, answer)
+        return self._attempts[key]
 
     def _forget(self, now: float) -> None:
         """Make room for one more; the first are the oldest."""

@@ -1,6 +1,6 @@
-"""How long associations, instances, groups, jobs and exports take, and what crashed: for /metrics.
+"""How long associations, instances, groups, jobs and exports take: for /metrics.
 
-Pure: `apply` folds one live event in. Labels are AE Titles, destinations and actors, all of the
+Pure: `apply` folds one live event in. Labels are AE Titles and destinations, all of the
 configuration; what a peer made up has no event that is counted here. What began before the process
 did is not counted.
 """
@@ -32,14 +32,12 @@ class _Begun(NamedTuple):
 
 
 class ServiceTimes:
-    """Histograms by what is measured and label, and two counts."""
+    """Histograms by what is measured and label, and a count."""
 
     def __init__(self) -> None:
         self.histograms: dict[str, dict[str, Histogram]] = {name: {} for name in BOUNDS_S}
         self.received_bytes = Counter[str]()
         """By AE Title."""
-        self.crashes = Counter[str]()
-        """By actor."""
         self._begun: dict[tuple[str, str], _Begun] = {}
         self._folds: dict[str, Callable[[Event, float], None]] = {
             "association.accepted": self._association_accepted,
@@ -56,8 +54,6 @@ class ServiceTimes:
             "export.opened": self._export_opened,
             "export.completed": self._export_over,
             "export.failed": self._export_over,
-            "actor.crashed": self._actor_crashed,
-            "actor.parked": self._actor_crashed,
         }
 
     def apply(self, event: Event, now: float) -> None:
@@ -119,10 +115,6 @@ class ServiceTimes:
         if event.type == "export.completed":
             self._end("export", event.export, now)
         self._begun.pop(("export", event.export), None)
-
-    def _actor_crashed(self, event: Event, _now: float) -> None:
-        if "error" in event.data and "crashes" in event.data:  # else it was never started
-            self.crashes[event.data["actor"]] += 1
 
 
 def measured(publish: Publish, times: ServiceTimes, clock: Callable[[], float]) -> Publish:

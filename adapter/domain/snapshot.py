@@ -10,6 +10,7 @@ from typing import Any
 from adapter.domain.events import Event
 from adapter.domain.group_histories import GroupHistories
 from adapter.domain.group_rows import GroupRows
+from adapter.domain.roster import Roster
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, TASK_TERMINAL
 from adapter.domain.wall_time import rfc3339
 
@@ -43,6 +44,7 @@ class Snapshot:
         self._rejected: dict[str, None] = {}
         """As `_ended`, of associations that were none: they push out each other only."""
         self.histories = GroupHistories()
+        self.roster = Roster(self.sections["actors"])
         self.storage: dict[str, Any] = {"low": False, "reclaimedBytes": 0}
         self._folds: dict[str, Callable[[Event, str, float], None]] = {
             "association": self._association,
@@ -54,7 +56,7 @@ class Snapshot:
             "commitment": self._commitment,
             "destination": self._destination,
             "storage": self._storage,
-            "actor": self._actor,
+            "actor": self.roster.apply,
             "config": self._config,
         }
 
@@ -157,11 +159,6 @@ class Snapshot:
             self.storage["rebuilt"] = {**event.data, "at": rfc3339(at)}
         else:
             self.storage.update(event.data, low=verb == "low", changedAt=rfc3339(at))
-
-    def _actor(self, event: Event, verb: str, at: float) -> None:
-        name = event.data["actor"]
-        row = self.sections["actors"].setdefault(name, {"name": name, "crashes": 0})
-        row.update(event.data, state=verb, changedAt=rfc3339(at))
 
     def _config(self, event: Event, verb: str, _at: float) -> None:
         if verb == "deleted" and event.data.get("kind") == "destination":

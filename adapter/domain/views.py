@@ -19,7 +19,6 @@ from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
-from adapter.domain.roster import Roster
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.storage_view import StorageView
 from adapter.domain.survey import Survey
@@ -59,8 +58,6 @@ class Views:
     web_stop: trio.Event
     now: WallClock
     events_lost: Callable[[], int]
-    events_waiting: Callable[[], int]
-    """On their way to the hub."""
     measurements: Measurements
     configuration: Callable[[], Sequence[EffectiveValue]]
     """What counts now."""
@@ -72,5 +69,4 @@ class Views:
     hooks: HookEdges
     dicom_address: tuple[str, int]
     """Where AE Titles answer that have no port of their own: host and port, from here."""
-    roster: Roster
     survey: Survey

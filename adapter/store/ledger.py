@@ -12,13 +12,7 @@ import msgspec
 from adapter.domain.destination_rows import DestinationHold, DestinationOutage
 from adapter.domain.ports import WallClock
 from adapter.domain.records import Export, Job, Order, Outcome, OutgoingInstance, Transaction
-from adapter.domain.tables import (
-    EXPORT_WORKING,
-    JOB_WORKING,
-    ExportState,
-    JobState,
-    StepEvent,
-)
+from adapter.domain.tables import EXPORT_WORKING, JOB_WORKING, ExportState, JobState, StepEvent
 from adapter.errors import DamagedLedgerError, LedgerError
 from adapter.store import audit_rows
 from adapter.store.audit_rows import AuditRows
@@ -28,9 +22,11 @@ from adapter.store.entity_rows import EntityRows
 from adapter.store.export_rows import ExportRows
 from adapter.store.group_commit import Change, EngineThread, GroupCommit, LedgerEngine
 from adapter.store.job_rows import JobRows
+from adapter.store.kept_answers import KeptAnswerRows
 from adapter.store.key_rows import KeyRows
 from adapter.store.orders import OrderRows
 from adapter.store.own_results import OwnResultRows
+from adapter.store.rejection_rows import RejectionRows
 from adapter.store.task_rows import TaskRows
 
 FORMAT_KEY, FORMAT = "format", b"1"
@@ -51,6 +47,8 @@ class RowLedger:
         self.keys = KeyRows(self._commit)
         self.audit = AuditRows(self._commit)
         self.own_results = OwnResultRows(self._commit)
+        self.rejections = RejectionRows(self._commit)
+        self.answers = KeptAnswerRows(self._commit)
         self._jobs = JobRows()
         self.tasks = TaskRows(self._commit, self._jobs, now)
         self._orders = OrderRows()
@@ -63,7 +61,8 @@ class RowLedger:
             ("job", self._jobs.adopt), ("order", self._orders.adopt), ("key", self.keys.adopt),
             ("export", self._exports.adopt), ("outcome", self._exports.adopt_outcome),
             ("hold", self.holds.adopt), ("outage", self.outages.adopt),
-            ("ownresults", self.own_results.adopt),
+            ("ownresults", self.own_results.adopt), ("answer", self.answers.adopt),
+            ("rejection", self.rejections.adopt),
         ]  # fmt: skip
         self._adopters = dict(adopters)  # by the first word of a key
 

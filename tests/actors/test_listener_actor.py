@@ -104,6 +104,7 @@ class Stage:
         wake, self.woken = trio.open_memory_channel(1)
         self.occupancy = Occupancy(associations_max, half_open_max)
         space, self.stop = Space(), trio.Event()
+        keeper_wake, self.refused = trio.open_memory_channel(1)
         self.entity = ApplicationEntityActor(
             entity=entity, assignments=load_processors(entity), store=self.disk, space=space,
             requests=requests, notes=notes, wakes={ONLY: wake}, publish=self.events.append,
@@ -128,7 +129,7 @@ class Stage:
             policy=policy, occupancy=self.occupancy, space=space, identify=identify,
             publish=self.events.append, new_id=counting_ids(), stop=self.stop,
             deadlines=ListenerDeadlines(artim_s=30.0),
-            meter_wake=trio.open_memory_channel(1)[0], now=wall,
+            meter_wake=trio.open_memory_channel(1)[0], keeper_wake=keeper_wake, now=wall,
             answer_s=10.0, association_grace_s=10.0,
         )  # fmt: skip
 

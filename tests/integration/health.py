@@ -31,6 +31,16 @@ def crashes(adapter: Adapter) -> list[str]:
     return [line for line in adapter.log if any(sign in line for sign in signs)]
 
 
+def actors(adapter: Adapter) -> dict[str, dict[str, Any]]:
+    """Return the nodes of the tree of supervision by name."""
+    left, found = [adapter.get("/api/actors")], dict[str, dict[str, Any]]()
+    while left:
+        node = left.pop()
+        found[node["name"]] = node
+        left += node["children"]
+    return found
+
+
 @contextmanager
 def unharmed(adapter: Adapter, **request: Any) -> Iterator[Adapter]:
     """After the block the adapter lives, answers a C-ECHO, and nothing in it has crashed.

@@ -12,7 +12,7 @@ import entity_calls
 import pytest
 from dicom_peers import run_peer
 from harness import Adapter, eventually, pass_time
-from health import MakeAdapter
+from health import MakeAdapter, actors
 from pydicom.data import get_testdata_file
 from wire import Wire, associate_rq, data_set
 
@@ -312,6 +312,9 @@ def test_ae_title_that_is_wrong_by_now_stops_no_other(make_adapter: MakeAdapter)
     assert parked["state"] == "parked"
     assert parked["problems"] == ["destinations: 'pacs' is not among the destinations"]
     assert adapter.get("/health/status")["degradedBecause"] == ["entity:brain is parked"]
+    shown = actors(adapter)["entity:brain"]
+    assert (shown["state"], shown["mailboxes"]) == ("parked", []), "though it never ran"
+    assert "'pacs' is not among the destinations" in shown["error"]
     assert answer_to(adapter) == LATER
     assert answer_to(adapter, b"MAIN") == ("accept",)
     status, body, _ = call(adapter, "POST", "/brain/restart")

@@ -59,6 +59,33 @@ def delete(adapter: Adapter, association: str) -> int:
 # --- refused ones
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_refused_ones_are_known_after_a_restart(make_adapter: MakeAdapter, killed: bool) -> None:
+    adapter = strict(make_adapter)
+    for _ in range(3):
+        with Wire(adapter.dicom_port) as wire:
+            wire.send(associate_rq(calling=b"NEAR"))
+            assert wire.answer() == UNKNOWN_SOURCE
+    (before,) = eventually(lambda: adapter.get("/api/associations?state=rejected"))
+    assert before["count"] == 3
+    if killed:
+        pass_time(3)  # it is written within a second
+        adapter.kill()
+    else:
+        adapter.stop()
+    adapter.start()
+    (after,) = adapter.get("/api/associations?state=rejected")
+    assert after == before
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq(calling=b"NEAR"))
+        assert wire.answer() == UNKNOWN_SOURCE
+    (again,) = eventually(lambda: adapter.get("/api/associations?state=rejected"))
+    assert (again["id"], again["count"]) == (before["id"], 4)
+    status, _, _ = adapter.request("POST", f"/api/associations/{before['id']}/allow")
+    assert status == 201
+    assert echo_works(adapter.dicom_port, calling=b"NEAR")
+
+
 def test_refused_caller_is_kept_with_the_rule_and_what_can_be_done(
     make_adapter: MakeAdapter,
 ) -> None:

@@ -82,3 +82,36 @@ def test_two_callers_may_have_the_same_key(adapter: Adapter) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256, "\x7f"])
 def test_key_that_is_none_is_refused(adapter: Adapter, key: str) -> None:
     assert post(adapter, ROUTE, key, source("SIX"))[0] == 400
+
+
+def test_answers_are_known_after_a_kill(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    status, headers, made = post(adapter, ROUTE, "one", source("ONE"))
+    assert status == 201
+    assert post(adapter, "/api/jobs/none/cancel", "two")[0] == 404
+    adapter.kill()
+    adapter.start()
+    again = post(adapter, ROUTE, "one", source("ONE"))
+    assert (again[0], again[2], again[1]["idempotency-replayed"]) == (201, made, "true")
+    for name in ("location", "etag", "content-type"):
+        assert again[1][name] == headers[name]
+    assert post(adapter, ROUTE, "one", source("OTHER"))[0] == 422
+    assert post(adapter, "/api/jobs/none/cancel", "two")[1]["idempotency-replayed"] == "true"
+    assert [one["name"] for one in adapter.get(ROUTE)] == ["ONE"]
+
+
+def test_key_that_is_shown_once_is_written_nowhere(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    wanted = {"name": "robot", "role": "viewer"}
+    status, _, made = post(adapter, "/api/keys", "one", wanted)
+    assert status == 201
+    again = post(adapter, "/api/keys", "one", wanted)
+    assert (again[0], again[2]) == (201, made), "within the process the answer is known"
+    adapter.stop()
+    secret = made["key"].encode()
+    assert len(secret) > 20
+    files = [path for path in adapter.root.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if secret in path.read_bytes()]
+    adapter.start()
+    assert post(adapter, "/api/keys", "one", wanted)[0] == 409

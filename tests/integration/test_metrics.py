@@ -57,7 +57,10 @@ def test_figures_follow_what_happens(adapter: Adapter) -> None:
     assert value(adapter, "receive_seconds_count", ae_title="OTHER AET") == 0
     assert value(adapter, "storage_free_bytes") > value(adapter, "storage_reserved_bytes")
     assert value(adapter, "actor_up", actor="entity:main") == 1
-    assert value(adapter, "mailbox_messages", actor="submitter") == 0
+    orders = {"actor": "submitter", "mailbox": "orders"}
+    assert value(adapter, "mailbox_messages", **orders) == 0
+    assert value(adapter, "mailbox_not_empty_seconds", **orders) == 0
+    assert value(adapter, "actor_crashes_total", actor="submitter") == 0
 
 
 def test_labels_come_from_the_configuration_and_counters_never_fall(adapter: Adapter) -> None:

@@ -107,7 +107,7 @@ def test_query_that_a_route_does_not_know_is_refused(adapter: Adapter, path: str
 @pytest.mark.parametrize(
     "path",
     ["associations", "groups", "tasks", "commitments", "destinations", "config/claraaetitle",
-     "config/sourceaetitle", "config/destinationaetitle"],
+     "config/sourceaetitle", "config/destinationaetitle", "storage/items"],
 )  # fmt: skip
 def test_every_list_has_pages(adapter: Adapter, path: str) -> None:
     status, headers, body = adapter.request("GET", f"/api/{path}?limit=1&offset=0")

@@ -1,11 +1,10 @@
 """What happened to a study, who is at work, what holds the space: REST (interface, section 3)."""
 
 import json
-from typing import Any
 
 import pytest
 from harness import Adapter, eventually
-from health import MakeAdapter
+from health import MakeAdapter, actors
 from wire import Wire, data_set
 
 STUDY = "1.2.826.0.1.77"
@@ -30,14 +29,6 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
         assert status == 204
         wire.release()
     return adapter
-
-
-def walk(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the nodes of a tree by name."""
-    found = {node["name"]: node}
-    for child in node["children"]:
-        found |= walk(child)
-    return found
 
 
 # --- timeline
@@ -109,7 +100,7 @@ def test_unknown_study_is_not_found(adapter: Adapter, uid: str) -> None:
 def test_actors_are_shown_as_a_tree_with_what_waits(adapter: Adapter) -> None:
     root = adapter.get("/api/actors")
     assert root["name"] == "gateway"
-    nodes = walk(root)
+    nodes = actors(adapter)
     for name in ("hub", "listener", "submitter", "reclaimer", "entity:main", "processor:main"):
         assert nodes[name]["state"] == "started", name
         assert nodes[name]["restarts"] == 0
@@ -119,6 +110,7 @@ def test_actors_are_shown_as_a_tree_with_what_waits(adapter: Adapter) -> None:
     boxes = {box["name"]: box for box in nodes["hub"]["mailboxes"]}
     assert boxes["events"]["capacity"] > 1000
     assert boxes["subscriptions"]["capacity"] == 0
+    assert (boxes["subscriptions"]["waiting"], boxes["subscriptions"]["notEmptyS"]) == (0, 0)
 
 
 # --- storage

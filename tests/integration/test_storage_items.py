@@ -29,6 +29,22 @@ def items(adapter: Adapter, query: str = "") -> list[dict[str, Any]]:
     return found
 
 
+def pages(adapter: Adapter, query: str) -> list[str]:
+    """Follow the links from page to page; each says how many rows there are in all."""
+    path, found, totals = f"/api/storage/items{query}", list[str](), set[str]()
+    while path:
+        status, headers, body = adapter.request("GET", path)
+        assert status == 200
+        told = {name.lower(): value for name, value in headers.items()}
+        found += [row["id"] for row in json.loads(body)]
+        totals.add(told["x-total-count"])
+        path, _, relation = told.get("link", "").partition(">; ")
+        assert relation in ("", 'rel="next"')
+        path = path.removeprefix("<")
+    assert totals == {str(len(found))}
+    return found
+
+
 def finish(adapter: Adapter, job: str) -> None:
     (adapter.root / "payloads" / job / "output" / "job.done").touch()
 
@@ -49,6 +65,8 @@ def test_items_say_what_keeps_them(make_adapter: MakeAdapter) -> None:
     assert datetime.fromisoformat(done["until"]) > datetime.now(UTC)
     assert [item["id"] for item in items(adapter, "?goes=no")] == [group["id"]]
     assert items(adapter, "?limit=1&offset=1")[0]["id"] == group["id"]
+    assert pages(adapter, "?limit=1") == [job["id"], group["id"]]
+    assert pages(adapter, "?limit=1&goes=no") == [group["id"]]
     assert adapter.request("GET", "/api/storage/items?goes=perhaps")[0] == 400
     assert run_cli("jobs", "hold", done["id"], "--url", adapter.url).returncode == 0
     assert (items(adapter)[0]["goes"], items(adapter)[0]["why"]) == ("no", "an operator holds it")

@@ -213,7 +213,7 @@ class World:
             certificate_troubles=dict,
             resolver=resolve, held=self.store, survey=None, new_uid=lambda: f"2.25.{self.new_id()}",
             store=self.store, payloads=self.store, space=FakeSpace(life), ledger=self.ledger,
-            entities=self.ledger.entities,
+            entities=self.ledger.entities, rejections=self.ledger.rejections,
             platform=FakePlatform(self.disk, life), results=self.store, results_service=None,
             hooks={},
             web=self._operator, configuration=None,

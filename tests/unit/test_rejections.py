@@ -1,8 +1,13 @@
 """Rows of refused associations: folded, bounded, and each with what can be done about it."""
 
 import pytest
+import trio
+from fakes.rows import KeptRows
 
+from adapter.actors.rejection_keeper import PERIOD_S, RejectionKeeper
+from adapter.channels import notify
 from adapter.domain.rejections import Answer, Caller, Rejections, Why
+from adapter.store.rejection_rows import RejectionRows
 
 REJECTED = Answer(1, 1, 3)
 
@@ -65,3 +70,59 @@ def test_what_the_peer_says_is_one_word_to_a_shell():
     caller = Caller(peer="10.0.0.7", calling_ae_title="CT1", called_ae_title="A; rm -rf /")
     row = Rejections().record("a-1", caller, Why.CALLED_UNKNOWN, REJECTED, "", 0.0)
     assert row.remedy.endswith("-a 'A; rm -rf /'")
+
+
+async def test_rows_outlive_the_process_and_count_on():
+    engine, before = KeptRows(RejectionRows), Rejections()
+    for number in range(3):
+        refuse(before, number, why=Why.SOURCE_ELSEWHERE)
+    refuse(before, 3, peer="10.0.0.8")
+    await engine.open().keep(before.rows)
+    after = Rejections()
+    after.adopt(engine.open().all())
+    assert after.rows == before.rows
+    assert after.find("a-0") is after.find("a-2")
+    assert refuse(after, 4, why=Why.SOURCE_ELSEWHERE).count == 4
+
+
+async def test_only_what_has_changed_is_written():
+    engine, rejections = KeptRows(RejectionRows), Rejections(rows_max=3)
+    kept = engine.open()
+    for number in range(3):
+        refuse(rejections, number, peer=f"10.0.1.{number}")
+    for _ in range(2):
+        await kept.keep(rejections.rows)
+    refuse(rejections, 9, peer="10.0.1.1")
+    await kept.keep(rejections.rows)
+    refuse(rejections, 10, peer="10.0.1.9")
+    await kept.keep(rejections.rows)
+    assert engine.writes == [3, 1, 2]
+    assert len(engine.rows) == 3
+
+
+async def test_row_of_a_rule_there_is_no_more_is_left_out():
+    engine, rejections = KeptRows(RejectionRows), Rejections()
+    refuse(rejections, 1)
+    refuse(rejections, 2, why=Why.LIMIT)
+    await engine.open().keep(rejections.rows)
+    (name,) = [key for key, row in engine.rows.items() if b"LIMIT" in row]
+    engine.rows[name] = engine.rows[name].replace(b"LIMIT", b"LUNCH")
+    assert [row.id for row in engine.open().all()] == ["a-1"]
+
+
+async def test_flood_is_written_once_in_a_while_and_the_last_at_the_end(autojump_clock):
+    engine, rejections = KeptRows(RejectionRows), Rejections()
+    hint, hints = trio.open_memory_channel(1)
+    keeper = RejectionKeeper(rejected=rejections, ledger=engine.open(), woken=hints)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(keeper.run)
+        for number in range(1000):
+            refuse(rejections, number)
+            notify(hint)
+            await trio.sleep(PERIOD_S / 100)
+        assert 9 <= len(engine.writes) <= 11
+        refuse(rejections, 1000)
+        notify(hint)
+        hint.close()
+    (row,) = engine.open().all()
+    assert row.count == 1001

@@ -1,15 +1,18 @@
 """Keys of repeated requests: whose they are, how long, and how many."""
 
 import pytest
+from fakes.rows import KeptRows
 
 from adapter.domain.repeated_requests import (
     ANSWER_BYTES_MAX,
     KEPT_S,
+    Attempt,
     KeptAnswer,
     KeyIsAnotherRequestsError,
     RepeatedRequests,
     StillRunningError,
 )
+from adapter.store.kept_answers import ROW_BYTES_MAX, KeptAnswerRows
 
 DONE = KeptAnswer(200, (("content-type", "application/json"),), b"{}")
 
@@ -64,3 +67,48 @@ def test_of_too_many_the_oldest_is_forgotten():
     assert known.begin(b"9", b"r", 10.0) == DONE
     assert known.begin(b"0", b"r", 11.0) is None
     known.end(b"1", DONE)  # it was forgotten; harmless
+
+
+# --- over a restart
+
+
+def attempt(number, *, at=None, answer=DONE):
+    return Attempt(b"%03d" % number, b"r", float(number) if at is None else at, answer)
+
+
+async def test_answer_outlives_the_process():
+    engine = KeptRows(KeptAnswerRows)
+    await engine.open().put(attempt(1))
+    known = RepeatedRequests(engine.open().all())
+    assert known.begin(b"001", b"r", 2.0) == DONE
+    with pytest.raises(KeyIsAnotherRequestsError):
+        known.begin(b"001", b"other", 2.0)
+    assert known.begin(b"001", b"r", 1.0 + KEPT_S) is None
+
+
+async def test_of_too_many_rows_the_oldest_goes_also_after_a_restart():
+    engine = KeptRows(KeptAnswerRows)
+    for number in range(10):
+        await engine.open(3).put(attempt(number))
+    assert [each.key for each in engine.open().all()] == [b"007", b"008", b"009"]
+
+
+async def test_row_goes_with_the_first_that_comes_when_its_time_is_over():
+    engine = KeptRows(KeptAnswerRows)
+    rows = engine.open()
+    for number in range(3):
+        await rows.put(attempt(number))
+    await rows.put(attempt(3, at=1.0 + KEPT_S))
+    assert [each.key for each in engine.open().all()] == [b"002", b"003"]
+
+
+async def test_answer_too_long_for_a_row_is_not_written():
+    engine = KeptRows(KeptAnswerRows)
+    await engine.open().put(attempt(1, answer=KeptAnswer(200, (), bytes(ROW_BYTES_MAX))))
+    assert engine.rows == {}
+
+
+def test_secret_that_is_shown_once_may_not_be_stored():
+    assert attempt(1).may_be_stored
+    secret = KeptAnswer(201, (("cache-control", "no-store"),), b'{"key": "s"}')
+    assert not attempt(1, answer=secret).may_be_stored

@@ -90,16 +90,6 @@ def test_groups_and_exports_are_measured():
     assert observed(times, "export", "pacs") == (1, 2.0)
 
 
-def test_crashes_are_counted_but_not_what_never_ran():
-    crash = {"actor": "results", "error": "KeyError", "crashes": 1}
-    times = fold(
-        (0.0, "actor.crashed", {"data": crash}),
-        (1.0, "actor.parked", {"data": crash}),
-        (1.0, "actor.parked", {"data": {"actor": "entity:x", "error": "no such destination"}}),
-    )
-    assert times.crashes == {"results": 2}
-
-
 def test_what_never_ends_is_forgotten_in_time(monkeypatch):
     monkeypatch.setattr(service_times, "OPEN_MAX", 2)
     opened = [(0.0, "group.opened", {"group": str(n), "ae_title": "MAIN"}) for n in range(3)]

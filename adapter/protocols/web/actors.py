@@ -1,13 +1,12 @@
 """`GET /api/actors`: the tree of supervision, and what waits for each actor."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 from litestar import get
 from msgspec import Struct
 
-from adapter.domain.roster import RosterEntry
-from adapter.domain.views import Views
+from adapter.domain.roster import Roster
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER
 
@@ -16,7 +15,7 @@ _UNDER = {"processor": "entity", "entity": "entities", "receiver": "receivers",
 """By the first word of a name, under whom it is shown."""
 
 
-class Mailbox(Struct, frozen=True, kw_only=True, rename="camel"):
+class MailboxNow(Struct, frozen=True, kw_only=True, rename="camel"):
     """A channel an actor receives from."""
 
     name: str
@@ -24,44 +23,48 @@ class Mailbox(Struct, frozen=True, kw_only=True, rename="camel"):
     """Messages in it, and askers that wait to put one in."""
     capacity: int
     """0: whoever asks waits until it is taken."""
+    not_empty_s: float
+    """Since it was last seen empty, by a look each second; nothing in it has waited longer."""
 
 
 class ActorNode(Struct, frozen=True, kw_only=True, rename="camel"):
     """An actor, or a name for several of them."""
 
     name: str
-    state: Literal["started", "crashed", "parked", "stopped", "unknown"] | None = None
+    state: Literal["started", "crashed", "parked"] | None = None
     """Null: it is only a name."""
     changed_at: str | None = None
     essential: bool | None = None
     """Whether the process ends when it crashes too often; others are parked."""
     restarts: int = 0
+    crashes: int = 0
+    """Since the process began."""
     error: str = ""
     """Why it crashed last."""
-    mailboxes: list[Mailbox] = []
+    mailboxes: list[MailboxNow] = []
     children: list["ActorNode"] = []
 
 
-def _node(web: Views, entry: RosterEntry) -> ActorNode:
-    row = web.snapshot.sections["actors"].get(entry.name, {})
+def _node(roster: Roster, row: dict[str, Any]) -> ActorNode:
+    name, now = row["name"], trio.current_time()
     return ActorNode(
-        name=entry.name,
-        state=row.get("state", "unknown"),
-        changed_at=row.get("changedAt"),
-        essential=entry.essential,
-        restarts=max(entry.starts - 1, 0),
-        error=entry.last_crash,
-        mailboxes=[_mailbox(name, channel) for name, channel in entry.mailboxes.items()],
+        name=name,
+        state=row["state"],
+        changed_at=row["changedAt"],
+        essential=row.get("essential", False),
+        restarts=roster.restarts[name],
+        crashes=roster.crashes[name],
+        error=row.get("error", ""),
+        mailboxes=[
+            MailboxNow(
+                name=key,
+                waiting=one.waiting(),
+                capacity=one.capacity(),
+                not_empty_s=round(one.not_empty_s(now), 1),
+            )
+            for key, one in roster.mailboxes(name).items()
+        ],
         children=[],
-    )
-
-
-def _mailbox(name: str, channel: "trio.MemoryReceiveChannel[object]") -> Mailbox:
-    figures = channel.statistics()
-    return Mailbox(
-        name=name.strip("_"),
-        waiting=figures.current_buffer_used + figures.tasks_waiting_send,
-        capacity=int(figures.max_buffer_size),
     )
 
 
@@ -78,7 +81,8 @@ def _parent(name: str, nodes: dict[str, ActorNode]) -> str:
 @get("/api/actors", opt=VIEWER, summary="Actors, and what waits for them")
 async def actors(web: State) -> ActorNode:
     """Return the tree of supervision; the root is the process."""
-    nodes = {entry.name: _node(web, entry) for entry in web.roster.entries.values()}
+    roster = web.snapshot.roster
+    nodes = {row["name"]: _node(roster, row) for row in roster.at_work()}
     root = ActorNode(name="gateway", children=[])
     for name, node in list(nodes.items()):
         parent = _parent(name, nodes)

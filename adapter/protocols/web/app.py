@@ -62,9 +62,11 @@ SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
 }  # fmt: skip
 
 
-def make_app(web: Views | None, access: Access | None = None) -> Litestar:
+def make_app(
+    web: Views | None, access: Access | None = None, idempotency: Idempotency | None = None
+) -> Litestar:
     """Return the application for this process; without a state it can only be described."""
-    idempotency = Idempotency()
+    idempotency = idempotency or Idempotency()
     return Litestar(
         route_handlers=[
             *ASSOCIATIONS,

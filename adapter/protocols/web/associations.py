@@ -161,9 +161,9 @@ async def associations(
     limit: Limit = PAGE_MAX,
     offset: Offset = 0,
 ) -> Response[list[Association]]:
-    """Return associations since the process began: all open ones, the latest of the others.
+    """Return all open associations, the latest that ended since the start, those that were refused.
 
-    Of those that were refused there is a row for each caller, address, called AE Title and rule.
+    Of these there is a row for each caller, address, called AE Title and rule.
     """
     states = _GROUPS.get(in_state or "", (in_state,) if in_state else get_args(AssociationState))
     rows = [

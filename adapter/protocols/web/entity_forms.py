@@ -141,7 +141,7 @@ class Form:
 
     def _state(self, web: Views, listed: ListedEntity) -> Literal["running", "parked", "draining"]:
         own = re.compile(self.actors.replace("NAME", re.escape(listed.name)))
-        actors = web.snapshot.sections["actors"].values()
+        actors = web.snapshot.roster.at_work()
         states = {row["state"] for row in actors if own.fullmatch(row["name"])}
         if listed.problems or "parked" in states:
             return "parked"

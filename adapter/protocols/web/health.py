@@ -77,8 +77,7 @@ def why_degraded(web: Views) -> list[str]:
 
 
 def _actors_down(web: Views) -> list[dict[str, Any]]:
-    actors = web.snapshot.sections["actors"].values()
-    return [row for row in actors if row.get("state") in ("parked", "crashed")]
+    return [row for row in web.snapshot.roster.at_work() if row["state"] in ("parked", "crashed")]
 
 
 NOT_READY = ResponseSpec(

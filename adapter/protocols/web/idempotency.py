@@ -7,6 +7,8 @@ may ask for it; the answer is taken off the wire, whoever made it. Rules: see
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -15,16 +17,22 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapter.domain.ports import WallClock
 from adapter.domain.repeated_requests import (
+    AnswerRows,
+    Attempt,
     KeptAnswer,
     KeyIsAnotherRequestsError,
     RepeatedRequests,
     StillRunningError,
 )
+from adapter.errors import LedgerError
 
 KEY = "idempotency-key"
 KEY_LENGTH_MAX = 255
 KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
+WRITE_S = 5.0
+"""For an answer to be written; on a full disk it is sent before."""
 _DROPPED = ("content-length", "date")
 _REPEATED = ("idempotency-replayed", "true")
 
@@ -32,8 +40,11 @@ _REPEATED = ("idempotency-replayed", "true")
 class Idempotency:
     """The middleware; `ask` is what is asked before the handler of a request."""
 
-    def __init__(self) -> None:
-        self.known = RepeatedRequests()
+    def __init__(self, rows: AnswerRows | None = None, now: WallClock = trio.current_time) -> None:
+        """Know what was answered before the start; without rows, nothing outlives the process."""
+        self.known = RepeatedRequests(rows.all() if rows else ())
+        self._rows = rows
+        self._now = now
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
         """Return the application with answers to such requests kept."""
@@ -42,14 +53,25 @@ class Idempotency:
             if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
                 await app(scope, receive, send)
                 return
-            taken = _TakenAnswer(send)
+
+            async def answered(answer: KeptAnswer) -> None:
+                if (key := scope["state"].pop(KEY, None)) is not None:
+                    await self._keep(self.known.end(key, answer))
+
             try:
-                await app(scope, receive, taken.send)
+                await app(scope, receive, _TakenAnswer(send, answered).send)
             finally:
-                if (key := scope["state"].get(KEY)) is not None:
-                    self.known.end(key, taken.answer)
+                if (key := scope["state"].pop(KEY, None)) is not None:
+                    self.known.end(key, None)  # it has no whole answer
 
         return keeping
+
+    async def _keep(self, attempt: Attempt | None) -> None:
+        """Have an answer outlive the process, before anybody hears it."""
+        if self._rows is None or attempt is None or not attempt.may_be_stored:
+            return
+        with trio.move_on_after(WRITE_S), suppress(LedgerError):  # the process ends of it elsewhere
+            await self._rows.put(attempt)
 
     async def ask(self, request: Request[Any, Any, Any]) -> Response[bytes] | None:
         """Return what was answered to the same request before; None: it is to be carried out.
@@ -67,7 +89,7 @@ class Idempotency:
         target = f"{request.method} {request.url.path}?{request.url.query}".encode()
         fingerprint = _digest(target, await request.body())
         try:
-            answer = self.known.begin(key, fingerprint, trio.current_time())
+            answer = self.known.begin(key, fingerprint, self._now())
         except KeyIsAnotherRequestsError:
             why = "Idempotency-Key: it belongs to another request"
             raise HTTPException(why, status_code=422) from None
@@ -99,10 +121,10 @@ def _digest(*parts: bytes) -> bytes:
 class _TakenAnswer:
     """What goes over the wire, and is kept."""
 
-    def __init__(self, send: Send) -> None:
-        self.answer: KeptAnswer | None = None
-        """None: it is not whole."""
+    def __init__(self, send: Send, answered: Callable[[KeptAnswer], Awaitable[None]]) -> None:
+        """Have `answered` know the answer when it is whole, before its end is sent."""
         self._send = send
+        self._answered = answered
         self._start: Any = None
         self._body = b""
 
@@ -118,5 +140,5 @@ class _TakenAnswer:
                     for name, value in self._start["headers"]
                 ]
                 kept = tuple(header for header in headers if header[0] not in _DROPPED)
-                self.answer = KeptAnswer(self._start["status"], kept, self._body)
+                await self._answered(KeptAnswer(self._start["status"], kept, self._body))
         await self._send(message)

@@ -70,7 +70,10 @@ async def create(
     await access.keys.put(key)
     for old in superfluous(access.keys, now):
         await access.keys.remove(old.id)
-    return Response({**shown(key, now), "key": token}, status_code=HTTPStatus.CREATED)
+    return Response(
+        {**shown(key, now), "key": token}, status_code=HTTPStatus.CREATED,
+        headers={"Cache-Control": "no-store"},
+    )  # fmt: skip
 
 
 @delete(

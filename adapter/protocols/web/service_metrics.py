@@ -4,13 +4,13 @@ Labels are AE Titles, destinations and actors that are configured now; those tha
 shown any more, and what a peer calls is never one.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import trio
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adapter.domain.histogram import Histogram
+from adapter.domain.roster import Roster
 from adapter.domain.service_times import BOUNDS_S
 from adapter.domain.views import Views
 from adapter.protocols.web.families import counters, gauges, histograms
@@ -39,34 +39,27 @@ def _ae_titles(web: Views) -> list[str]:
     return sorted({listed.ae_title.strip() for listed in web.listed["aetitle"].values()})
 
 
-def _actors(web: Views) -> dict[str, str]:
-    """Return the state of each actor that is meant to run."""
-    rows = web.snapshot.sections["actors"].values()
-    return {row["name"]: row["state"] for row in rows if row.get("state", "stopped") != "stopped"}
-
-
-def mailbox_depths(web: Views) -> dict[str, int]:
-    """Return how many messages wait for an actor, by its name; their senders wait as well, but
-    for the hub's."""
-    channels: dict[str, trio.MemorySendChannel[Any]] = {
-        "submitter": web.orders,
-        "tasks": web.task_orders,
-        "entities": web.entity_orders,
-        **{f"exporter:{name}": channel for name, channel in web.export_orders.items()},
-    }
-    for listed in web.listed["aetitle"].values():
-        if listed.ae_title in web.entities:
-            channels[f"entity:{listed.name}"] = web.entities[listed.ae_title]
-    depths = {"hub": web.events_waiting()}
-    for name, channel in channels.items():
-        statistics = channel.statistics()
-        depths[name] = statistics.current_buffer_used + statistics.tasks_waiting_send
-    return depths
+def _mailboxes(roster: Roster, names: Iterable[str]) -> Iterator[Metric]:
+    labels = ["actor", "mailbox"]
+    depth = GaugeMetricFamily(
+        "dicom_adapter_mailbox_messages", "Messages that wait for an actor", labels=labels
+    )
+    age = GaugeMetricFamily(
+        "dicom_adapter_mailbox_not_empty_seconds",
+        "Since a mailbox was last seen empty; nothing in it has waited longer", labels=labels,
+    )  # fmt: skip
+    now = trio.current_time()
+    for actor in names:
+        for name, mailbox in roster.mailboxes(actor).items():
+            depth.add_metric([actor, name], mailbox.waiting())
+            age.add_metric([actor, name], mailbox.not_empty_s(now))
+    yield from (depth, age)
 
 
 def service_metrics(web: Views) -> list[Metric]:
     """Return the metrics."""
-    actors, times, trend = _actors(web), web.measurements.times, web.measurements.trend
+    times, trend, roster = web.measurements.times, web.measurements.trend, web.snapshot.roster
+    actors = {row["name"]: row["state"] for row in roster.at_work()}
     return [
         *_families_of_times(web),
         counters(
@@ -75,16 +68,13 @@ def service_metrics(web: Views) -> list[Metric]:
         ),
         counters(
             "dicom_adapter_actor_crashes", "Crashes; an actor is restarted or parked", "actor",
-            {name: times.crashes[name] for name in actors},
+            {name: roster.crashes[name] for name in actors},
         ),
         gauges(
             "dicom_adapter_actor_up", "0 while an actor is being restarted, or is parked", "actor",
             {name: float(state == "started") for name, state in actors.items()},
         ),
-        gauges(
-            "dicom_adapter_mailbox_messages", "Messages that wait for an actor", "actor",
-            mailbox_depths(web),
-        ),
+        *_mailboxes(roster, actors),
         GaugeMetricFamily(
             "dicom_adapter_config_reload_successful", "0: the latest reload was refused",
             value=float(web.measurements.reloads.succeeded),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from litestar import get
+from litestar import Response, get
 from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
 from msgspec import Struct
@@ -14,7 +14,7 @@ from adapter.domain.views import Views
 from adapter.domain.wall_time import rfc3339
 from adapter.errors import UnavailableError
 from adapter.protocols.web.health import State
-from adapter.protocols.web.paging import Limit, Offset
+from adapter.protocols.web.paging import PAGED, AnyRequest, Limit, Offset, page_of
 from adapter.protocols.web.roles import VIEWER
 
 Goes = Literal["now", "when space is low", "later", "no"]
@@ -40,10 +40,15 @@ class StorageItem(Struct, frozen=True, kw_only=True, rename="camel"):
     """Of its instances; those that jobs of one group share are counted in each."""
 
 
-@get("/api/storage/items", opt=VIEWER, summary="What holds what on the storage, and what goes when")
+@get(
+    "/api/storage/items",
+    opt=VIEWER,
+    summary="What holds what on the storage, and what goes when",
+    response_headers=PAGED,
+)
 async def storage_items(
-    web: State, goes: Going = None, limit: Limit = 100, offset: Offset = 0
-) -> list[StorageItem]:
+    web: State, request: AnyRequest, goes: Going = None, limit: Limit = 100, offset: Offset = 0
+) -> Response[list[StorageItem]]:
     """Return a page of jobs, oldest first, then open groups, then what was put aside.
 
     503 if the storage cannot be read now.
@@ -58,7 +63,8 @@ async def storage_items(
         StorageItem(id=each.name, kind="quarantined", goes="no", why=each.why) for each in aside
     ]
     found = [item for item in items if goes is None or item.goes == goes]
-    return found[offset : offset + limit]
+    page, headers = page_of(request, found, limit, offset)
+    return Response(list(page), headers=headers)
 
 
 async def _jobs(web: Views) -> list[StorageItem]:

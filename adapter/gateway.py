@@ -136,7 +136,7 @@ def _views_of(edges: Edges, settings: Settings) -> "partial[Views]":
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
         storage=edges.storage_view, hooks=edges.hooks,
         dicom_address=(loopback.get(host, host), port),
-        survey=edges.survey,
+        survey=edges.survey, previews=edges.previews,
     )  # fmt: skip
 
 

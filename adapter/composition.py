@@ -27,6 +27,7 @@ from adapter.edges import Edges
 from adapter.errors import ConfigurationError, PortUnavailableError
 from adapter.live_settings import LiveSettings, SettingsProposal, retention_of
 from adapter.platforms import make_hooks, make_http_platform, make_results_service
+from adapter.previews import make_previews
 from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
@@ -138,6 +139,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         hooks=make_hooks(settings.webhooks),
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         survey=FolderSurvey(layout, space, disk_threads),
+        previews=make_previews(settings, layout.transcoding),
         web=_web(settings, ledger, tls.api),
         configuration=_followed(live, follow, files),
         new_id=new_id,

@@ -26,6 +26,7 @@ from adapter.domain.ports import (
     SpaceGauge,
     WallClock,
 )
+from adapter.domain.previews import Previews
 from adapter.domain.queueing import Draw
 from adapter.domain.reconfiguration import ConfigurationSource
 from adapter.domain.recovery import AS_IT_SHOULD_BE, LedgerReport
@@ -74,6 +75,8 @@ class Edges:
     hooks: HookEdges
     held: HeldInstances
     survey: Survey
+    previews: Previews | None = None
+    """None: nobody is to see pictures."""
     web: WebFactory | None
     configuration: ConfigurationSource | None
     """None: it does not change."""

@@ -152,7 +152,7 @@ def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
         storage=edges.storage_view, hooks=edges.hooks,
         dicom_address=(loopback.get(host, host), port),
-        survey=edges.survey, configuration=live.in_force,
+        survey=edges.survey, previews=edges.previews, configuration=live.in_force,
     )  # fmt: skip
 
 

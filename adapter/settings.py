@@ -156,6 +156,16 @@ class Api(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_connections_per_address: Annotated[int, Meta(ge=0, le=65_536)] = 512
 
 
+class Preview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pictures of instances; they show patients."""
+
+    enabled: bool | Literal["auto"] = "auto"
+    max_pixels: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 25_000_000
+    max_instance_bytes: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 500_000_000
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    memory_gb: Annotated[float, Meta(ge=0.25, le=1024)] = 2.0
+
+
 class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: LogLevel = "info"
     levels: LoggerLevels = field(default_factory=dict)
@@ -180,5 +190,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     webhooks: list[Webhook] = field(default_factory=list)
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
+    preview: Preview = field(default_factory=Preview)
     logging: Logging = field(default_factory=Logging)
     shutdown: Shutdown = field(default_factory=Shutdown)

@@ -11,7 +11,7 @@ from adapter.protocols.transcoding.worker import serve
 
 
 def main() -> None:
-    """Make copies until the main process wants no more."""
+    """Make copies and pictures until the main process wants no more."""
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, signal.SIG_IGN)
     memory_bytes, deadline_s = sys.argv[1:]

@@ -91,6 +91,7 @@ ALLOWED = {
     "edges": {"domain", "supervision"},
     "platforms": {"domain", "errors", "protocols", "settings"},
     "requestors": {"domain", "errors", "protocols", "settings"},
+    "previews": {"domain", "protocols", "settings"},
     "composition": {
         "api_edge",
         "configuration",
@@ -100,6 +101,7 @@ ALLOWED = {
         "errors",
         "live_settings",
         "platforms",
+        "previews",
         "protocols",
         "relations",
         "requestors",
@@ -213,14 +215,15 @@ def test_every_actor_says_what_it_is() -> None:
             )
 
 
-def test_only_the_process_for_copies_decodes_pixels() -> None:
+def test_only_the_process_for_copies_and_pictures_decodes_pixels() -> None:
     for module in MODULES:
         text = module.read_text()
         if "pixel_array" in text or "get_decoder" in text or "pydicom.pixels" in text:
-            assert module.parts[-2:] == ("transcoding", "decoding.py"), module
-        imported = "adapter.protocols.transcoding.decoding"
-        if imported in set(imports_of(ast.parse(text))):
-            assert module.name in ("worker.py", "transcoder.py"), module
+            assert module.parts[-2] == "transcoding", module
+            assert module.name in ("decoding.py", "pictures.py"), module
+        imported = {f"adapter.protocols.transcoding.{name}" for name in ("decoding", "pictures")}
+        if imported & set(imports_of(ast.parse(text))):
+            assert module.name in ("worker.py", "pictures.py"), module
 
 
 def test_receiver_process_does_without_pydicom() -> None:

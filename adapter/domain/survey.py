@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from adapter.domain.ports import SpaceReading
+from adapter.domain.previews import Instance
 from adapter.domain.records import GroupRecord
 
 
@@ -34,6 +35,9 @@ class Survey(Protocol):
 
     async def study(self, study_instance_uid: str) -> StudyPlaces:
         """Return where instances of a study lie; a folder is looked up for each job."""
+
+    async def instances(self, study_instance_uid: str) -> tuple[Instance, ...]:
+        """Return what was received of a study and is held, by series; of much of it the first."""
 
     async def closed(self) -> FolderFigures:
         """Return what has closed and is no job yet."""

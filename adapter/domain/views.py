@@ -16,6 +16,7 @@ from adapter.domain.measurements import Measurements
 from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
+from adapter.domain.previews import Previews
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
@@ -70,3 +71,5 @@ class Views:
     dicom_address: tuple[str, int]
     """Where AE Titles answer that have no port of their own: host and port, from here."""
     survey: Survey
+    previews: Previews | None
+    """None: nobody is to see pictures."""

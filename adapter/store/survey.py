@@ -1,10 +1,14 @@
 """Looks into the folders (port `Survey`)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from adapter.domain.identifiers import path_part
 from adapter.domain.ports import SpaceReading
+from adapter.domain.previews import Instance
 from adapter.domain.records import GroupRecord
 from adapter.domain.survey import FolderFigures, StudyPlaces
 from adapter.store.files import DiskThreads, walk_files
@@ -13,7 +17,10 @@ from adapter.store.layout import Layout
 from adapter.store.space import DiskSpaceGauge
 
 FILES_MAX = 100_000
-"""Files of closed groups that are looked at for one answer: a closed group lives for moments."""
+"""Files that are looked at for one answer; a closed group lives for moments."""
+
+INSTANCES_MAX = 10_000
+"""Of a study that are told of."""
 
 
 class FolderSurvey:
@@ -39,6 +46,29 @@ class FolderSurvey:
         jobs = [folder.name for folder in payloads if (folder / "input" / "dcm" / part).is_dir()]
         return StudyPlaces(groups=tuple(groups.values()), jobs=tuple(jobs))
 
+    async def instances(self, study_instance_uid: str) -> tuple[Instance, ...]:
+        """See `Survey.instances`."""
+        return await self._threads.run(self._instances, path_part(study_instance_uid))
+
+    def _instances(self, part: str) -> tuple[Instance, ...]:
+        found: dict[tuple[str, str], Instance] = {}
+        for entry in islice(self._received(part), FILES_MAX):
+            with suppress(FileNotFoundError):  # it has moved on
+                instance = _instance(entry)
+                found.setdefault((instance.series, instance.name), instance)
+            if len(found) == INSTANCES_MAX:
+                break
+        return tuple(sorted(found.values(), key=lambda one: (one.series, len(one.name), one.name)))
+
+    def _received(self, part: str) -> Iterator[os.DirEntry[str]]:
+        """Yield the files of a study, where they stay longest first."""
+        layout = self._layout
+        for folder in _finished(layout.payloads):
+            yield from _files(folder / "input" / "dcm" / part)
+        for parent in (layout.closed, layout.incoming):
+            for folder in _finished(parent):
+                yield from _files(folder / "dcm" / part)
+
     async def closed(self) -> FolderFigures:
         """See `Survey.closed`."""
         return await self._threads.run(self._closed)
@@ -60,6 +90,12 @@ class FolderSurvey:
     async def quarantined(self) -> int:
         """See `Survey.quarantined`."""
         return await self._threads.run(lambda: len(os.listdir(self._layout.quarantine)))
+
+
+def _instance(entry: os.DirEntry[str]) -> Instance:
+    path = Path(entry.path)
+    size = entry.stat(follow_symlinks=False).st_size
+    return Instance(series=path.parent.name, name=path.stem, path=entry.path, size_bytes=size)
 
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:

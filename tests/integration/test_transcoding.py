@@ -16,7 +16,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 
-from adapter.protocols.transcoding.copies import NotTranscodedError, Wanted
+from adapter.protocols.transcoding.copies import NotMadeError, Wanted
 from adapter.protocols.transcoding.decoder_process import DecoderProcess, DecodingLimits
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -63,11 +63,11 @@ def with_many_pixels(path: Path, count: int) -> Path:
 async def test_one_process_makes_copy_after_copy(tmp_path: Path, target: Path) -> None:
     decoder = DecoderProcess(LIMITS)
     try:
-        await decoder.transcode(wanted(SMALL, target))
+        await decoder.make(wanted(SMALL, target))
         first = decoder._process
-        with pytest.raises(NotTranscodedError):
-            await decoder.transcode(wanted(with_pixels(tmp_path / "bad", b"rubbish"), target))
-        await decoder.transcode(wanted(get_testdata_file("JPEG2000.dcm"), target))
+        with pytest.raises(NotMadeError):
+            await decoder.make(wanted(with_pixels(tmp_path / "bad", b"rubbish"), target))
+        await decoder.make(wanted(get_testdata_file("JPEG2000.dcm"), target))
         assert decoder._process is first
     finally:
         await decoder.close()
@@ -91,9 +91,9 @@ async def test_stream_that_is_none_is_told_without_its_values(
     pixels, syntax = HOSTILE[case]
     decoder = DecoderProcess(LIMITS)
     try:
-        with pytest.raises(NotTranscodedError) as caught:
-            await decoder.transcode(wanted(with_pixels(tmp_path / "bad", pixels, syntax), target))
-        await decoder.transcode(wanted(SMALL, target))
+        with pytest.raises(NotMadeError) as caught:
+            await decoder.make(wanted(with_pixels(tmp_path / "bad", pixels, syntax), target))
+        await decoder.make(wanted(SMALL, target))
     finally:
         await decoder.close()
     assert "CompressedSamples" not in str(caught.value)
@@ -106,9 +106,9 @@ async def test_image_that_needs_all_memory_gets_no_more_than_its_share(
     huge = with_many_pixels(tmp_path / "huge", 1 << 30)
     decoder = DecoderProcess(DecodingLimits(memory_bytes=10**9, deadline_s=60))
     try:
-        with pytest.raises(NotTranscodedError, match="needs more than 1 GB of memory"):
-            await decoder.transcode(wanted(huge, target))
-        await decoder.transcode(wanted(SMALL, target))
+        with pytest.raises(NotMadeError, match="needs more than 1 GB of memory"):
+            await decoder.make(wanted(huge, target))
+        await decoder.make(wanted(SMALL, target))
     finally:
         await decoder.close()
 
@@ -117,8 +117,8 @@ async def test_decoder_that_hangs_is_killed_at_its_deadline(tmp_path: Path, targ
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     hanging = DecoderProcess(DecodingLimits(memory_bytes=10**9, deadline_s=0.5))
-    with pytest.raises(NotTranscodedError, match=r"more than 0\.5 s"):
-        await hanging.transcode(wanted(fifo, target))
+    with pytest.raises(NotMadeError, match=r"more than 0\.5 s"):
+        await hanging.make(wanted(fifo, target))
     assert hanging._process is None
 
 
@@ -127,7 +127,7 @@ async def test_decoder_that_is_killed_is_told_and_replaced(tmp_path: Path, targe
     os.mkfifo(fifo)
     decoder = DecoderProcess(LIMITS)
     try:
-        await decoder.transcode(wanted(SMALL, target))
+        await decoder.make(wanted(SMALL, target))
 
         async def kill() -> None:
             assert decoder._process is not None
@@ -135,9 +135,9 @@ async def test_decoder_that_is_killed_is_told_and_replaced(tmp_path: Path, targe
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kill)
-            with pytest.raises(NotTranscodedError, match="ended by signal 9"):
-                await decoder.transcode(wanted(fifo, target))
-        await decoder.transcode(wanted(SMALL, target))
+            with pytest.raises(NotMadeError, match="ended by signal 9"):
+                await decoder.make(wanted(fifo, target))
+        await decoder.make(wanted(SMALL, target))
     finally:
         await decoder.close()
 
@@ -146,10 +146,10 @@ async def test_cancel_ends_the_decoder(tmp_path: Path, target: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     decoder = DecoderProcess(LIMITS)
-    await decoder.transcode(wanted(SMALL, target))
+    await decoder.make(wanted(SMALL, target))
     process = decoder._process
     with trio.move_on_after(0.1):
-        await decoder.transcode(wanted(fifo, target))
+        await decoder.make(wanted(fifo, target))
     assert process is not None
     assert process.returncode == -signal.SIGKILL
 
@@ -157,8 +157,8 @@ async def test_cancel_ends_the_decoder(tmp_path: Path, target: Path) -> None:
 async def test_copy_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     decoder = DecoderProcess(LIMITS)
     try:
-        with pytest.raises(NotTranscodedError, match="No such file or directory"):
-            await decoder.transcode(wanted(SMALL, tmp_path / "nowhere" / "copy"))
+        with pytest.raises(NotMadeError, match="No such file or directory"):
+            await decoder.make(wanted(SMALL, tmp_path / "nowhere" / "copy"))
     finally:
         await decoder.close()
 

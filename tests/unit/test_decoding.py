@@ -7,7 +7,7 @@ from pydicom.data import get_testdata_file
 
 from adapter.protocols.dimse.part10 import describe
 from adapter.protocols.dimse.user_information import OUR_CLASS_UID
-from adapter.protocols.transcoding.copies import NotTranscodedError
+from adapter.protocols.transcoding.copies import NotMadeError
 from adapter.protocols.transcoding.decoding import transcode
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -84,7 +84,7 @@ def test_loss_that_was_not_on_record_is_put_there(tmp_path):
 
 def test_big_endian_is_left_alone(tmp_path):
     path, _ = stored("MR_small_bigendian.dcm")
-    with pytest.raises(NotTranscodedError, match="Big Endian"):
+    with pytest.raises(NotMadeError, match="Big Endian"):
         transcode(path, str(tmp_path / "copy"), EXPLICIT)
 
 
@@ -92,7 +92,7 @@ def test_compressed_without_pixels_is_told(tmp_path):
     _, data_set = stored("MR_small_RLE.dcm")
     del data_set.PixelData
     data_set.save_as(tmp_path / "source")
-    with pytest.raises(NotTranscodedError, match="no Pixel Data"):
+    with pytest.raises(NotMadeError, match="no Pixel Data"):
         transcode(str(tmp_path / "source"), str(tmp_path / "copy"), EXPLICIT)
 
 
@@ -100,5 +100,5 @@ def test_video_is_told_to_have_no_decoder(tmp_path):
     _, data_set = stored("MR_small_RLE.dcm")
     data_set.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4 AVC
     data_set.save_as(tmp_path / "source")
-    with pytest.raises(NotTranscodedError, match="no decoder is known"):
+    with pytest.raises(NotMadeError, match="no decoder is known"):
         transcode(str(tmp_path / "source"), str(tmp_path / "copy"), EXPLICIT)

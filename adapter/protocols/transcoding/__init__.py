@@ -1,1 +1,1 @@
-"""Uncompressed copies of instances, for destinations that take no other."""
+"""Uncompressed copies of instances, for destinations that take no other; pictures for people."""

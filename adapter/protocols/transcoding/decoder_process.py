@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from adapter.protocols.transcoding.copies import Made, NotTranscodedError, Wanted
+from adapter.protocols.transcoding.copies import Made, NotMadeError, Wanted, WantedPicture
 
 REPORT_BYTES_MAX = 4096
 END_S = 2.0
@@ -18,7 +18,7 @@ END_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodingLimits:
-    """`dicom.scu.transcoding.*`."""
+    """`dicom.scu.transcoding.*`, or what `preview.*` allows."""
 
     memory_bytes: int
     deadline_s: float
@@ -32,13 +32,13 @@ class DecoderProcess:
         self._limits = limits
         self._process: trio.Process | None = None
 
-    async def transcode(self, wanted: Wanted) -> None:
-        """Have a copy made.
+    async def make(self, wanted: Wanted | WantedPicture) -> None:
+        """Have a copy or a picture made.
 
         Cancel: the process is killed.
 
         Raises:
-            NotTranscodedError: There is none.
+            NotMadeError: There is none.
         """
         is_whole = False
         try:
@@ -47,15 +47,15 @@ class DecoderProcess:
             is_whole = True
         except trio.TooSlowError as error:
             words = f"it takes more than {self._limits.deadline_s:g} s"
-            raise NotTranscodedError(words) from error
+            raise NotMadeError(words, "time") from error
         finally:
             if not is_whole:
                 with trio.move_on_after(END_S, shield=True):
                     await self.close()
         if made.error:
-            raise NotTranscodedError(made.error)
+            raise NotMadeError(made.error, made.why)
 
-    async def _made(self, wanted: Wanted) -> Made:
+    async def _made(self, wanted: Wanted | WantedPicture) -> Made:
         process = self._process or await self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -73,7 +73,7 @@ class DecoderProcess:
             return msgspec.json.decode(report, type=Made)
         status = await process.wait()
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        raise NotTranscodedError(f"the decoder ended by {how}")
+        raise NotMadeError(f"the decoder ended by {how}")
 
     async def _started(self) -> trio.Process:
         limits = self._limits

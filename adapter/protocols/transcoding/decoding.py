@@ -10,7 +10,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from adapter.protocols.dimse.user_information import OUR_CLASS_UID, OUR_VERSION_NAME
-from adapter.protocols.transcoding.copies import NotTranscodedError
+from adapter.protocols.transcoding.copies import NotMadeError
 
 _ALWAYS_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 """JPEG Baseline and Extended (PS3.5 8.2.1); other syntaxes may be without loss."""
@@ -20,14 +20,14 @@ def transcode(source: str, target: str, transfer_syntax_uid: str) -> None:
     """Write a copy of source to target, in an uncompressed little-endian transfer syntax.
 
     Raises:
-        NotTranscodedError: It cannot be decoded, or not with what is installed.
+        NotMadeError: It cannot be decoded, or not with what is installed.
         MemoryError: It needs more than there is.
         OSError: A file cannot be read or written.
     """
     data_set = dcmread(source)
     stored = UID(data_set.file_meta.TransferSyntaxUID)
     if stored == ExplicitVRBigEndian:
-        raise NotTranscodedError("Explicit VR Big Endian is not transcoded")
+        raise NotMadeError("Explicit VR Big Endian is not transcoded")
     if stored.is_compressed and stored != "1.2.840.10008.1.2.1.99":  # deflated: not its pixels
         _decompress(data_set, stored)
     data_set.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
@@ -44,15 +44,22 @@ def transcode(source: str, target: str, transfer_syntax_uid: str) -> None:
 
 def _decompress(data_set: Dataset, stored: UID) -> None:
     if "PixelData" not in data_set:
-        raise NotTranscodedError("there is no Pixel Data in it")
-    try:
-        decoder = get_decoder(stored)
-    except NotImplementedError as error:
-        raise NotTranscodedError("no decoder is known for its transfer syntax") from error
-    if not decoder.is_available:
-        raise NotTranscodedError(
-            "no decoder for its transfer syntax is installed (extra 'transcode')"
-        )
+        raise NotMadeError("there is no Pixel Data in it")
+    check_decoder(stored)
     data_set.decompress(as_rgb=False, generate_instance_uid=False)
     if stored in _ALWAYS_LOSSY and "LossyImageCompression" not in data_set:
         data_set.LossyImageCompression = "01"
+
+
+def check_decoder(transfer_syntax_uid: UID) -> None:
+    """Object if nothing here decodes this transfer syntax.
+
+    Raises:
+        NotMadeError: So it is.
+    """
+    try:
+        decoder = get_decoder(transfer_syntax_uid)
+    except NotImplementedError as error:
+        raise NotMadeError("no decoder is known for its transfer syntax") from error
+    if not decoder.is_available:
+        raise NotMadeError("no decoder for its transfer syntax is installed (extra 'transcode')")

@@ -29,7 +29,7 @@ from adapter.domain.records import OutgoingInstance
 from adapter.domain.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.protocols.dimse.file_meta import NotPart10Error
 from adapter.protocols.dimse.part10 import describe
-from adapter.protocols.transcoding.copies import NotTranscodedError, Wanted
+from adapter.protocols.transcoding.copies import NotMadeError, Wanted
 from adapter.protocols.transcoding.decoder_process import DecoderProcess, DecodingLimits
 from adapter.protocols.uncommitted import ABORTED
 
@@ -103,7 +103,7 @@ class TranscodingAssociation:
                 copy = await self._transcoded(instance, syntax)
             if self._scope.cancelled_caught:
                 return ABORTED
-        except (NotTranscodedError, NotPart10Error) as error:
+        except (NotMadeError, NotPart10Error) as error:
             text = f"not transcoded from {words}: {error}"
             return SendResult(status=None, permanent=True, error=text)
         (result,) = await self._association.store([copy])
@@ -113,11 +113,11 @@ class TranscodingAssociation:
     async def _transcoded(self, instance: OutgoingInstance, syntax: str) -> OutgoingInstance:
         wanted = Wanted(source=instance.path, target=self._copy, transfer_syntax_uid=syntax)
         async with self._places:
-            await self._decoder.transcode(wanted)
+            await self._decoder.make(wanted)
         copy = await trio.to_thread.run_sync(describe, self._copy)
         same = (instance.sop_class_uid, instance.sop_instance_uid, syntax)
         if (copy.sop_class_uid, copy.sop_instance_uid, copy.transfer_syntax_uid) != same:
-            raise NotTranscodedError("the copy is another instance")
+            raise NotMadeError("the copy is another instance")
         return structs.replace(copy, priority=instance.priority)
 
     def accepted(self, context: Context) -> bool:

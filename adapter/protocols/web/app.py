@@ -41,6 +41,7 @@ from adapter.protocols.web.keys import KEYS
 from adapter.protocols.web.log_levels import LOGGING
 from adapter.protocols.web.methods import methods_of, options
 from adapter.protocols.web.paging import KnownQueries
+from adapter.protocols.web.previews import PREVIEWS
 from adapter.protocols.web.reload import RELOAD
 from adapter.protocols.web.roles import OPEN
 from adapter.protocols.web.self_test import self_test
@@ -74,6 +75,7 @@ def make_app(
             *ACTORS,
             *STORAGE,
             *TIMELINE,
+            *PREVIEWS,
             *VIEWS,
             *GROUP_ORDERS,
             *JOBS,

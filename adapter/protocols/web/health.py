@@ -26,6 +26,7 @@ from adapter.protocols.web.access_metrics import AccessCollector
 from adapter.protocols.web.export_metrics import export_metrics
 from adapter.protocols.web.families import counters, gauges, histograms
 from adapter.protocols.web.hook_metrics import hook_metrics
+from adapter.protocols.web.preview_metrics import preview_metrics
 from adapter.protocols.web.roles import OPEN, VIEWER
 from adapter.protocols.web.service_metrics import service_metrics
 
@@ -208,7 +209,7 @@ class _Collector:
                 value=float(web.space.low),
             ),
             *_job_metrics(web),
-            *export_metrics(web), *hook_metrics(web),
+            *export_metrics(web), *hook_metrics(web), *preview_metrics(web),
             *service_metrics(web),
             gauges(
                 "dicom_adapter_certificate_expiry_seconds",

@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 from msgspec import Struct
 
+from adapter.domain.identifiers import UID_LENGTH_MAX
 from adapter.domain.records import Export, GroupRecord, Job, Outcome
 from adapter.domain.survey import StudyPlaces
 from adapter.domain.views import Views
@@ -22,7 +23,6 @@ from adapter.protocols.web.roles import VIEWER
 
 ENTRIES_MAX = 2000
 """Of an answer; the first ones are given, and that there are more."""
-UID_LENGTH_MAX = 64  # PS3.5 9.1
 
 
 class Entry(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -50,6 +50,8 @@ class Timeline(Struct, frozen=True, kw_only=True, rename="camel"):
     entries: list[Entry]
     """In the order in which they happened. A group, and what comes of it, may have other studies
     beside this one."""
+    previews: bool
+    """There are pictures of its instances, for operators."""
     complete: bool
     """False: there are more entries."""
 
@@ -87,6 +89,7 @@ async def timeline(web: State, study_instance_uid: FromPath[str]) -> Timeline:
         jobs=[job.id for job in jobs],
         exports=[export.id for export in exports],
         entries=entries[:ENTRIES_MAX],
+        previews=web.previews is not None,
         complete=len(entries) <= ENTRIES_MAX,
     )
 

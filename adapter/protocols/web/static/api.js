@@ -77,6 +77,10 @@ export async function text(path) {
   return (await asked("GET", path, { given: { Accept: "*/*" } })).text();
 }
 
+export async function blob(path, kind) {
+  return (await asked("GET", path, { given: { Accept: kind } })).blob();
+}
+
 /** For orders that may be sent twice and shall be obeyed once. */
 export const once = () => ({ "Idempotency-Key": [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("") });
 

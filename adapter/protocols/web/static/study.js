@@ -2,10 +2,12 @@
 
 import { h } from "./dom.js";
 import { duration, exact, plural, short } from "./format.js";
+import { Pictures } from "./pictures.js";
 import { empty, tell } from "./ui.js";
 import { inWords, toneOf } from "./words.js";
 
 const ROUTE = "/api/timeline/{}";
+const PREVIEW = "/api/studies/{}/instances/{}/preview";
 const UID = /^[0-9]+(\.[0-9]+)*$/;
 
 export class Study {
@@ -48,12 +50,19 @@ export class Study {
     try {
       const told = await this.api.get(`/api/timeline/${this.api.part(this.uid)}`);
       this.draw(told);
+      if (told.previews) this.showPictures();
     } catch (error) {
       if (!(error instanceof this.api.Problem)) throw error;
       this.result.replaceChildren(empty(error.status === 404 ? "Nothing is known of this study" : "It cannot be shown", error.status === 404 ? "Either it never came, or its jobs have been reclaimed." : error.message));
     } finally {
       this.timer = 0;
     }
+  }
+
+  showPictures() {
+    if (this.pictures || this.api.who().role === "viewer" || !this.api.has("get", PREVIEW)) return;
+    this.pictures = new Pictures({ api: this.api, uid: this.uid });
+    this.node.append(this.pictures.node);
   }
 
   draw({ entries, complete, jobs, exports }) {

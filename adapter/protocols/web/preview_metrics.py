@@ -1,0 +1,14 @@
+"""Metrics of pictures."""
+
+from prometheus_client.core import Metric
+
+from adapter.domain.views import Views
+from adapter.protocols.web.families import counters
+
+
+def preview_metrics(web: Views) -> list[Metric]:
+    """Return the metrics; none where there are no pictures."""
+    if web.previews is None:
+        return []
+    text = "Pictures by what came of them"
+    return [counters("dicom_adapter_previews", text, "outcome", web.previews.counts)]

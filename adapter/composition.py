@@ -1,16 +1,11 @@
 """The real edges of the program, made from its settings; `adapter.wiring` connects them."""
 
-import os
 import random
 import secrets
 import shutil
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,30 +15,25 @@ from adapter.api_edge import ApiEdge
 from adapter.configuration import Layered
 from adapter.descriptors import raise_descriptor_limit
 from adapter.domain.carriers import careless_destinations
-from adapter.domain.dimse_ports import IdentityCheck
 from adapter.domain.ports import Platform
 from adapter.domain.storage_view import StorageView
 from adapter.edges import Edges
-from adapter.errors import ConfigurationError, PortUnavailableError
+from adapter.errors import ConfigurationError
+from adapter.listeners import make_identity_check, make_listeners, make_receivers, named
 from adapter.live_settings import LiveSettings, SettingsProposal, retention_of
 from adapter.platforms import make_hooks, make_http_platform, make_results_service
 from adapter.previews import make_previews
 from adapter.protocols.configuration_file import ConfigurationFile
-from adapter.protocols.dimse.acceptor import AcceptorOptions, TcpDimseListener
 from adapter.protocols.dimse.file_meta import describe_stored
-from adapter.protocols.dimse.receiver_process import ReceiverProcess, Receivers, receiver_count
-from adapter.protocols.dimse.scp import ScpLimits
 from adapter.protocols.dimse.stored_attributes import StoredAttributes
 from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
-from adapter.protocols.dimse.turns import Turns
-from adapter.protocols.identities import UserCheck, accept_any
 from adapter.protocols.platform.command import CommandPlatform, missing_programs
 from adapter.protocols.platform.done_flags import DoneFlags
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
-from adapter.relations import careless_api, listening_ports, pipelines_without_program
-from adapter.requestors import FilesOfDestinations, make_requestor, transcription
+from adapter.relations import careless_api, pipelines_without_program
+from adapter.requestors import FilesOfDestinations, make_requestor
 from adapter.settings import Settings
 from adapter.store.fetched_results import FetchedResults
 from adapter.store.files import DiskThreads
@@ -54,7 +44,6 @@ from adapter.store.job_files import FolderJobFiles
 from adapter.store.layout import Layout
 from adapter.store.ledger import RowLedger
 from adapter.store.opening import open_ledger
-from adapter.store.parts import PartFiles, clear_parts
 from adapter.store.payloads import FolderPayloadStore
 from adapter.store.quarantine import Quarantine
 from adapter.store.space import DiskSpaceGauge, SpaceLimits
@@ -64,10 +53,6 @@ DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
 FLAG_THREADS = 1
 """Looks at the flags of jobs; a file server that hangs holds up nothing else."""
-TURNS_MIN = 2
-"""Associations that receive in bulk at a time, on a machine with fewer processors."""
-IDENTITY_THREADS = 1
-"""Hashing takes a core; the others are for instances."""
 CONFIGURATION_THREADS = 1
 GB = 10**9
 
@@ -113,13 +98,13 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
     payloads = _payloads(settings, layout, disk_threads)
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     fetched = FetchedResults(layout, storage.durability, disk_threads, space)
-    receivers = _receivers(settings, layout, lock)
+    receivers = make_receivers(settings, layout, lock)
     files = FilesOfDestinations(tls)
     return Edges(
-        listeners=_listeners(settings, _acceptor(live, layout, receivers), tls.listener),
+        listeners=make_listeners(live, layout, receivers, tls.listener),
         receivers=receivers.processes,
         receiver_loads=receivers.loads,
-        identify=_identity_check(settings),
+        identify=make_identity_check(settings),
         requestor=make_requestor(settings, tls, layout.transcoding),
         destination_files=files,
         certificate_expiries=tls.expiries,
@@ -147,13 +132,6 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         now=time.time,
         draw=random.random,
     )
-
-
-def _identity_check(settings: Settings) -> IdentityCheck:
-    identities = settings.dicom.scp.user_identity
-    if identities.mode == "accept":
-        return accept_any
-    return UserCheck(identities.users, trio.CapacityLimiter(IDENTITY_THREADS)).check
 
 
 def _make_folders(layout: Layout) -> None:
@@ -197,52 +175,6 @@ def _payloads(settings: Settings, layout: Layout, threads: DiskThreads) -> Folde
     return FolderPayloadStore(layout, settings.storage.durability, threads, read)
 
 
-def scp_limits_of(settings: Settings) -> ScpLimits:
-    """Return the deadlines of associations."""
-    return ScpLimits(idle_s=settings.dicom.scp.idle_s, dimse_s=settings.dicom.scp.dimse_s)
-
-
-def _acceptor(live: LiveSettings, layout: Layout, receivers: Receivers) -> AcceptorOptions:
-    settings, scp = live.settings, live.settings.dicom.scp
-    parts = PartFiles(layout, settings.storage.durability)
-    return AcceptorOptions(
-        max_pdu=scp.max_pdu,
-        verification_syntaxes=scp.verification.transfer_syntaxes
-        if scp.verification.enabled
-        else (),
-        limits=live.kept(scp_limits_of),
-        open_part=parts.open,
-        threads=_association_threads(live),
-        turns=Turns(max(os.cpu_count() or 1, TURNS_MIN)),
-        receivers=receivers,
-        preferred_transfer_syntaxes=scp.preferred_transfer_syntaxes,
-        transcription=transcription(scp),
-    )
-
-
-def _association_threads(live: LiveSettings) -> trio.CapacityLimiter:
-    threads = trio.CapacityLimiter(live.settings.dicom.scp.max_associations)
-
-    def limit(settings: Settings) -> None:
-        threads.total_tokens = settings.dicom.scp.max_associations
-
-    live.follow(limit)
-    return threads
-
-
-def _receivers(settings: Settings, layout: Layout, lock: int) -> Receivers:
-    root, durability = str(layout.root), settings.storage.durability
-    command = [sys.executable, "-m", "adapter.receiver", durability, root]
-    count = receiver_count(settings.dicom.scp.receivers)
-    clear_away = partial(clear_parts, layout.parts)
-    return Receivers(
-        [
-            ReceiverProcess(number, command, kept_open=[lock], clear_away=clear_away)
-            for number in range(1, count + 1)
-        ]
-    )
-
-
 def tls_contexts(settings: Settings) -> TlsContexts:
     """Return the TLS contexts that are configured.
 
@@ -250,29 +182,6 @@ def tls_contexts(settings: Settings) -> TlsContexts:
         ConfigurationError: Their files cannot be used.
     """
     return TlsContexts(settings.dicom.scp.tls, settings.destinations, settings.api.tls)
-
-
-def _listeners(
-    settings: Settings, options: AcceptorOptions, tls: TlsContext | None
-) -> dict[str, TcpDimseListener]:
-    listeners = {}
-    for listening in listening_ports(settings):
-        with named(listening.key):
-            listeners[listening.key] = TcpDimseListener.bind(
-                settings.dicom.scp.host,
-                listening.port,
-                replace(options, tls=tls if listening.tls else None),
-            )
-    return listeners
-
-
-@contextmanager
-def named(key: str) -> Iterator[None]:
-    """Say which key a port that cannot be had comes from."""
-    try:
-        yield
-    except PortUnavailableError as error:
-        raise PortUnavailableError(f"{key}: {error}") from error
 
 
 def warnings(settings: Settings) -> list[str]:

@@ -15,18 +15,15 @@ import trio
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.actors.webhook import WebhookActor
-from adapter.channels import ExportDesk
-from adapter.domain.entity_orders import EntityOrder
+from adapter.desk import OrderDesk
 from adapter.domain.events import Event, Publish
 from adapter.domain.measurements import Measurements
-from adapter.domain.messages import JobOrder, Subscribe
+from adapter.domain.messages import Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
-from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
-from adapter.domain.tasks import TaskOrder
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
@@ -57,39 +54,37 @@ async def gateway(
     publisher, measurements = Publisher(events), Measurements()
     publish = _beginning(edges, measured(publisher, measurements.times, trio.current_time))
     # The web side holds its ends to the last; the hub ends with its events, others with their work.
-    subscriptions_in, subscriptions = trio.open_memory_channel[Subscribe](0)
-    orders_in, orders = trio.open_memory_channel[JobOrder](0)
-    entity_orders_in, entity_orders = trio.open_memory_channel[EntityOrder | EntitiesProposed](0)
-    reload_in, reload_orders = trio.open_memory_channel[ReloadOrder](0)
-    task_orders_in, task_orders = trio.open_memory_channel[TaskOrder](0)
-    snapshot, counts, desk = Snapshot(), dict[str, int](), ExportDesk()
+    desk = OrderDesk()
+    snapshot, counts = Snapshot(), dict[str, int]()
     list_in(snapshot.roster)
     web_stop = trio.Event()
     occupancy, figures = _occupancy(live), QueueFigures()
     occupancy.rejected.adopt(edges.rejections.all())
-    hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
-              snapshot=snapshot, counts=counts)  # fmt: skip
+    hub = Hub(
+        events=hub_events, subscriptions=desk.subscriptions_taken, new_id=edges.new_id,
+        now=edges.now, snapshot=snapshot, counts=counts,
+    )  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
-    with events, subscriptions_in, orders_in, entity_orders_in, task_orders_in, desk, reload_in:
+    with events, desk:
         async with trio.open_nursery() as last:
-            await _start_hub(last, hub, edges, subscriptions_in, web_stop, publish)
+            await _start_hub(last, hub, edges, desk.subscriptions, web_stop, publish)
             async with _receiving(edges, publish) as up, trio.open_nursery() as nursery:
                 wiring = Wiring(
-                    live, edges, publish, occupancy, stop, nursery, orders, figures,
-                    entity_orders, task_orders, directory, desk, measurements,
-                    reload_orders, entity_orders_in.clone(), snapshot.sections["associations"],
+                    live=live, edges=edges, publish=publish, occupancy=occupancy, stop=stop,
+                    nursery=nursery, desk=desk, figures=figures, directory=directory,
+                    measurements=measurements, associations=snapshot.sections["associations"],
                 )  # fmt: skip
                 await wiring.start_all()
                 if edges.web is not None:
                     views = _views_of(edges, live)(
                         snapshot=snapshot, event_counts=counts, occupancy=occupancy,
-                        subscriptions=subscriptions_in, orders=orders_in, figures=figures,
-                        export_figures=desk.figures, export_orders=desk.given,
-                        entities=directory.questions, task_orders=task_orders_in,
-                        entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
+                        subscriptions=desk.subscriptions, orders=desk.jobs, figures=figures,
+                        export_figures=desk.exports.figures, export_orders=desk.exports.given,
+                        entities=directory.questions, task_orders=desk.tasks,
+                        entity_orders=desk.entities, listed=directory.listed, stop=stop,
                         calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
-                        reload_orders=reload_in,
+                        reload_orders=desk.reloads,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

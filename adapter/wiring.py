@@ -23,21 +23,18 @@ from adapter.actors.service_tasks import ServiceRules, ServiceTasks
 from adapter.actors.sources import SourceAddresses
 from adapter.actors.submitter import Submitter
 from adapter.actors.tasks import TasksActor
-from adapter.channels import CommitmentDoor, ExportDesk
+from adapter.channels import CommitmentDoor
+from adapter.desk import OrderDesk
 from adapter.domain.entities import ASSOCIATIONS_MAX
-from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.events import Publish
 from adapter.domain.measurements import Measurements
 from adapter.domain.messages import (
     CommitmentQuestion,
-    JobOrder,
     ReportEnded,
     Wake,
 )
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
-from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
-from adapter.domain.tasks import TaskOrder
 from adapter.edges import Edges
 from adapter.entity_rules import EntityRules
 from adapter.entity_wiring import EntityStaff
@@ -55,7 +52,7 @@ from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Wiring:
     """Makes channels and actors, and starts them, consumers first."""
 
@@ -65,15 +62,10 @@ class Wiring:
     occupancy: Occupancy
     stop: trio.Event
     nursery: trio.Nursery
-    orders: trio.MemoryReceiveChannel[JobOrder]
+    desk: OrderDesk
     figures: QueueFigures
-    entity_orders: trio.MemoryReceiveChannel[EntityOrder | EntitiesProposed]
-    task_orders: trio.MemoryReceiveChannel[TaskOrder]
     directory: EntityDirectory
-    desk: ExportDesk
     measurements: Measurements
-    reload_orders: trio.MemoryReceiveChannel[ReloadOrder]
-    entity_orders_in: trio.MemorySendChannel[EntityOrder | EntitiesProposed]
     associations: Mapping[str, Mapping[str, Any]]
     """Of the snapshot."""
 
@@ -138,7 +130,7 @@ class Wiring:
         return ExporterStaff(
             edges=edges, rules=self.live.kept(export_rules_of), publish=self.publish,
             nursery=self.nursery, committer=committer,
-            places=ExportPlaces(scu.max_associations), desk=self.desk,
+            places=ExportPlaces(scu.max_associations), desk=self.desk.exports,
             wakes=wakes, reclaimer_wake=reclaimer_wake.clone(),
         )  # fmt: skip
 
@@ -182,7 +174,7 @@ class Wiring:
     async def _tasks(self, results_wake: trio.MemorySendChannel[Wake]) -> None:
         edges, settings = self.edges, self.settings
         tasks = TasksActor(
-            ledger=edges.ledger, orders=self.task_orders, results_wake=results_wake.clone(),
+            ledger=edges.ledger, orders=self.desk.tasks_taken, results_wake=results_wake.clone(),
             publish=self.publish, now=edges.now, own_agent=settings.dicom.scu.ae_title,
             destinations=self.directory.addressable_names,
             report_s=settings.results.report_s, retry_delay_s=settings.results.retry_delay_s,
@@ -198,8 +190,8 @@ class Wiring:
         edges, platform = self.edges, self.settings.platform
         submitter = Submitter(
             ledger=edges.ledger, platform=edges.platform, payloads=edges.payloads, wake=woken,
-            orders=self.orders, results_wake=results_wake, publish=self.publish, now=edges.now,
-            rules=self.live.kept(job_rules_of), draw=edges.draw,
+            orders=self.desk.jobs_taken, results_wake=results_wake, publish=self.publish,
+            rules=self.live.kept(job_rules_of), draw=edges.draw, now=edges.now,
             uploads=trio.CapacityLimiter(platform.parallel_uploads), figures=self.figures,
         )  # fmt: skip
         await self._start(submitter, ESSENTIAL)
@@ -219,7 +211,7 @@ class Wiring:
                 configured=self.live.entities(),
                 rows=edges.entities, rules=EntityRules(self.live, edges.destination_files),
                 branches={branch.kind: branch for branch in branches}, directory=self.directory,
-                orders=self.entity_orders, publish=self.publish, stop=self.stop,
+                orders=self.desk.entities_taken, publish=self.publish, stop=self.stop,
             ),
             ESSENTIAL,
         )  # fmt: skip
@@ -248,11 +240,11 @@ class Wiring:
     async def _configuration(self) -> None:
         edges = self.edges
         if edges.configuration is None:
-            self.reload_orders.close()
-            self.entity_orders_in.close()
+            self.desk.reloads_taken.close()
             return
         configuration = Configuration(
-            source=edges.configuration, orders=self.reload_orders, entities=self.entity_orders_in,
+            source=edges.configuration, orders=self.desk.reloads_taken,
+            entities=self.desk.entities.clone(),
             figures=self.measurements.reloads, publish=self.publish, now=edges.now, stop=self.stop,
         )  # fmt: skip
         await self._start(configuration, REPLICA)

@@ -63,44 +63,53 @@ SECURITY_SCHEMES: dict[str, SecurityScheme | Reference] = {
 }  # fmt: skip
 
 
+@get("/api/openapi.json", opt=OPEN, include_in_schema=False, sync_to_thread=False)
+def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return described(request.app)
+
+
+ROUTES = [
+    *ASSOCIATIONS,
+    *ALLOW,
+    *ACTORS,
+    *STORAGE,
+    *TIMELINE,
+    *PREVIEWS,
+    *VIEWS,
+    *GROUP_ORDERS,
+    *JOBS,
+    *DESTINATIONS,
+    *EXPORT_ORDERS,
+    *TASKS,
+    *ENTITIES,
+    *RELOAD,
+    configuration,
+    echo,
+    self_test,
+    *DASHBOARD,
+    *DOCS,
+    *KEYS,
+    audit,
+    *LOGGING,
+    *STORAGE_ITEMS,
+    events,
+    event_stream,
+    health.live,
+    health.ready,
+    health.status,
+    health.metrics,
+    openapi,
+]
+
+
 def make_app(
     web: Views | None, access: Access | None = None, idempotency: Idempotency | None = None
 ) -> Litestar:
     """Return the application for this process; without a state it can only be described."""
     idempotency = idempotency or Idempotency()
     return Litestar(
-        route_handlers=[
-            *ASSOCIATIONS,
-            *ALLOW,
-            *ACTORS,
-            *STORAGE,
-            *TIMELINE,
-            *PREVIEWS,
-            *VIEWS,
-            *GROUP_ORDERS,
-            *JOBS,
-            *DESTINATIONS,
-            *EXPORT_ORDERS,
-            *TASKS,
-            *ENTITIES,
-            *RELOAD,
-            configuration,
-            echo,
-            self_test,
-            *DASHBOARD,
-            *DOCS,
-            *KEYS,
-            audit,
-            *LOGGING,
-            *STORAGE_ITEMS,
-            events,
-            event_stream,
-            health.live,
-            health.ready,
-            health.status,
-            health.metrics,
-            openapi,
-        ],
+        route_handlers=ROUTES,
         middleware=[options, idempotency.middleware],
         before_request=idempotency.ask,
         dependencies={
@@ -131,12 +140,6 @@ def make_app(
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
     return described(make_app(None))
-
-
-@get("/api/openapi.json", opt=OPEN, include_in_schema=False, sync_to_thread=False)
-def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    return described(request.app)
 
 
 def _problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:

@@ -89,7 +89,7 @@ async def gateway(
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
                         calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
-                        reload_orders=reload_in,
+                        reload_orders=reload_in, publish=publish,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()

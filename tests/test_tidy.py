@@ -104,8 +104,7 @@ ALLOWED = {
     },
     "composition": {
         "api_edge",
-        "configuration",
-        "descriptors",
+        "configuration_edge",
         "domain",
         "edges",
         "errors",
@@ -122,6 +121,7 @@ ALLOWED = {
     "main": {
         "composition",
         "configuration",
+        "configuration_edge",
         "descriptors",
         "domain",
         "edges",
@@ -133,7 +133,14 @@ ALLOWED = {
         "settings",
         "store",
     },
-    "api_edge": {"configuration", "domain", "protocols", "settings", "store"},
+    "api_edge": {"domain", "protocols", "settings", "store"},
+    "configuration_edge": {
+        "configuration",
+        "descriptors",
+        "domain",
+        "live_settings",
+        "protocols",
+    },
     "offline": {"domain", "errors", "settings", "store"},
     "receiver": {"protocols", "store"},
     "transcoder": {"protocols"},
@@ -150,7 +157,7 @@ ALLOWED = {
         "settings",
         "",
     },
-    "cli": {"client", "commands", "composition", "demo", "errors", "main", ""},
+    "cli": {"client", "commands", "configuration_edge", "demo", "errors", "main", ""},
     "__main__": {"cli"},
     "": set(),
 }

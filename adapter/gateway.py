@@ -87,9 +87,8 @@ async def gateway(
                         export_figures=desk.figures, export_orders=desk.given,
                         entities=directory.questions, task_orders=task_orders_in,
                         entity_orders=entity_orders_in, listed=directory.listed, stop=stop,
-                        calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
-                        reload_orders=reload_in, publish=publish,
+                        reload_orders=reload_in, publish=publish, web_stop=web_stop,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()
@@ -150,7 +149,7 @@ def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
         Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
-        storage=edges.storage_view, hooks=edges.hooks,
+        storage=edges.storage_view, hooks=edges.hooks, calling_ae_title=settings.dicom.scu.ae_title,
         dicom_address=(loopback.get(host, host), port),
         survey=edges.survey, previews=edges.previews, configuration=live.in_force,
     )  # fmt: skip

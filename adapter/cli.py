@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 from cyclopts import App, Parameter
 
 from adapter import __version__
-from adapter.commands.audit import audit
+from adapter.commands.audit import audit_app
 from adapter.commands.configuration import config_app
 from adapter.commands.dicom import echo, send
 from adapter.commands.entities import create_app, delete_entity, get_entity, list_entities
@@ -41,7 +41,7 @@ for command in (
     keys_app,
     status,
     health,
-    audit,
+    audit_app,
     echo,
     send,
     storage,
@@ -75,7 +75,7 @@ def main() -> NoReturn:
 def serve(config: ConfigFile = None, overrides: Overrides = None) -> int:
     """Run in the foreground until SIGTERM or Ctrl+C."""
     load(config, overrides)  # before anything that takes time is imported
-    from adapter.composition import Follow
+    from adapter.configuration_edge import Follow
     from adapter.main import serve as run
 
     return run(Follow(config, lambda: load(config, overrides)))

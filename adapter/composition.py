@@ -5,25 +5,21 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
 
 import trio
 
 from adapter.api_edge import ApiEdge
-from adapter.configuration import Layered
-from adapter.descriptors import raise_descriptor_limit
+from adapter.configuration_edge import Follow, SettingsTrail, followed
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.ports import Platform
 from adapter.domain.storage_view import StorageView
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError
 from adapter.listeners import make_identity_check, make_listeners, make_receivers, named
-from adapter.live_settings import LiveSettings, SettingsProposal, retention_of
+from adapter.live_settings import LiveSettings, retention_of
 from adapter.platforms import make_hooks, make_http_platform, make_results_service
 from adapter.previews import make_previews
-from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.stored_attributes import StoredAttributes
 from adapter.protocols.dimse.tls_contexts import TlsContext, TlsContexts
@@ -32,6 +28,7 @@ from adapter.protocols.platform.done_flags import DoneFlags
 from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
+from adapter.protocols.web.trail import Trail
 from adapter.relations import careless_api, pipelines_without_program
 from adapter.requestors import FilesOfDestinations, make_requestor
 from adapter.settings import Settings
@@ -53,7 +50,6 @@ DISK_THREADS = 4
 """For groups, payloads, space and results; who receives an instance writes it."""
 FLAG_THREADS = 1
 """Looks at the flags of jobs; a file server that hangs holds up nothing else."""
-CONFIGURATION_THREADS = 1
 GB = 10**9
 
 
@@ -65,14 +61,6 @@ def new_id() -> str:
 def new_uid() -> str:
     """Return a UID made from a random UUID (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid4().int}"
-
-
-class Follow(NamedTuple):
-    """Where settings come from, while they count."""
-
-    file: Path | None
-    load: Callable[[], Layered]
-    """Raises ConfigurationError."""
 
 
 def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) -> Edges:
@@ -99,7 +87,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
     job_files = FolderJobFiles(layout, storage.durability, disk_threads, space)
     fetched = FetchedResults(layout, storage.durability, disk_threads, space)
     receivers = make_receivers(settings, layout, lock)
-    files = FilesOfDestinations(tls)
+    files, trail = FilesOfDestinations(tls), Trail(ledger.audit, time.time)
     return Edges(
         listeners=make_listeners(live, layout, receivers, tls.listener),
         receivers=receivers.processes,
@@ -125,8 +113,8 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         survey=FolderSurvey(layout, space, disk_threads),
         previews=make_previews(settings, layout.transcoding),
-        web=_web(settings, ledger, tls.api),
-        configuration=_followed(live, follow, files),
+        web=_web(live, ledger, tls.api, trail),
+        configuration=followed(live, follow, files, SettingsTrail(live, trail)),
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,
@@ -141,15 +129,6 @@ def _make_folders(layout: Layout) -> None:
             folder.mkdir(0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError([f"storage.root: {layout.root}: {error.strerror}"]) from error
-
-
-def _followed(live: LiveSettings, follow: Follow, files: FilesOfDestinations) -> ConfigurationFile:
-    def propose() -> SettingsProposal:
-        layered = follow.load()
-        raise_descriptor_limit(layered.settings)
-        return SettingsProposal(live, layered.settings, files, layered.origins)
-
-    return ConfigurationFile(follow.file, propose, trio.CapacityLimiter(CONFIGURATION_THREADS))
 
 
 def space_limits_of(settings: Settings) -> SpaceLimits:
@@ -206,6 +185,7 @@ def _platform(
             return make_http_platform(settings.platform, files, payloads)
 
 
-def _web(settings: Settings, ledger: RowLedger, tls: TlsContext | None) -> ApiEdge:
+def _web(live: LiveSettings, ledger: RowLedger, tls: TlsContext | None, trail: Trail) -> ApiEdge:
+    began = partial(SettingsTrail(live, trail).configured, "start")
     with named("api.port"):
-        return ApiEdge(settings, ledger, tls, time.time)
+        return ApiEdge(live.settings.api, ledger, tls, trail, began)

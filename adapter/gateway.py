@@ -82,9 +82,8 @@ async def gateway(
                         export_figures=desk.exports.figures, export_orders=desk.exports.given,
                         entities=directory.questions, task_orders=desk.tasks,
                         entity_orders=desk.entities, listed=directory.listed, stop=stop,
-                        calling_ae_title=settings.dicom.scu.ae_title, web_stop=web_stop,
                         events_lost=lambda: publisher.lost, measurements=measurements,
-                        reload_orders=desk.reloads,
+                        reload_orders=desk.reloads, publish=publish, web_stop=web_stop,
                     )  # fmt: skip
                     await last.start(supervise, edges.web(views), ESSENTIAL, publish)
                 await up.wait()
@@ -145,7 +144,7 @@ def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
         Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
-        storage=edges.storage_view, hooks=edges.hooks,
+        storage=edges.storage_view, hooks=edges.hooks, calling_ae_title=settings.dicom.scu.ae_title,
         dicom_address=(loopback.get(host, host), port),
         survey=edges.survey, previews=edges.previews, configuration=live.in_force,
     )  # fmt: skip

@@ -10,8 +10,9 @@ import msgspec
 import structlog
 import trio
 
-from adapter.composition import Follow, make_edges, warnings
+from adapter.composition import make_edges, warnings
 from adapter.configuration import Layered
+from adapter.configuration_edge import Follow
 from adapter.descriptors import raise_descriptor_limit
 from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.edges import Edges
@@ -144,4 +145,4 @@ async def _reload_on_signal(edges: Edges) -> None:
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             if edges.configuration is not None:
-                edges.configuration.look_again()
+                edges.configuration.look_again(signal.SIGHUP.name)

@@ -106,8 +106,7 @@ ALLOWED = {
     },
     "composition": {
         "api_edge",
-        "configuration",
-        "descriptors",
+        "configuration_edge",
         "domain",
         "edges",
         "errors",
@@ -124,6 +123,7 @@ ALLOWED = {
     "main": {
         "composition",
         "configuration",
+        "configuration_edge",
         "descriptors",
         "domain",
         "edges",
@@ -135,7 +135,14 @@ ALLOWED = {
         "settings",
         "store",
     },
-    "api_edge": {"configuration", "domain", "protocols", "settings", "store"},
+    "api_edge": {"domain", "protocols", "settings", "store"},
+    "configuration_edge": {
+        "configuration",
+        "descriptors",
+        "domain",
+        "live_settings",
+        "protocols",
+    },
     "offline": {"domain", "errors", "settings", "store"},
     "receiver": {"protocols", "store"},
     "transcoder": {"protocols"},
@@ -152,7 +159,7 @@ ALLOWED = {
         "settings",
         "",
     },
-    "cli": {"client", "commands", "composition", "demo", "errors", "main", ""},
+    "cli": {"client", "commands", "configuration_edge", "demo", "errors", "main", ""},
     "__main__": {"cli"},
     "": set(),
 }

@@ -63,15 +63,17 @@ class Configuration:
 
     async def _follow(self) -> None:
         while True:
-            await self.source.wait_changed()
-            await self._reload(dry_run=False)
+            by = await self.source.wait_changed()
+            done = await self._reload(by, dry_run=False)
+            if isinstance(done, ReloadRefused):
+                await self.source.note_refused(by, done.problems)
 
     async def _obey(self) -> None:
         async for order in self.orders:
             with order.reply:
-                answer(order.reply, await self._reload(dry_run=order.dry_run))
+                answer(order.reply, await self._reload(order.by, dry_run=order.dry_run))
 
-    async def _reload(self, *, dry_run: bool) -> Plan | ReloadRefused:
+    async def _reload(self, by: str, *, dry_run: bool) -> Plan | ReloadRefused:
         async with self._turn:
             try:
                 proposal = await self.source.propose()
@@ -85,6 +87,7 @@ class Configuration:
             if problems:
                 return self._refuse(problems)
             plan = Plan(changes=proposal.changes, applied=True)
+            await self.source.note(by)
             self._tell(plan)
             return plan
 

@@ -44,7 +44,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True, rename="camel"):
     kind: AuditKind
     at: float
     who: str
-    """Name of a key; "anybody" where none is asked for; "offline", "start": nobody over the API."""
+    """Name of a key; "anybody" where none is asked for; "offline", "start", "SIGHUP", "file
+    change": nobody over the API."""
     role: str = ""
     key_id: str = ""
     address: str = ""
@@ -56,6 +57,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True, rename="camel"):
     before: dict[str, Any] = msgspec.field(default_factory=dict)
     """Of the fields that changed."""
     after: dict[str, Any] = msgspec.field(default_factory=dict)
+    previous: str = ""
+    """Number and hash of the one of its kind before it, given by the ledger (`audit_chain`)."""
 
 
 class AuditLedger(Protocol):
@@ -67,8 +70,13 @@ class AuditLedger(Protocol):
     async def add(self, entry: AuditEntry) -> AuditEntry:
         """Keep an entry, and forget the oldest if there are too many; return it with its number."""
 
-    async def add_configuration(self, values: Mapping[str, str], entry: AuditEntry) -> None:
-        """Keep the values in force by their keys, and an entry of those that have changed."""
+    async def add_configuration(
+        self, values: Mapping[str, str], entry: AuditEntry
+    ) -> AuditEntry | None:
+        """Keep the values in force by their keys, and an entry of those that have changed.
+
+        Return it; None: they are what they were.
+        """
 
 
 def hidden(value: Any, name: str = "") -> Any:

@@ -61,11 +61,17 @@ class ConfigurationSource(Protocol):
             ConfigurationError: With every problem found.
         """
 
-    async def wait_changed(self) -> None:
-        """Return when it should be read again."""
+    async def wait_changed(self) -> str:
+        """Return when it should be read again: who says so."""
 
-    def look_again(self) -> None:
+    def look_again(self, by: str) -> None:
         """Have it read again now, whether it has changed or not."""
+
+    async def note(self, by: str) -> None:
+        """Tell the audit trail what counts now."""
+
+    async def note_refused(self, by: str, problems: Sequence[str]) -> None:
+        """Tell the audit trail that it was read, and why it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class ReloadRefused:
 class ReloadOrder:
     """Web -> configuration: read the configuration again."""
 
+    by: str
+    """Who wants it, for the audit trail."""
     dry_run: bool
     """Only say what would change."""
     reply: trio.MemorySendChannel[Plan | ReloadRefused]

@@ -10,6 +10,7 @@ from adapter.domain.dimse_ports import CertificateExpiries, ReceiverLoads, Reque
 from adapter.domain.effective_values import EffectiveValue
 from adapter.domain.entity_orders import EntityOrder
 from adapter.domain.entity_rows import Kind, ListedEntity
+from adapter.domain.events import Publish
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporter_orders import ExporterOrder
 from adapter.domain.measurements import Measurements
@@ -55,6 +56,7 @@ class Views:
     """As what it is asked."""
     echoing: WeakValueDictionary[str, trio.Lock] = field(default_factory=WeakValueDictionary)
     """By destination."""
+    publish: Publish
     stop: trio.Event
     web_stop: trio.Event
     now: WallClock

@@ -1,8 +1,9 @@
 """The configuration file, read again when it has changed or somebody says so (SIGHUP)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -10,44 +11,68 @@ from adapter.domain.reconfiguration import Proposal
 
 LOOK_S = 2.0
 """Between two looks; a file counts as changed when it has stayed the same for one of them."""
+FILE_CHANGE = "file change"
+"""Who says so then."""
 _Stamp = tuple[int, ...] | None
+
+
+class ConfigurationTrail(Protocol):
+    """Where it is kept who has changed it."""
+
+    async def configured(self, who: str) -> None:
+        """Keep what counts now, if it is something else."""
+
+    async def refused(self, who: str, problems: Sequence[str]) -> None:
+        """Keep why something else does not count."""
 
 
 class ConfigurationFile:
     """Reads in a thread of its own (port `ConfigurationSource`)."""
 
     def __init__(
-        self, file: Path | None, propose: Callable[[], Proposal], threads: trio.CapacityLimiter
+        self,
+        file: Path | None,
+        propose: Callable[[], Proposal],
+        threads: trio.CapacityLimiter,
+        trail: ConfigurationTrail,
     ) -> None:
         """Follow a file; None: there is none, and only `look_again` says anything."""
         self._file = file
         self._propose = propose
         self._threads = threads
+        self._trail = trail
         self._seen = self._stamp()
-        self._asked, self._asked_for = trio.open_memory_channel[None](1)
+        self._asked, self._asked_for = trio.open_memory_channel[str](1)
 
     async def propose(self) -> Proposal:
         """See `ConfigurationSource.propose`."""
         self._seen = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
         return await trio.to_thread.run_sync(self._propose, limiter=self._threads)
 
-    def look_again(self) -> None:
+    async def note(self, by: str) -> None:
+        """See `ConfigurationSource.note`."""
+        await self._trail.configured(by)
+
+    async def note_refused(self, by: str, problems: Sequence[str]) -> None:
+        """See `ConfigurationSource.note_refused`."""
+        await self._trail.refused(by, problems)
+
+    def look_again(self, by: str) -> None:
         """Have it read, whether it has changed or not."""
         try:
-            self._asked.send_nowait(None)
+            self._asked.send_nowait(by)
         except trio.WouldBlock:
             pass  # it will be
 
-    async def wait_changed(self) -> None:
+    async def wait_changed(self) -> str:
         """See `ConfigurationSource.wait_changed`."""
         last = self._seen
         while True:
             with trio.move_on_after(LOOK_S):
-                await self._asked_for.receive()
-                return
+                return await self._asked_for.receive()
             stamp = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
             if stamp is not None and stamp != self._seen and stamp == last:
-                return
+                return FILE_CHANGE
             last = stamp
 
     def _stamp(self) -> _Stamp:

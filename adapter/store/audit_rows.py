@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from adapter.domain.audit import ENTRIES_MAX, HIDDEN, AuditEntry, AuditKind, changed
+from adapter.domain.audit_chain import link_to
 from adapter.store.group_commit import Change
 
 VALUE_BYTES_MAX = 16 << 10
-AUDIT, IN_FORCE = "audit", "inforce"
-PREFIXES = (AUDIT, IN_FORCE)
+AUDIT, IN_FORCE, LAST_LINK = "audit", "inforce", "auditlink"
+PREFIXES = (AUDIT, IN_FORCE, LAST_LINK)
 
 
 class AuditRows:
@@ -20,12 +21,17 @@ class AuditRows:
         self._rings: dict[AuditKind, dict[int, bytes]] = {kind: {} for kind in AuditKind}
         self._in_force: dict[str, str] = {}
         self._last = 0
+        self._links: dict[AuditKind, str] = {}
+        """To the latest of each kind; rows of their own, so that one who changed is found out."""
 
     def adopt(self, key: str, row: bytes) -> None:
         """Take up a row at boot."""
         prefix, _, rest = key.partition("/")
         if prefix == IN_FORCE:
             self._in_force[rest] = row.decode()
+            return
+        if prefix == LAST_LINK:
+            self._links[AuditKind(rest)] = row.decode()
             return
         kind, _, number = rest.partition("/")
         self._rings[AuditKind(kind)][int(number)] = row
@@ -34,6 +40,10 @@ class AuditRows:
     def settle(self) -> None:
         """Put in order what was taken up."""
         self._rings = {kind: dict(sorted(ring.items())) for kind, ring in self._rings.items()}
+        for kind, ring in self._rings.items():
+            if ring and kind not in self._links:  # of a version without a chain
+                latest = msgspec.msgpack.decode(ring[max(ring)], type=AuditEntry)
+                self._links[kind] = link_to(latest)
 
     def entries(self, kinds: Iterable[AuditKind]) -> list[AuditEntry]:
         """See `AuditLedger.entries`."""
@@ -48,18 +58,24 @@ class AuditRows:
 
     def _put(self, entry: AuditEntry) -> tuple[AuditEntry, list[Change]]:
         self._last += 1
-        numbered = msgspec.structs.replace(entry, seq=self._last)
+        previous = self._links.get(entry.kind, "")
+        numbered = msgspec.structs.replace(entry, seq=self._last, previous=previous)
+        self._links[entry.kind] = link = link_to(numbered)
         row = msgspec.msgpack.encode(numbered)
         ring = self._rings[entry.kind]
         ring[self._last] = row
-        changes: list[Change] = [(_key(entry.kind, self._last), row)]
+        changes: list[Change] = [
+            (_key(entry.kind, self._last), row), (f"{LAST_LINK}/{entry.kind}", link.encode()),
+        ]  # fmt: skip
         if len(ring) > ENTRIES_MAX[entry.kind]:
             oldest = next(iter(ring))
             del ring[oldest]
             changes.append((_key(entry.kind, oldest), None))
         return numbered, changes
 
-    async def add_configuration(self, values: Mapping[str, str], entry: AuditEntry) -> None:
+    async def add_configuration(
+        self, values: Mapping[str, str], entry: AuditEntry
+    ) -> AuditEntry | None:
         """See `AuditLedger.add_configuration`."""
         short = {
             path: value if len(value.encode()) <= VALUE_BYTES_MAX else HIDDEN
@@ -68,11 +84,12 @@ class AuditRows:
         before, after = changed(self._in_force, short)
         paths = [p for p in {**self._in_force, **short} if self._in_force.get(p) != short.get(p)]
         if not paths:
-            return
-        _, rows = self._put(msgspec.structs.replace(entry, before=before, after=after))
+            return None
+        numbered, rows = self._put(msgspec.structs.replace(entry, before=before, after=after))
         rows += [(f"{IN_FORCE}/{p}", short[p].encode() if p in short else None) for p in paths]
         self._in_force = short
         await self._commit(rows)
+        return numbered
 
 
 def _key(kind: AuditKind, number: int) -> str:

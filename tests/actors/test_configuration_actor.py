@@ -28,6 +28,7 @@ class File:
     def __init__(self):
         self.offer = Offer()
         self.wrong = []
+        self.noted = []
         self.changed_in, self.changed = trio.open_memory_channel(1)
 
     async def propose(self):
@@ -37,7 +38,15 @@ class File:
         return self.offer
 
     async def wait_changed(self):
-        await self.changed.receive()
+        return await self.changed.receive()
+
+    async def note(self, by):
+        await trio.lowlevel.checkpoint()
+        self.noted.append(by)
+
+    async def note_refused(self, by, problems):
+        await trio.lowlevel.checkpoint()
+        self.noted.append((by, list(problems)))
 
 
 class Stage:
@@ -67,7 +76,7 @@ class Stage:
 
     async def reload(self, *, dry_run=False):
         return await ask(
-            self.orders_in, lambda reply: ReloadOrder(dry_run=dry_run, reply=reply), 60.0
+            self.orders_in, lambda reply: ReloadOrder(by="one", dry_run=dry_run, reply=reply), 60.0
         )
 
     def told(self):
@@ -90,20 +99,23 @@ async def test_order_has_it_count_and_says_what_needs_a_restart(stage, autojump_
     data = {"kind": "file", "keys": ["storage.watermark_percent"], "restart": ["dicom.scp.port"]}
     assert stage.told() == [("config.changed", data)]
     assert (stage.figures.succeeded, stage.figures.at) == (True, 1e9)
+    assert stage.file.noted == ["one"]
 
 
 async def test_question_changes_nothing(stage, autojump_clock):
     assert await stage.reload(dry_run=True) == Plan(changes=CHANGES, applied=False)
     assert not stage.file.offer.adopted
     assert stage.told() == []
+    assert stage.file.noted == []
     assert stage.figures.at == 0.0
 
 
 async def test_change_of_the_file_is_an_order_nobody_waits_for(stage, autojump_clock):
-    stage.file.changed_in.send_nowait(None)
+    stage.file.changed_in.send_nowait("SIGHUP")
     await trio.sleep(1)
     assert stage.file.offer.adopted
     assert [kind for kind, _ in stage.told()] == ["config.changed"]
+    assert stage.file.noted == ["SIGHUP"]
 
 
 async def test_file_that_cannot_be_used_is_told_and_the_next_change_is_followed(
@@ -112,13 +124,14 @@ async def test_file_that_cannot_be_used_is_told_and_the_next_change_is_followed(
     stage.file.wrong = ["adapter.toml: dicm: unknown key", "adapter.toml: x: is missing"]
     assert await stage.reload(dry_run=True) == ReloadRefused(tuple(stage.file.wrong))
     assert stage.told() == []
-    stage.file.changed_in.send_nowait(None)
+    stage.file.changed_in.send_nowait("SIGHUP")
     await trio.sleep(1)
     assert stage.asked == []
     assert stage.told() == [("config.refused", {"problems": stage.file.wrong})]
     assert not stage.figures.succeeded
+    assert stage.file.noted == [("SIGHUP", stage.file.wrong)]
     stage.file.wrong = []
-    stage.file.changed_in.send_nowait(None)
+    stage.file.changed_in.send_nowait("SIGHUP")
     await trio.sleep(1)
     assert stage.figures.succeeded
 

@@ -80,7 +80,7 @@ async def test_flood_of_logins_pushes_out_no_change(monkeypatch):
     for _ in range(10):
         await rows.trail.add(msgspec.structs.replace(ENTRY, kind=AuditKind.LOGIN))
     assert [e.seq for e in rows.trail.entries(AuditKind)] == [1, 9, 10, 11]
-    assert len(rows.rows) == 4
+    assert len([key for key in rows.rows if key.startswith("audit/")]) == 4
     assert [e.seq for e in rows.restarted().entries(AuditKind)] == [1, 9, 10, 11]
 
 

@@ -7,14 +7,13 @@ before the handler runs; what it is after is the answer. No handler knows of it.
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Send
 
 from adapter.domain.access import Caller, Role
 from adapter.domain.audit import AuditKind, changed, hidden
-from adapter.domain.wall_time import rfc3339
+from adapter.domain.audit_chain import shown
 from adapter.protocols.web.access import CALLER, SAFE_METHODS, Guarding
 from adapter.protocols.web.before import BEFORE, Answer
 from adapter.protocols.web.paging import (
@@ -25,7 +24,7 @@ from adapter.protocols.web.paging import (
     Period,
     Since,
     Until,
-    paged,
+    page_of,
 )
 from adapter.protocols.web.roles import ADMINISTRATOR, ROLE
 from adapter.protocols.web.trail import Trail
@@ -92,6 +91,9 @@ def _is_audited(scope: Any, *, is_change: bool) -> bool:
 
 Who = Annotated[str | None, QueryParameter(name="who", max_length=64)]
 _KINDS = {"type": "string", "enum": [str(kind) for kind in AuditKind]}
+After = Annotated[
+    int, QueryParameter(name="after", ge=0, le=2**53, description="Behind this `seq`.")
+]
 OfKind = Annotated[str | None, QueryParameter(name="kind", schema_extra=_KINDS)]
 
 
@@ -108,15 +110,17 @@ async def audit(
     who: Who = None,
     since: Since = None,
     until: Until = None,
+    after: After = 0,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response[list[dict[str, Any]]]:
-    """Return a page of the audit trail, oldest first."""
+    """Return a page of the audit trail, oldest first; each with the hash of its predecessor."""
     wanted, period = checked(of_kind, AuditKind, "kind"), Period(since, until)
     kinds = [AuditKind(wanted)] if wanted else list(AuditKind)
     found = [
-        {**msgspec.to_builtins(entry), "at": rfc3339(entry.at)}
+        entry
         for entry in access.trail.ledger.entries(kinds)
-        if period.has(entry.at) and (who is None or entry.who == who)
+        if entry.seq > after and period.has(entry.at) and (who is None or entry.who == who)
     ]
-    return paged(request, found, limit, offset)
+    page, headers = page_of(request, found, limit, offset)
+    return Response([shown(entry) for entry in page], headers=headers)

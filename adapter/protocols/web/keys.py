@@ -19,7 +19,10 @@ from adapter.domain.access import (
     shown,
     superfluous,
 )
+from adapter.domain.events import Event
+from adapter.domain.views import Views
 from adapter.protocols.web.access import CALLER, Access, Guarding
+from adapter.protocols.web.health import State
 from adapter.protocols.web.paging import PAGE_MAX, PAGED, AnyRequest, Limit, Offset, paged
 from adapter.protocols.web.roles import ADMINISTRATOR, VIEWER
 
@@ -55,7 +58,7 @@ def _found(access: Access, key_id: str) -> ApiKey:
 
 @post("/api/keys", opt=ADMINISTRATOR, summary="Make a key")
 async def create(
-    access: Guarding, request: Request[Any, Any, Any], data: JSONBody[NewKey]
+    web: State, access: Guarding, request: Request[Any, Any, Any], data: JSONBody[NewKey]
 ) -> Response[dict[str, Any]]:
     """Make a key; `key` of the answer is shown this once.
 
@@ -70,6 +73,7 @@ async def create(
     await access.keys.put(key)
     for old in superfluous(access.keys, now):
         await access.keys.remove(old.id)
+    _tell(web, "created", key)
     return Response(
         {**shown(key, now), "key": token}, status_code=HTTPStatus.CREATED,
         headers={"Cache-Control": "no-store"},
@@ -79,7 +83,7 @@ async def create(
 @delete(
     "/api/keys/{key_id:str}", status_code=HTTPStatus.OK, opt=ADMINISTRATOR, summary="Revoke a key"
 )
-async def revoke(access: Guarding, key_id: FromPath[str]) -> dict[str, Any]:
+async def revoke(web: State, access: Guarding, key_id: FromPath[str]) -> dict[str, Any]:
     """Have a key be of no use from now on; again is harmless.
 
     404; 409 if it is the last one of an administrator.
@@ -95,7 +99,14 @@ async def revoke(access: Guarding, key_id: FromPath[str]) -> dict[str, Any]:
         raise HTTPException(why, status_code=HTTPStatus.CONFLICT)
     revoked = msgspec.structs.replace(key, revoked_at=now)
     await access.keys.put(revoked)
+    _tell(web, "deleted", revoked)
     return shown(revoked, now)
+
+
+def _tell(web: Views, verb: str, key: ApiKey) -> None:
+    """Publish that there is a key, or no longer; nothing of its secret, nor its digest."""
+    data = {"kind": "key", "name": key.name, "id": key.id, "role": str(key.role)}
+    web.publish(Event(type=f"config.{verb}", data=data))
 
 
 KEYS = [caller, keys, one_key, create, revoke]

@@ -11,8 +11,10 @@ from litestar.params import FromQuery
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.reconfiguration import Plan, ReloadOrder, ReloadRefused
+from adapter.protocols.web.access import CALLER
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
+from adapter.protocols.web.paging import AnyRequest
 from adapter.protocols.web.roles import ADMINISTRATOR
 
 ANSWER_S = 90.0
@@ -25,14 +27,16 @@ ANSWER_S = 90.0
     opt=ADMINISTRATOR,
     summary="Read the configuration file again",
 )
-async def reload(web: State, dry_run: FromQuery[bool] = False) -> dict[str, Any]:
+async def reload(
+    web: State, request: AnyRequest, dry_run: FromQuery[bool] = False
+) -> dict[str, Any]:
     """Have it count; return what has changed, key by key, and what needs a restart.
 
     With `dry_run` nothing is changed. 409 with all `problems` if it is refused, 503.
     """
 
     def order(reply: trio.MemorySendChannel[Plan | ReloadRefused]) -> ReloadOrder:
-        return ReloadOrder(dry_run=dry_run, reply=reply)
+        return ReloadOrder(by=request.state[CALLER].name, dry_run=dry_run, reply=reply)
 
     try:
         done = await ask(web.reload_orders, order, ANSWER_S)

@@ -1,12 +1,14 @@
 """Writes the audit trail: to the ledger, and a line of each entry to the log."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
 from adapter.domain.access import Caller, Role
-from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger
+from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger, changed
+from adapter.domain.audit_chain import link_to
 from adapter.domain.ports import WallClock
 from adapter.domain.repetition import Repetition
 from adapter.errors import LedgerError
@@ -24,18 +26,18 @@ class Trail:
 
     def __init__(self, ledger: AuditLedger, now: WallClock) -> None:
         self.ledger = ledger
-        self._now = now
+        self.now = now
         self._logins = Repetition(LOGIN_S, LOGINS_MAX)
         self._failures = Repetition(FAILED_S, LOGINS_MAX)
 
     async def logged_in(self, caller: Caller) -> None:
         """Note that a key was shown."""
-        if self._logins.is_news((caller.key_id, caller.address), self._now()):
+        if self._logins.is_news((caller.key_id, caller.address), self.now()):
             await self._add(self._entry(AuditKind.LOGIN, caller, "login"))
 
     async def failed(self, address: str) -> None:
         """Note that a wrong one was."""
-        if self._failures.is_news(address, self._now()):
+        if self._failures.is_news(address, self.now()):
             nobody = Caller(name="", role=Role.OPEN, address=address)
             await self._add(self._entry(AuditKind.LOGIN, nobody, "wrong key"))
 
@@ -43,27 +45,41 @@ class Trail:
         """Note what was done over the API."""
         await self._add(self._entry(kind, caller, action, **what))
 
-    async def began(self, values: Mapping[str, str]) -> None:
-        """Note the configuration of a start, if it is another than the last one's."""
+    async def configured(self, values: Mapping[str, str], who: str) -> None:
+        """Note the configuration in force, if it is another than it was."""
         entry = AuditEntry(
-            kind=AuditKind.CONFIGURATION, at=self._now(), who="start", action="configuration"
+            kind=AuditKind.CONFIGURATION, at=self.now(), who=who, action="configuration"
         )
-        await self.ledger.add_configuration(values, entry)
+        await self._told(entry, partial(self.ledger.add_configuration, values, entry))
+
+    async def refused(self, problems: Sequence[str], who: str) -> None:
+        """Note that a configuration was to count, and why it does not."""
+        entry = AuditEntry(
+            kind=AuditKind.CONFIGURATION, at=self.now(), who=who, action="configuration refused",
+            after=changed({}, {"problems": list(problems)})[1],
+        )  # fmt: skip
+        await self._add(entry)
 
     def _entry(self, kind: AuditKind, caller: Caller, action: str, **what: Any) -> AuditEntry:
         return AuditEntry(
-            kind=kind, at=self._now(), who=caller.name, role=caller.role, key_id=caller.key_id,
+            kind=kind, at=self.now(), who=caller.name, role=caller.role, key_id=caller.key_id,
             address=caller.address, action=action, **what,
         )  # fmt: skip
 
     async def _add(self, entry: AuditEntry) -> None:
+        await self._told(entry, partial(self.ledger.add, entry))
+
+    async def _told(
+        self, entry: AuditEntry, add: Callable[[], Awaitable[AuditEntry | None]]
+    ) -> None:
         facts = {
             "kind": entry.kind, "who": entry.who, "role": entry.role, "address": entry.address,
             "action": entry.action, "path": entry.path, "outcome": entry.outcome,
         }  # fmt: skip
         try:
-            numbered = await self.ledger.add(entry)
+            numbered = await add()
         except LedgerError as error:  # what it tells of has happened; those who work will crash
             log.error("audit.lost", why=str(error), **facts)
         else:
-            log.info("audit.recorded", seq=numbered.seq, **facts)
+            if numbered is not None:
+                log.info("audit.recorded", hash=link_to(numbered), seq=numbered.seq, **facts)

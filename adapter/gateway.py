@@ -65,8 +65,7 @@ async def gateway(
     snapshot, counts, desk = Snapshot(), dict[str, int](), ExportDesk()
     list_in(snapshot.roster)
     web_stop = trio.Event()
-    occupancy, figures = _occupancy(live), QueueFigures()
-    occupancy.rejected.adopt(edges.rejections.all())
+    occupancy, figures = _occupancy(live, edges), QueueFigures()
     hub = Hub(events=hub_events, subscriptions=subscriptions, new_id=edges.new_id, now=edges.now,
               snapshot=snapshot, counts=counts)  # fmt: skip
     directory = EntityDirectory(scp.port, {port.serves for port in listening_ports(settings)})
@@ -102,10 +101,11 @@ async def gateway(
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
 
 
-def _occupancy(live: LiveSettings) -> Occupancy:
-    """Return who is in, with limits that follow the configuration."""
+def _occupancy(live: LiveSettings, edges: Edges) -> Occupancy:
+    """Return who is in, with limits that follow the configuration, and who was refused before."""
     scp = live.settings.dicom.scp
     occupancy = Occupancy(scp.max_associations, scp.max_half_open)
+    occupancy.rejected.adopt(edges.rejections.all())
 
     def limit(settings: Settings) -> None:
         scp = settings.dicom.scp

@@ -58,8 +58,7 @@ async def gateway(
     snapshot, counts = Snapshot(), dict[str, int]()
     list_in(snapshot.roster)
     web_stop = trio.Event()
-    occupancy, figures = _occupancy(live), QueueFigures()
-    occupancy.rejected.adopt(edges.rejections.all())
+    occupancy, figures = _occupancy(live, edges), QueueFigures()
     hub = Hub(
         events=hub_events, subscriptions=desk.subscriptions_taken, new_id=edges.new_id,
         now=edges.now, snapshot=snapshot, counts=counts,
@@ -96,10 +95,11 @@ async def gateway(
     return not (nursery.cancel_scope.cancelled_caught or last.cancel_scope.cancelled_caught)
 
 
-def _occupancy(live: LiveSettings) -> Occupancy:
-    """Return who is in, with limits that follow the configuration."""
+def _occupancy(live: LiveSettings, edges: Edges) -> Occupancy:
+    """Return who is in, with limits that follow the configuration, and who was refused before."""
     scp = live.settings.dicom.scp
     occupancy = Occupancy(scp.max_associations, scp.max_half_open)
+    occupancy.rejected.adopt(edges.rejections.all())
 
     def limit(settings: Settings) -> None:
         scp = settings.dicom.scp

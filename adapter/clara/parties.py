@@ -16,11 +16,9 @@ from adapter.domain.entities import (
     Source,
     UIDText,
 )
-from adapter.domain.processors import PIPELINE, TIMEOUT_S_MIN_CLARA
+from adapter.domain.processors import PIPELINE, TIMEOUT_S_MIN_CLARA, is_of_clara
 from adapter.relations import relations
 
-_PROCESSORS = ("aetitlejobprocessor", "jobprocessor")
-"""What Clara's own processors are called, whatever their assembly."""
 _TRUTHS = {"true": True, "false": False}
 _NAME_LENGTH_MAX = 64
 
@@ -135,11 +133,7 @@ def _tell_foreign_processors(found: Found | None, converted: Converted) -> None:
     values = (
         [] if found is None else found.value if isinstance(found.value, list) else [found.value]
     )
-    foreign = [
-        one for one in values
-        if str(one).partition(",")[0].rpartition(".")[2].strip().casefold() not in _PROCESSORS
-    ]  # fmt: skip
-    for one in foreign:
+    for one in (each for each in values if not is_of_clara(str(each))):
         assert found is not None
         converted.lost(found.path, f"{one!r} needs a plug-in of ours; see docs/plugins.md")
 

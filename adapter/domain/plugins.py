@@ -15,10 +15,12 @@ from adapter.domain.entities import PRIORITY_ORDER, ApplicationEntity
 from adapter.domain.group_keys import grouping_problems
 from adapter.domain.messages import ReceivedInstance
 from adapter.domain.processors import (
+    DEFAULT,
     TIMEOUT_S_MAX,
     AETitleProcessor,
     JobSpec,
     Processor,
+    is_of_clara,
     pipeline_problems,
 )
 from adapter.domain.records import StoredGroup
@@ -111,12 +113,22 @@ def load_processor(entity: ApplicationEntity) -> Processor:
     return processor
 
 
+def in_our_words(processor: str) -> str:
+    """Return the name under which a processor is known here; that of Clara's own is the default's.
+
+    A plug-in that is called the same is meant by it.
+    """
+    if not is_of_clara(processor) or processor in entry_points(group=ENTRY_POINT_GROUP).names:
+        return processor
+    return DEFAULT
+
+
 def _made_by_its_factory(entity: ApplicationEntity) -> Processor:
-    if entity.processor == "aetitle":
+    if entity.processor == DEFAULT:
         return AETitleProcessor(entity)
     found = list(entry_points(group=ENTRY_POINT_GROUP, name=entity.processor))
     if not found:
-        known = ", ".join(sorted({"aetitle", *entry_points(group=ENTRY_POINT_GROUP).names}))
+        known = ", ".join(sorted({DEFAULT, *entry_points(group=ENTRY_POINT_GROUP).names}))
         raise ValueError(
             f"processor: no plug-in named {entity.processor!r} is installed; there are: {known}"
         )

@@ -22,6 +22,10 @@ PIPELINE = "pipeline-"
 PIPELINE_NAME_LENGTH_MAX, PIPELINE_ID_LENGTH_MAX = 64, 128
 TIMEOUT_S_MAX, RETRY_DELAY_MS_MAX = 86_400, 86_400_000
 _TAG = re.compile(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}", re.ASCII)
+DEFAULT = "aetitle"
+"""What a configuration calls `AETitleProcessor`."""
+_OF_CLARA = ("aetitlejobprocessor", "jobprocessor")
+"""What Clara's own processors are called, whatever their assembly."""
 TIMEOUT_S_MIN_CLARA = 5
 """Clara raised every `timeout` below 5 s to 5 s; kept when its setting name is used."""
 
@@ -98,6 +102,11 @@ class AETitleProcessor:
             )
             for name, pipeline_id in self._pipelines.items()
         ]
+
+
+def is_of_clara(type_name: str) -> bool:
+    """Return whether this is Clara's own processor as .NET names it: `Namespace.Type, Assembly`."""
+    return type_name.partition(",")[0].rpartition(".")[2].strip().casefold() in _OF_CLARA
 
 
 def pipelines_of(entity: ApplicationEntity) -> dict[str, str]:

@@ -123,6 +123,36 @@ def shared(make_shared_adapter: MakeAdapter) -> Adapter:
     return make_shared_adapter()
 
 
+CLARAS_OWN = "Nvidia.Clara.DicomAdapter.Server.Processors.AeTitleJobProcessor"
+
+
+@pytest.mark.parametrize("processor", [CLARAS_OWN, f"{CLARAS_OWN}, Nvidia.Clara.DicomAdapter"])
+def test_answer_of_clara_can_be_sent_as_it_is(shared: Adapter, processor: str) -> None:
+    """What Clara shows of an AE Title is what makes one here, under the same names."""
+    of_clara = {
+        "name": "lung-rx", "aeTitle": "LUNGRX", "overwriteSameInstance": False,
+        "ignoredSopClasses": ["1.2.840.10008.5.1.4.1.1.7"], "processor": processor,
+        "processorSettings": {
+            "timeout": "30", "groupBy": "0010,0020", "priority": "higher", "pipeline-lung": "8f",
+        },
+    }  # fmt: skip
+    status, made, _ = call(shared, "POST", "", of_clara)
+    try:
+        assert (status, made["state"], made["processor"]) == (201, "running", "aetitle")
+        assert {key: made[key] for key in of_clara} == of_clara | {"processor": "aetitle"}
+        status, now, _ = call(shared, "PUT", "/lung-rx", of_clara | {"overwriteSameInstance": True})
+        assert (status, now["processor"], now["overwriteSameInstance"]) == (200, "aetitle", True)
+    finally:
+        call(shared, "DELETE", "/lung-rx")
+        eventually(lambda: is_gone(shared, "lung-rx"))
+
+
+def test_processor_of_somebody_else_is_refused(shared: Adapter) -> None:
+    status, body, _ = call(shared, "POST", "", BRAIN | {"processor": "Own.Zip, Own"})
+    assert status == 400
+    assert "Own.Zip" in body["problems"][0]
+
+
 def test_all_problems_are_told_at_once(shared: Adapter) -> None:
     document = {"name": "b", "aeTitle": "", "timeoutS": -1, "priority": "x", "what": 1}
     status, body, _ = call(shared, "POST", "", document)

@@ -17,7 +17,6 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme
 
 from adapter import __version__
 from adapter.domain.views import Views
-from adapter.protocols.web import health
 from adapter.protocols.web.access import Access
 from adapter.protocols.web.actors import ACTORS
 from adapter.protocols.web.allow import ALLOW
@@ -35,6 +34,7 @@ from adapter.protocols.web.event_stream import event_stream
 from adapter.protocols.web.events import events
 from adapter.protocols.web.export_orders import EXPORT_ORDERS
 from adapter.protocols.web.group_orders import GROUP_ORDERS
+from adapter.protocols.web.health import HEALTH
 from adapter.protocols.web.idempotency import Idempotency
 from adapter.protocols.web.jobs import JOBS
 from adapter.protocols.web.keys import KEYS
@@ -110,6 +110,35 @@ def make_app(
     idempotency = idempotency or Idempotency()
     return Litestar(
         route_handlers=ROUTES,
+        route_handlers=[
+            *ASSOCIATIONS,
+            *ALLOW,
+            *ACTORS,
+            *STORAGE,
+            *TIMELINE,
+            *PREVIEWS,
+            *VIEWS,
+            *GROUP_ORDERS,
+            *JOBS,
+            *DESTINATIONS,
+            *EXPORT_ORDERS,
+            *TASKS,
+            *ENTITIES,
+            *RELOAD,
+            configuration,
+            echo,
+            self_test,
+            *DASHBOARD,
+            *DOCS,
+            *KEYS,
+            audit,
+            *LOGGING,
+            *STORAGE_ITEMS,
+            events,
+            event_stream,
+            *HEALTH,
+            openapi,
+        ],
         middleware=[options, idempotency.middleware],
         before_request=idempotency.ask,
         dependencies={

@@ -14,6 +14,7 @@ import msgspec
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from adapter.domain import plugins
 from adapter.domain.conversion import HIDDEN, Reader, is_secret
 from adapter.domain.entities import DestinationTls, OneProcessor
 from adapter.domain.entity_rows import (
@@ -96,6 +97,8 @@ class Form:
         if self.kind != "destination" and not document.get("name"):
             title = document.get("aeTitle")
             document["name"] = default_name(title) if isinstance(title, str) else ""
+        if self.kind == "aetitle" and isinstance(processor := document.get("processor"), str):
+            document["processor"] = plugins.in_our_words(processor)
         self._keep_secrets(document, now)
         reader = Reader(spelled=self.spelled)
         entity: Configured | None = reader.read(document, MADE[self.kind])

@@ -231,3 +231,6 @@ async def metrics(web: State, access: Guarding) -> Response[bytes]:
     registry.register(AccessCollector(access))
     text = generate_latest(registry)  # type: ignore[no-untyped-call]
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+HEALTH = [live, ready, status, metrics]

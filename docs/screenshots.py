@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pydicom
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -15,6 +16,8 @@ SETTLE_MS = 2_500
 TRAFFIC_MS = 90_000
 """Before the first picture, so that something has happened."""
 COLOURS = 160
+SENT = "dicomdirtests/98892003"
+"""Of pydicom's own test files."""
 PAGES = ("now", "rejected", "jobs", "exports", "study", "system", "setup")
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 860}},
@@ -34,13 +37,23 @@ def main() -> None:
         try:
             assert demo.stdout is not None
             url = next(line.split()[1] for line in demo.stdout if line.startswith("dashboard:"))
-            _look(url.rstrip("/"))
+            peer = next(line.split()[2] for line in demo.stdout if line.startswith("send to"))
+            _look(url.rstrip("/"), _study(peer.rstrip(";")))
         finally:
             demo.terminate()
             demo.wait()
 
 
-def _look(url: str) -> None:
+def _study(peer: str) -> str:
+    """Send a study to the demo; return its UID."""
+    folder = Path(pydicom.__file__).parent / "data" / "test_files" / SENT
+    command = [sys.executable, "-m", "adapter", "send", peer, str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own program
+    first = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+    return str(pydicom.dcmread(first, stop_before_pixels=True).StudyInstanceUID)
+
+
+def _look(url: str, study: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         pages = {}
@@ -50,7 +63,10 @@ def _look(url: str) -> None:
         pages["light"].wait_for_timeout(TRAFFIC_MS)
         for name in PAGES:
             for look, page in pages.items():
-                page.goto(f"{url}/#/{name}")
+                page.goto(f"{url}/#/{name}" + (f"/{study}" if name == "study" else ""))
+                if name == "study":
+                    page.get_by_role("button", name="Show a picture").click()
+                    page.get_by_role("img", name="Instance").scroll_into_view_if_needed()
                 page.wait_for_timeout(SETTLE_MS)
                 _save(page, f"{name}-{look}.png")
         browser.close()

@@ -23,7 +23,7 @@ GOOD, BAD, DULL = "green", "bold red", "dim"
 def show_status(access: Access, *, as_json: bool) -> int:
     """Print it; return 0 if the adapter would take new work, else 1."""
     try:
-        document = _document(access)
+        document = status_document(access)
     except ApiError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -31,12 +31,17 @@ def show_status(access: Access, *, as_json: bool) -> int:
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     else:
         console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
-        for part in _screen(access.url, document):
+        for part in screen(access.url, document):
             console.print(part)
     return 1 if document["health"]["unreadyBecause"] else 0
 
 
-def _document(access: Access) -> Document:
+def status_document(access: Access) -> Document:
+    """Ask for all that the screen shows.
+
+    Raises:
+        ApiError: It cannot be had.
+    """
     return {
         "health": call(access, "GET", "/health/status"),
         "storage": call(access, "GET", "/api/storage"),
@@ -47,7 +52,8 @@ def _document(access: Access) -> Document:
     }
 
 
-def _screen(url: str, document: Document) -> Iterator[RenderableType]:
+def screen(url: str, document: Document) -> Iterator[RenderableType]:
+    """Yield the parts of the screen."""
     health, storage = document["health"], document["storage"]
     reasons = health["unreadyBecause"]
     state = Text("ready", GOOD) if not reasons else Text(f"not ready: {'; '.join(reasons)}", BAD)

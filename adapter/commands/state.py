@@ -1,5 +1,6 @@
 """`status`, `associations`, `groups`: what a running adapter is doing, and orders about it."""
 
+import sys
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
@@ -12,8 +13,22 @@ associations_app = App(
 groups_app = App(name="groups", help="List open groups; close, hold or extend one.")
 
 
-def status(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
-    """Show on one screen what a running adapter is doing; exit 1 if it would take no new work."""
+def status(
+    *,
+    once: Annotated[
+        bool, Parameter(help="Print it and end, on a terminal too.", negative="")
+    ] = False,
+    json: AsJson = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """Show on one screen what a running adapter is doing; exit 1 if it would take no new work.
+
+    On a terminal it is kept up to date until Ctrl+C.
+    """
+    if sys.stdout.isatty() and not (once or json):
+        from adapter.client.live_status import follow_status
+
+        return follow_status(access)
     from adapter.client.status import show_status
 
     return show_status(access, as_json=json)

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
@@ -19,11 +20,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from adapter.client.api import ApiError, call
 from adapter.client.send import delivery_to
 from adapter.client.watch import follow_events
-from adapter.demo.peer import AE_TITLE, ReceivingPeer
+from adapter.demo.configuration import (
+    KEPT_S,
+    Document,
+    configuration,
+    kept,
+    with_traffic,
+    write,
+)
+from adapter.demo.peer import ReceivingPeer
 from adapter.demo.samples import sample_instances
-from adapter.demo.traffic import more_configuration, stay_up
+from adapter.demo.story import story
+from adapter.demo.traffic import stay_up
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event
 from adapter.domain.records import OutgoingInstance
@@ -34,51 +45,15 @@ from adapter.settings import Settings
 READY_S = 30.0
 STEP_S = 60.0
 STOP_S = 40.0
+PORT_BASE = 20000
+"""Of a demo that stays, so that it is told where the dashboard will be."""
 
-CONFIGURATION = """
-[dicom.scp]
-host = "127.0.0.1"
-port = {dicom_port}
 
-[[sources]]
-ae_title = "ADAPTER"
-host = "127.0.0.1"
+class OpenAccess(NamedTuple):
+    """An adapter that asks for no key."""
 
-[[application_entities]]
-name = "demo"
-ae_title = "DEMO"
-timeout_s = 1
-pipelines = {{ finding = "demo-finding" }}
-destinations = ["pacs"]
-
-[[destinations]]
-name = "pacs"
-ae_title = "{peer_title}"
-host = "127.0.0.1"
-port = {peer_port}
-
-[platform]
-engine = "command"
-
-[[platform.pipelines]]
-id = "demo-finding"
-command = [{python}, {pipeline}]
-max_concurrent = 2
-
-[storage]
-root = {root}
-watermark_percent = 100
-reserve_space_gb = 0.1
-
-[storage.retention]
-completed_s = 0
-
-[api]
-port = {api_port}
-
-[logging]
-format = "json"
-"""
+    url: str
+    api_key: str = ""
 
 
 @dataclass(slots=True)
@@ -86,14 +61,25 @@ class Demo:
     """What the demo knows of the world so far, and the verdicts on it."""
 
     folder: Path
+    configuration: Document
     instances: list[OutgoingInstance]
-    studies: int
+    studies: list[str]
+    """Their UIDs; the one with the most instances first."""
     peer: ReceivingPeer
     ports: dict[str, int] = field(default_factory=dict)
+    timeline: dict[str, Any] = field(default_factory=dict)
+    """Of the first study, while its files are there."""
     snapshot: Snapshot = field(default_factory=Snapshot)
     counts: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, tuple[bool, str]] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
+    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
+    """For calls of the adapter's API."""
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        return self.folder / "adapter.json"
 
     def judge(self, step: str, passed: bool, found: str) -> None:
         """Note the verdict on a step."""
@@ -135,39 +121,19 @@ async def _demo(stay: bool, port_base: int) -> int:
         instances, studies = sample_instances()
         finding = (str(SecondaryCaptureImageStorage), str(ExplicitVRLittleEndian))
         peer = ReceivingPeer({instance.context for instance in instances} | {finding})
-        demo = Demo(Path(name), instances, studies, peer)
         peer_port = peer.start(port_base + 2 if port_base else 0)
-        config = _write_config(demo.folder, port_base, peer_port)
-        if stay:
-            with config.open("a") as file:
-                file.write(more_configuration())
+        document = configuration(Path(name), port_base=port_base, peer_port=peer_port)
+        document = with_traffic(document) if stay else document
+        demo = Demo(Path(name), document, instances, studies, peer)
         try:
-            return await _with_adapter(console, demo, config, stay)
+            return await _with_adapter(console, demo, stay)
         finally:
             peer.stop()
 
 
-def _write_config(folder: Path, port_base: int, peer_port: int) -> Path:
-    def quoted(value: object) -> str:
-        return msgspec.json.encode(str(value)).decode()  # a JSON string is a TOML string
-
-    config = folder / "adapter.toml"
-    config.write_text(
-        CONFIGURATION.format(
-            dicom_port=port_base,
-            api_port=port_base + 1 if port_base else 0,
-            peer_title=AE_TITLE,
-            peer_port=peer_port,
-            python=quoted(sys.executable),
-            pipeline=quoted(Path(__file__).with_name("pipeline.py")),
-            root=quoted(folder / "data"),
-        )
-    )
-    return config
-
-
-async def _with_adapter(console: Console, demo: Demo, config: Path, stay: bool) -> int:
-    command = [sys.executable, "-m", "adapter", "serve", "-c", str(config)]
+async def _with_adapter(console: Console, demo: Demo, stay: bool) -> int:
+    write(demo.configuration, demo.file)
+    command = [sys.executable, "-m", "adapter", "serve", "-c", str(demo.file)]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE)
         try:
@@ -179,6 +145,8 @@ async def _with_adapter(console: Console, demo: Demo, config: Path, stay: bool) 
             if demo.ports:
                 await _play(console, demo)
                 if stay:
+                    _tell_story(console, demo)
+                    await _keep(demo, KEPT_S)
                     await stay_up(console, demo.ports)
             process.terminate()
             with trio.move_on_after(STOP_S):
@@ -191,10 +159,31 @@ async def _with_adapter(console: Console, demo: Demo, config: Path, stay: bool) 
     failed = [step for step, (passed, _) in demo.verdicts.items() if not passed]
     console.print("every step verified" if not failed else f"not verified: {', '.join(failed)}")
     if not stay:
-        console.print("to watch it: dicom-adapter demo --serve, with the dashboard in a browser")
+        _tell_story(console, demo)
+        console.print(
+            f"dashboard: dicom-adapter demo --serve --port-base {PORT_BASE}, "
+            f"then http://127.0.0.1:{PORT_BASE + 1}/ in a browser",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     if failed:
         console.print((demo.folder / "adapter.log").read_text()[-4000:], highlight=False)
     return 1 if failed else 0
+
+
+def _tell_story(console: Console, demo: Demo) -> None:
+    if demo.timeline:
+        console.print(story(demo.timeline))
+
+
+async def _call(demo: Demo, method: str, path: str) -> Any:
+    access = OpenAccess(f"http://127.0.0.1:{demo.ports['api']}")
+    return await trio.to_thread.run_sync(call, access, method, path, limiter=demo.threads)
+
+
+async def _keep(demo: Demo, seconds: int) -> None:
+    """Have files of completed jobs kept for another time, without a restart."""
+    write(kept(demo.configuration, seconds), demo.file)
+    await _call(demo, "POST", "/api/config/reload")
 
 
 async def _read_log(
@@ -242,7 +231,7 @@ async def _verify(demo: Demo) -> None:
         demo.instances, lambda _, result: statuses.append(result.status)
     )
     stored = statuses.count(SUCCESS)
-    total, studies = len(demo.instances), demo.studies
+    total, studies = len(demo.instances), len(demo.studies)
     demo.judge("every instance acknowledged", stored == total, f"{stored} of {total}")
     await demo.until("group.closed", studies)
     demo.judge("one group for each study", demo.count("group.closed") == studies,
@@ -254,6 +243,11 @@ async def _verify(demo: Demo) -> None:
     same, findings = _compare(demo)
     demo.judge("received = sent, byte for byte", same == total, f"{same} of {total}")
     demo.judge("results at the destination", findings == studies, f"{findings} of {studies}")
+    with suppress(ApiError):
+        demo.timeline = await _call(demo, "GET", f"/api/timeline/{demo.studies[0]}")
+    steps = len(demo.timeline.get("entries", ()))
+    demo.judge("timeline of a study", steps > 0, f"{steps} entries")
+    await _keep(demo, 0)
     await demo.until("storage.reclaimed", studies)
     left = [path for path in (demo.folder / "data").rglob("*.dcm") if path.is_file()]
     demo.judge("space reclaimed", not left, f"{len(left)} files left")

@@ -1,5 +1,6 @@
 """Real DICOM files to send: the ones pydicom ships for its own tests."""
 
+from collections import Counter
 from pathlib import Path
 
 import pydicom
@@ -25,14 +26,14 @@ CHOSEN = (
 )
 
 
-def sample_instances() -> tuple[list[OutgoingInstance], int]:
-    """Return files with distinct SOP Instance UIDs, and the number of studies among them."""
+def sample_instances() -> tuple[list[OutgoingInstance], list[str]]:
+    """Return files with distinct SOP Instance UIDs, and their studies, the largest first."""
     instances: dict[str, OutgoingInstance] = {}
-    studies: set[str] = set()
+    studies: Counter[str] = Counter()
     for instance in instances_below([SAMPLES / name for name in CHOSEN]).instances:
         if instances.setdefault(instance.sop_instance_uid, instance) is instance:
             found = dcmread(
                 instance.path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True
             )
-            studies.add(str(found.StudyInstanceUID))
-    return list(instances.values()), len(studies)
+            studies[str(found.StudyInstanceUID)] += 1
+    return list(instances.values()), [uid for uid, _ in studies.most_common()]

@@ -1,11 +1,6 @@
-"""What keeps a demo that stays moving: studies, a destination that is away, a sender nobody knows.
-
-The configuration is that of the demo and an AE Title more, LIVER, whose results go to a destination
-that does not answer.
-"""
+"""What keeps a demo that stays moving: studies of several senders, one of whom nobody knows."""
 
 import signal
-import socket
 import tempfile
 import uuid
 from itertools import count
@@ -21,28 +16,6 @@ from adapter.protocols.dimse.sample_study import write_sample_study
 from adapter.settings import Settings
 
 PAUSE_S = 4.0
-CONFIGURATION = """
-[[sources]]
-ae_title = "CT_ROOM_1"
-host = "127.0.0.1"
-
-[[sources]]
-ae_title = "MR_ROOM_2"
-host = "127.0.0.1"
-
-[[application_entities]]
-name = "liver"
-ae_title = "LIVER"
-timeout_s = 20
-pipelines = {{ segmentation = "demo-finding" }}
-destinations = ["archive"]
-
-[[destinations]]
-name = "archive"
-ae_title = "ARCHIVE"
-host = "127.0.0.1"
-port = {closed_port}
-"""
 SENDERS = (
     ("CT_ROOM_1", "DEMO", 24),
     ("MR_ROOM_2", "LIVER", 12),
@@ -51,13 +24,6 @@ SENDERS = (
     ("MR_ROOM_2", "DEMO", 40),
 )
 """Who sends to whom, and how many instances; over and over."""
-
-
-def more_configuration() -> str:
-    """Return what is to be added to the demo's configuration."""
-    with socket.socket() as sock:  # nobody answers on the port that is free afterwards
-        sock.bind(("127.0.0.1", 0))
-        return CONFIGURATION.format(closed_port=sock.getsockname()[1])
 
 
 async def stay_up(console: Console, ports: dict[str, int]) -> None:

@@ -91,6 +91,12 @@ def test_demo_verifies_every_step() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every step verified" in done.stdout
     assert "FAILED" not in done.stdout
+    story = done.stdout.partition("every step verified")[2].splitlines()[1:]
+    assert "study 1." in story[0]
+    told = [line for line in story if " s " in line]
+    for what in ("association.accepted", "group.opened", "job.opened", "export.opened"):
+        assert any(what in line for line in told), what
+    assert story[-1].startswith("dashboard: dicom-adapter demo --serve --port-base ")
 
 
 def test_demo_stays_up_on_its_ports_until_told(make_adapter: MakeAdapter) -> None:
@@ -100,9 +106,13 @@ def test_demo_stays_up_on_its_ports_until_told(make_adapter: MakeAdapter) -> Non
         command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     ) as demo:
         assert demo.stdout is not None
+        shown = list[str]()
         for line in demo.stdout:
+            shown.append(line)
             if "Ctrl+C" in line:
                 break
+        assert any("association.accepted" in line for line in shown)
+        assert f"dashboard: http://127.0.0.1:{base + 1}/\n" in shown
         assert run_cli("echo", f"DEMO@127.0.0.1:{base}").returncode == 0
         demo.terminate()
         assert "every step verified" in demo.stdout.read()

@@ -1,7 +1,8 @@
 // System: the actors and how they are, the configuration in force, who did what.
 
 import { h, Keyed, mark, say, show } from "./dom.js";
-import { clock, count, plural } from "./format.js";
+import { Configuration } from "./configuration.js";
+import { clock, count, duration, plural } from "./format.js";
 import { button, act, card, empty, pill, setPill, Table } from "./ui.js";
 
 const AUDIT_MS = 7 * 86400 * 1000;
@@ -27,7 +28,16 @@ function nodes(node, found = new Map()) {
   return found;
 }
 
-const waiting = (figures) => figures.mailboxes.reduce((sum, { waiting: each }) => sum + each, 0);
+/** How much waits for an actor, and for how long at most. */
+function waiting({ mailboxes }) {
+  const full = mailboxes.filter((one) => one.waiting);
+  if (!full.length) return "";
+  const number = full.reduce((sum, one) => sum + one.waiting, 0);
+  const longest = Math.max(...full.map((one) => one.notEmptyS));
+  return `${count(number)} waiting, for ${duration(longest)} at most`;
+}
+
+const boxes = ({ mailboxes }) => mailboxes.map((one) => `${one.name}: ${one.waiting} of ${one.capacity}`).join(", ");
 
 export class System {
   constructor({ model, api }) {
@@ -37,11 +47,11 @@ export class System {
     const actors = card("Actors", { class: "wide" }, this.list);
     this.aside = actors.aside;
     this.process = h("div");
-    this.settings = h("div");
     this.audit = h("div");
     this.parts = [actors.node];
     this.parts.push(card("Process", {}, this.process).node);
-    if (api.has("get", "/api/config")) this.parts.push(card("Configuration", { class: "wide" }, this.settings).node);
+    this.configuration = Configuration.isFor(api) ? new Configuration({ api }) : null;
+    if (this.configuration) this.parts.push(this.configuration.node);
     this.auditShown = api.has("get", "/api/audit") && api.isAdministrator();
     if (this.auditShown) this.parts.push(card("Audit trail", { class: "wide" }, this.audit).node);
     this.node = h("div", { class: "grid" }, this.parts);
@@ -73,9 +83,10 @@ export class System {
       say(facts, [
         now.changedAt && `since ${clock(now.changedAt)}`,
         now.crashes && plural(now.crashes, "crash"),
-        figures && waiting(figures) && `${count(waiting(figures))} waiting`,
+        figures && waiting(figures),
         figures?.restarts && plural(figures.restarts, "restart"),
       ].filter(Boolean).join(" · "));
+      mark(facts, "title", figures ? boxes(figures) : null);
       say(error, now.state === "started" ? "" : now.error ?? figures?.error);
       show(restart, now.state === "parked" && now.name.startsWith("entity:") && this.api.has("post", "/api/config/claraaetitle/{}/restart"));
       mark(node, "data-state", now.state);
@@ -92,6 +103,7 @@ export class System {
   }
 
   update(topics) {
+    this.configuration?.update(topics);
     if (!topics.has("hello") && !topics.has("actor")) return;
     const rows = this.model.rows("actors");
     this.keyed.set(tree(rows));
@@ -133,24 +145,10 @@ export class System {
 
   async lookOnce() {
     this.once = true;
-    if (this.api.has("get", "/api/config")) this.drawSettings(await this.api.get("/api/config"));
     if (this.auditShown) {
       const since = new Date(this.model.now() - AUDIT_MS).toISOString();
       this.drawAudit(await this.api.get(`/api/audit${this.api.query({ since, limit: 1000 })}`));
     }
-  }
-
-  drawSettings(rows) {
-    const table = new Table({
-      caption: "Configuration", size: 200, keyOf: (row) => row.key, none: empty("Nothing", ""),
-      columns: [
-        { title: "Key", head: true, class: "mono", text: (row) => row.key },
-        { title: "Value", class: "mono text", text: (row) => (typeof row.value === "string" ? row.value : JSON.stringify(row.value)) },
-        { title: "From", text: (row) => row.origin },
-      ],
-    });
-    table.set(rows);
-    this.settings.replaceChildren(table.node);
   }
 
   drawAudit(rows) {

@@ -1,0 +1,68 @@
+"""The page System: what counts and where it comes from, who works and what waits for them."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from browser import Dashboard, chromium
+from harness import Adapter, eventually
+from health import MakeAdapter
+from playwright.sync_api import Browser, Locator
+
+pytestmark = pytest.mark.peer("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def adapter(make_adapter: MakeAdapter) -> Adapter:
+    return make_adapter({"dicom": {"scp": {"dimse_s": 31}}})
+
+
+@pytest.fixture
+def dashboard(browser: Browser, adapter: Adapter) -> Iterator[Dashboard]:
+    opened = Dashboard(browser.new_context().new_page(), adapter)
+    yield opened.open("system")
+    assert opened.unexpected() == []
+    opened.page.context.close()
+
+
+def row(dashboard: Dashboard, key: str) -> Locator:
+    table = dashboard.page.get_by_role("table", name="Configuration")
+    return table.get_by_role("row").filter(has=dashboard.page.get_by_text(key, exact=True))
+
+
+def test_configuration_is_shown_with_where_it_comes_from(
+    adapter: Adapter, dashboard: Dashboard
+) -> None:
+    row(dashboard, "dicom.scp.dimse_s").get_by_text(str(adapter.file)).wait_for()
+    row(dashboard, "logging.format").get_by_text("--set logging.format").wait_for()
+    assert row(dashboard, "dicom.scp.artim_s").count() == 0
+    search = dashboard.page.get_by_role("searchbox", name="Search the configuration")
+    search.fill("artim")
+    dashboard.shows("No key that is sought is set")
+    dashboard.press("All")
+    row(dashboard, "dicom.scp.artim_s").get_by_text("default").wait_for()
+    dashboard.shows("1 key", ".filters")
+
+
+def test_configuration_that_is_read_again_is_shown_as_it_is_then(
+    adapter: Adapter, dashboard: Dashboard
+) -> None:
+    row(dashboard, "dicom.scp.dimse_s").get_by_text("31").wait_for()
+    adapter.settings["dicom"]["scp"]["dimse_s"] = 32
+    adapter.file.write_text(json.dumps(adapter.settings))
+    assert adapter.request("POST", "/api/config/reload")[0] == 200
+    row(dashboard, "dicom.scp.dimse_s").get_by_text("32").wait_for()
+
+
+def test_actors_tell_what_waits_in_their_mailboxes(dashboard: Dashboard) -> None:
+    def told() -> str | None:
+        hub = dashboard.page.locator(".tree .alone").filter(has_text="hub").first
+        return hub.locator(".muted").get_attribute("title")
+
+    assert "events: 0 of 65536" in str(eventually(told))

@@ -249,6 +249,17 @@ class FakeStore:
         self.life.maybe_full()
         return {"Instances": str(len(self.disk.payloads[job_id].files))}
 
+    async def folders(self) -> set[str]:
+        await self.life.io()
+        self.life.maybe_full()
+        return set(self.disk.payloads)
+
+    async def group_of(self, job_id: str) -> str:
+        await self.life.io()
+        self.life.maybe_full()
+        payload = self.disk.payloads.get(job_id)
+        return payload.job.group_id if payload and payload.job else ""
+
     async def remove_payload(self, job_id: str) -> int:
         await self.life.io()
         self.life.maybe_full()

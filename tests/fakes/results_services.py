@@ -193,3 +193,9 @@ class FakeFetched:
             output = self._disk.fetching.pop(job_id, {})
             payload = FakePayload(None, frozenset(), dict(output))
             self._disk.payloads[job_id] = self._disk.fetched[job_id] = payload
+
+    async def discard(self, job_id: str) -> None:
+        await self._life.io()
+        self._life.maybe_full()
+        self._disk.fetching.pop(job_id, None)
+        self._disk.payloads.pop(job_id, None)

@@ -188,9 +188,9 @@ class ResultsActor:
             facts["error"] = "neither it nor the AE Title names a destination"
             await self._change(task, StepEvent.GIVE_UP, **facts)
             return
-        wanted = await self._not_carried(task, self._routed(job, destinations), files)
+        more = await self._not_carried(task, self._routed(job, destinations), files)
         source_id = f"{task.id}+{len(task.exports)}" if task.exports else task.id
-        exports = task.exports + await self._open(job, source_id, wanted)
+        exports = task.exports + await self._open(job, source_id, more)
         await self._resubmit(exports)
         await self._change(task, StepEvent.BEGIN, exports=exports, **facts)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from adapter.domain.addresses import Resolver
 from adapter.domain.carriers import DestinationFiles
 from adapter.domain.dimse_ports import (
     CertificateExpiries,
@@ -21,7 +22,6 @@ from adapter.domain.ports import (
     Ledger,
     PayloadStore,
     Platform,
-    Resolver,
     ResultSource,
     SpaceGauge,
     WallClock,

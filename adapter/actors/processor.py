@@ -7,7 +7,7 @@ this actor, and the group stays where it is. A group in hand at a crash comes la
 one that cannot be processed does not hold up the others before the actor is parked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -50,12 +50,15 @@ class ProcessorActor:
     _in_hand: str = ""
     _suspects: set[str] = field(default_factory=set)
     """Groups that were in hand at a crash."""
+    _strays: dict[str, str] | None = None
+    """Jobs that had a folder and no row when it began, and their groups; None: not looked yet."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         if self._in_hand:
             self._suspects.add(self._in_hand)
             self._in_hand = ""
+        self._strays = None
         task_status.started()  # a group that crashes us must not keep the process from starting
         await self._process_closed()
         while True:
@@ -75,10 +78,12 @@ class ProcessorActor:
         entity = self.assignment.entity
         try:
             found = await self.store.closed_groups(entity.ae_title)
+            groups = [group for group in found if self._is_mine(group)]
+            if groups and self._strays is None:
+                self._strays = await self._find_strays()
         except UnavailableError as error:
             log.warning("group.waiting", entity=entity.name, why=str(error))
             return
-        groups = [group for group in found if self._is_mine(group)]
         self._suspects &= {group.record.id for group in groups}
         for group in sorted(groups, key=lambda group: group.record.id in self._suspects):
             self._in_hand = group.record.id
@@ -103,8 +108,24 @@ class ProcessorActor:
                 await self.payloads.create_payload(job)
         for job in await self.ledger.open_jobs(jobs):
             self._tell(job)
+        await self._remove_strays(group.record.id, {job.id for job in jobs})
         await self.store.remove_group(group.record.id)
         notify(self.submitter_wake)
+
+    async def _find_strays(self) -> dict[str, str]:
+        names = await self.payloads.folders()
+        unknown = names - await self.ledger.known_jobs(names)
+        return {job: await self.payloads.group_of(job) for job in sorted(unknown)}
+
+    async def _remove_strays(self, group_id: str, wanted: Set[str]) -> None:
+        """Remove folders made for jobs that the AE Title, as it is now, does not make of the group.
+
+        They were begun by a processor that was exchanged, or killed before the settings changed.
+        """
+        for job, its_group in list((self._strays or {}).items()):
+            if its_group == group_id and job not in wanted:
+                await self.payloads.remove_payload(job)
+                log.info("payload.dropped", job=job, group=group_id)
 
     def _job(self, group: StoredGroup, spec: JobSpec, opened_at: float) -> Job:
         entity, first = self.assignment.entity, group.record.supplements

@@ -120,7 +120,7 @@ class ResultsActor:
         }
         files = {file: found for file, found in results.files.items() if file not in named}
         opened = await self._open(
-            job, job.id, job.destinations, files,
+            job, job.id, dict.fromkeys(self._routed(job, job.destinations), files),
             results=len(results.files), skipped=len(results.skipped),
             skipped_files=tuple(results.skipped[:SKIPPED_FILES_MAX]),
         )  # fmt: skip
@@ -135,35 +135,43 @@ class ResultsActor:
         await self.ledger.own_results.remember(*made_by(job, results.files, inputs))
         return results
 
+    def _routed(self, job: Job, destinations: Sequence[str]) -> list[str]:
+        return routed(destinations, job.calling_ae_titles, self.destinations)
+
     async def _open(
         self,
         job: Job,
         source_id: str,
-        destinations: Sequence[str],
-        files: Mapping[str, OutgoingInstance],
+        wanted: Mapping[str, Mapping[str, OutgoingInstance]],
         **facts: object,
     ) -> tuple[str, ...]:
-        """Open exports of these files and return their ids; again is harmless."""
+        """Open exports of the files wanted for each destination; again is harmless.
+
+        Returns:
+            Their ids.
+        """
         now = self.now()
-        names = routed(destinations, job.calling_ae_titles, self.destinations)
-        exports = [
-            Export(
-                id=export_id(source_id, destination),
-                job_id=job.id,
-                destination=destination,
-                priority=job.priority,
-                opened_at=now,
-                changed_at=now,
-                instances=len(files),
-                error=why_held(destination),
+        pairs = [
+            (
+                Export(
+                    id=export_id(source_id, destination),
+                    job_id=job.id,
+                    destination=destination,
+                    priority=job.priority,
+                    opened_at=now,
+                    changed_at=now,
+                    instances=len(files),
+                    error=why_held(destination),
+                ),
+                files,
             )
-            for destination in (names if files else ())
+            for destination, files in wanted.items()
+            if files
         ]
-        pairs = [(export, files) for export in exports]
         for export in await self.ledger.open_exports(job.id, pairs, **facts):
             self._tell_opened(job, export)
             self._wake(export)
-        return tuple(export.id for export in exports)
+        return tuple(export.id for export, _ in pairs)
 
     # --- tasks
 
@@ -180,9 +188,28 @@ class ResultsActor:
             facts["error"] = "neither it nor the AE Title names a destination"
             await self._change(task, StepEvent.GIVE_UP, **facts)
             return
-        exports = await self._open(job, task.id, destinations, files)
+        more = await self._not_carried(task, self._routed(job, destinations), files)
+        source_id = f"{task.id}+{len(task.exports)}" if task.exports else task.id
+        exports = task.exports + await self._open(job, source_id, more)
         await self._resubmit(exports)
         await self._change(task, StepEvent.BEGIN, exports=exports, **facts)
+
+    async def _not_carried(
+        self, task: Task, destinations: Sequence[str], files: Mapping[str, OutgoingInstance]
+    ) -> dict[str, dict[str, OutgoingInstance]]:
+        """Return what no export of a task carries yet, by destination.
+
+        An export never grows, and a file may come when its task is done again.
+        """
+        carried: dict[str, set[str]] = {name: set() for name in destinations}
+        for each in task.exports:
+            export = await self.ledger.export(each)
+            outcomes = await self.ledger.outcomes(each)
+            carried.setdefault(export.destination, set()).update(one.file for one in outcomes)
+        return {
+            name: {file: found for file, found in files.items() if file not in carried[name]}
+            for name in destinations
+        }
 
     async def _resubmit(self, export_ids: Sequence[str]) -> None:
         """Have sent again what was given up before the task was to be done again."""

@@ -184,9 +184,16 @@ class ServiceTasks:
                 error=problem,
             )  # fmt: skip
             self.publish(task_event("failed", refused))
+        await self._discard(offered)
         await self.service.report(offered.id, TaskReport(False))
 
     # --- its files
+
+    async def _discard(self, offered: OfferedTask) -> None:
+        """Delete what was fetched for a task that could be done then; no job has it."""
+        identifier = job_id(PROCESSOR, offered.id)
+        if self.rules.fetches and not await self.ledger.known_jobs({identifier}):
+            await self.files.discard(identifier)
 
     async def _our_job(self, offered: OfferedTask) -> Job | None:
         """Return the job whose folder has the files; None: not yet, or there is none."""

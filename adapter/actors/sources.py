@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from adapter.domain.addresses import network_of
+from adapter.domain.addresses import Resolver, network_of
 from adapter.domain.messages import Wake
-from adapter.domain.ports import Resolver
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.sources")

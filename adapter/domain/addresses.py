@@ -1,6 +1,7 @@
-"""Which peers the host entry of a source covers."""
+"""Which peers the host entry of a source covers, and who looks up its names."""
 
 import ipaddress
+from typing import Protocol
 
 
 def address_matches(host: str, peer: str, resolved: frozenset[str]) -> bool:
@@ -30,3 +31,14 @@ def network_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | Non
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
+
+
+class Resolver(Protocol):
+    """Looks up host names."""
+
+    async def __call__(self, host: str, /) -> frozenset[str]:
+        """Return the numeric addresses of host.
+
+        Raises:
+            UnavailableError: The name is not known, or nobody answers.
+        """

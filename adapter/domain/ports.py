@@ -44,6 +44,12 @@ class PayloadStore(Protocol):
     async def metadata(self, job_id: str) -> Mapping[str, str]:
         """Return what job.meta says of the job's payload; it may be patient data."""
 
+    async def folders(self) -> set[str]:
+        """Return the ids of jobs that have a folder."""
+
+    async def group_of(self, job_id: str) -> str:
+        """Return the group the job's payload was made of; empty: job.meta does not tell."""
+
     async def remove_payload(self, job_id: str) -> int:
         """Delete the job's folder and return its size in bytes; again is harmless."""
 
@@ -284,17 +290,3 @@ class Platform(Protocol):
     @property
     def outage(self) -> str:
         """Why it could not be used when it was asked last; empty: it could."""
-
-
-# --- names
-
-
-class Resolver(Protocol):
-    """Looks up host names."""
-
-    async def __call__(self, host: str, /) -> frozenset[str]:
-        """Return the numeric addresses of host.
-
-        Raises:
-            UnavailableError: The name is not known, or nobody answers.
-        """

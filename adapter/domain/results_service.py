@@ -208,6 +208,9 @@ class FetchedFiles(Protocol):
     async def finish(self, job_id: str) -> None:
         """Turn what was fetched into the folder of a job, durably; again is harmless."""
 
+    async def discard(self, job_id: str) -> None:
+        """Delete what was fetched, finished or not; again is harmless."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceEdges:

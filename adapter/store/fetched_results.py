@@ -21,6 +21,7 @@ from adapter.store.files import (
     write_all,
     write_file,
 )
+from adapter.store.instances import remove_folder
 from adapter.store.job_files import below, put
 from adapter.store.layout import Layout, unfinished
 from adapter.store.space import DiskSpaceGauge
@@ -92,3 +93,12 @@ class FetchedResults:
             sync_folder(place, self._durability)
         folder.rename(final)
         sync_folder(self._layout.payloads, self._durability)
+
+    async def discard(self, job_id: str) -> None:
+        """See `FetchedFiles.discard`."""
+        await self._threads.run(self._discard, job_id)
+
+    def _discard(self, job_id: str) -> None:
+        final = self._layout.payload(job_id)
+        for folder in (unfinished(final), final):
+            remove_folder(self._layout, folder, self._durability)

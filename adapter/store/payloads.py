@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from adapter.domain.entities import Priority
+from adapter.domain.identifiers import is_id
 from adapter.domain.metadata import MetadataValues, ReadAttributes
 from adapter.domain.records import Job
 from adapter.errors import StorageFaultError
@@ -126,6 +127,24 @@ class FolderPayloadStore:
             return msgspec.json.decode(content, type=JobMeta).metadata
         except msgspec.MsgspecError as error:
             raise StorageFaultError("job.meta cannot be read") from error
+
+    async def folders(self) -> set[str]:
+        """See `PayloadStore.folders`."""
+        return await self._threads.run(self._folders)
+
+    def _folders(self) -> set[str]:
+        return {name for name in os.listdir(self._layout.payloads) if is_id(name)}
+
+    async def group_of(self, job_id: str) -> str:
+        """See `PayloadStore.group_of`."""
+        return await self._threads.run(self._group_of, job_id)
+
+    def _group_of(self, job_id: str) -> str:
+        try:
+            content = (self._layout.payload(job_id) / "job.meta").read_bytes()
+            return msgspec.json.decode(content, type=JobMeta).group_id
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return ""
 
     async def remove_payload(self, job_id: str) -> int:
         """See `PayloadStore.remove_payload`."""

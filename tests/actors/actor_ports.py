@@ -64,7 +64,7 @@ class Disk:
     def __init__(self):
         self.open = {}
         self.closed = {}
-        self.payloads = {}
+        self.payloads, self.groups_of_payloads = {}, {}
         self.faults = []
         self.close_s = 0.0
         self.calls = []
@@ -149,6 +149,15 @@ class Disk:
     async def create_payload(self, job):
         await trio.lowlevel.checkpoint()
         self.payloads[job.id] = job.payload_bytes
+        self.groups_of_payloads[job.id] = job.group_id
+
+    async def folders(self):
+        await trio.lowlevel.checkpoint()
+        return set(self.payloads)
+
+    async def group_of(self, job_id):
+        await trio.lowlevel.checkpoint()
+        return self.groups_of_payloads.get(job_id, "")
 
     async def metadata(self, job_id):
         await trio.lowlevel.checkpoint()

@@ -101,3 +101,17 @@ async def test_processor_ends_when_entity_and_doors_have_closed(autojump_clock):
         stage.wake.close()
     assert stage.types()[-1] == "actor.stopped"
     assert len(await stage.ledger.jobs()) == 1
+
+
+async def test_folders_of_jobs_that_are_not_made_any_more_go_with_their_group(autojump_clock):
+    """Simulation, seed 1017: an AE Title was changed while its processor made a job's folder."""
+    stage = Stage(crashes=0)
+    stage.closed("group-1")
+    for job, group in (("job-old", "group-1"), ("job-other", "group-2")):
+        stage.disk.payloads[job], stage.disk.groups_of_payloads[job] = 1, group
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervise, stage.actor, REPLICA, stage.events.append)
+        await trio.sleep(POLL_S)
+        (job,) = await stage.ledger.jobs()
+        assert set(stage.disk.payloads) == {job.id, "job-other"}
+        nursery.cancel_scope.cancel()

@@ -170,6 +170,27 @@ async def test_file_that_is_missing_fails_the_task_and_the_others_are_sent(
         assert collection.ledger.tasks.find(task.id).missing == 0
 
 
+async def test_file_that_comes_late_is_sent_before_its_task_succeeds(autojump_clock, collection):
+    """Simulation, seed 36: the service heard of a success, and nobody had been sent the file."""
+    async with collection.running():
+        await collection.job()
+        task, _ = await collection.register("a.dcm", "late.dcm", to=["pacs", "Archive"])
+        collection.exported(ExportState.COMPLETED)
+        await trio.sleep(1)
+        assert collection.ledger.tasks.find(task.id).missing == 1
+        collection.folders.instances["job-1"] = ["a.dcm", "late.dcm"]
+        await collection.report(task.id, StepEvent.RESUBMIT)
+        assert await collection.exports() == [
+            ("Archive", "a.dcm"), ("Archive", "late.dcm"),
+            ("pacs", "a.dcm"), ("pacs", "late.dcm"),
+        ]  # fmt: skip
+        await trio.sleep(1)
+        assert collection.ledger.tasks.find(task.id).state is TaskState.IN_PROGRESS
+        collection.exported(ExportState.COMPLETED)
+        await trio.sleep(1)
+        assert collection.ledger.tasks.find(task.id).state is TaskState.SUCCEEDED
+
+
 async def test_task_nobody_says_where_to_is_held(autojump_clock, collection):
     async with collection.running():
         await collection.job()

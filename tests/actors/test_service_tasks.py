@@ -8,7 +8,13 @@ import trio
 import trio.testing
 from actor_ports import Space, new_ledger, running, wall
 
-from adapter.actors.service_tasks import OUTAGE_PAUSE_S_MAX, ServiceRules, ServiceTasks
+from adapter.actors.service_tasks import (
+    OUTAGE_PAUSE_S_MAX,
+    PROCESSOR,
+    ServiceRules,
+    ServiceTasks,
+)
+from adapter.domain.identifiers import job_id
 from adapter.domain.records import Export
 from adapter.domain.results_service import OfferedTask, TaskReport, offered_task, task_report
 from adapter.domain.tables import ExportState, StepEvent, TaskState
@@ -68,6 +74,11 @@ class Files:
     async def finish(self, job_id):
         await trio.lowlevel.checkpoint()
         self.finished.add(job_id)
+
+    async def discard(self, job_id):
+        await trio.lowlevel.checkpoint()
+        self.files.pop(job_id, None)
+        self.finished.discard(job_id)
 
 
 class Stage:
@@ -223,6 +234,19 @@ async def test_failed_task_that_is_offered_again_is_done_again(autojump_clock):
         await trio.sleep(2 * POLL_S)
         assert stage.service.reports == [("t-1", TaskReport(False, retry_later=True))]
         assert stage.task().state is TaskState.PENDING
+
+
+async def test_what_was_fetched_for_a_task_that_is_refused_by_now_is_deleted(autojump_clock):
+    """A kill after the last file, before the row of the job; then its destination was removed."""
+    stage = Stage()
+    stage.offer(destinations=("gone",))
+    identifier = job_id(PROCESSOR, "t-1")
+    await stage.files.receive(identifier, "a.dcm", [])
+    await stage.files.finish(identifier)
+    async with running(stage.actor):
+        await trio.sleep(2)
+        assert stage.service.reports[0] == ("t-1", TaskReport(False))
+    assert not stage.files.finished
 
 
 @pytest.mark.parametrize(

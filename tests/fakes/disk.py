@@ -53,6 +53,10 @@ class Rates:
     """Somebody holds, extends and closes groups."""
     unkept: float = 0.0
     """It does not have what it was sent."""
+    tasks: float = 0.0
+    """Results are registered; agents die, or want to retry later."""
+    changes: float = 0.0
+    """AE Titles and destinations are made, changed and removed."""
 
     @classmethod
     def drawn(cls, rng: Random) -> "Rates":
@@ -63,6 +67,7 @@ class Rates:
             full=rate(0.1), fault=rate(0.1), bug=rate(0.01), platform=rate(0.3),
             unreachable=rate(0.5), refused=rate(0.2), lost=rate(0.2), abort=rate(0.2),
             silent=rate(0.4), unkept=rate(0.2), operator=rate(0.5),
+            tasks=rate(0.5), changes=rate(0.6),
         )  # fmt: skip
 
 
@@ -78,7 +83,8 @@ class FakeGroup:
 
 @dataclass(slots=True)
 class FakePayload:
-    job: Job
+    job: Job | None
+    """None: its results were fetched from a service."""
     files: frozenset[str]
     outputs: dict[str, OutgoingInstance] | None = None
 
@@ -93,10 +99,14 @@ class FakeDisk:
     rows: dict[str, bytes] = field(default_factory=dict)
     history: dict[str, FakePayload] = field(default_factory=dict)
     """Every payload ever made: what the checkers look at."""
+    fetched: dict[str, FakePayload] = field(default_factory=dict)
+    """The same for results that were fetched from a service."""
     removed: set[str] = field(default_factory=set)
     remembered: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
     dropped: set[tuple[str, str]] = field(default_factory=set)
     """(group, file) of what was staged and dropped."""
+    fetching: dict[str, dict[str, OutgoingInstance]] = field(default_factory=dict)
+    """Files of jobs that are being fetched, by job; what is unfinished goes at the next start."""
 
 
 class Life:
@@ -232,11 +242,23 @@ class FakeStore:
             payload = FakePayload(job, frozenset(group.files))
             assert job.id not in self.disk.removed, "a job came back from the dead"
             self.disk.payloads[job.id] = self.disk.history[job.id] = payload
+        self.disk.payloads[job.id].job = job  # its row may not have been written the first time
 
     async def metadata(self, job_id: str) -> dict[str, str]:
         await self.life.io()
         self.life.maybe_full()
         return {"Instances": str(len(self.disk.payloads[job_id].files))}
+
+    async def folders(self) -> set[str]:
+        await self.life.io()
+        self.life.maybe_full()
+        return set(self.disk.payloads)
+
+    async def group_of(self, job_id: str) -> str:
+        await self.life.io()
+        self.life.maybe_full()
+        payload = self.disk.payloads.get(job_id)
+        return payload.job.group_id if payload and payload.job else ""
 
     async def remove_payload(self, job_id: str) -> int:
         await self.life.io()

@@ -1,5 +1,6 @@
 """Operators that give orders about open groups, sensible and not, beside those about jobs."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -20,11 +21,14 @@ class GroupOperator:
     views: Views
     life: Life
     jobs: FakeOperator
+    beside: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What others do until the web stops."""
     name: str = "web"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._work)
+            for work in (self._work, *self.beside):
+                nursery.start_soon(work)
             await self.jobs.run(task_status=task_status)  # until the web stops
             nursery.cancel_scope.cancel()
 

@@ -1,6 +1,6 @@
 """Fakes of everybody outside: senders, destinations, the platform, the name server."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from fakes.committers import Archive, Promises
 from fakes.disk import FakeDisk, FakeStore, Life
 from fakes.visits import Visit
 
-from adapter.domain.admission import UserIdentity
+from adapter.domain.admission import AssociationRequest, UserIdentity
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
 from adapter.domain.dimse_ports import (
     AssociationReport,
@@ -54,7 +54,13 @@ class Oracle:
     """AE Title and processor by group."""
     delivered: set[tuple[str, str]] = field(default_factory=set)
     """(destination, SOP Instance UID) that a destination has answered 0x0000."""
+    let_in: list[str] = field(default_factory=list)
+    """AE Titles that were answered to be removed, and let an association in."""
     slowest_answer_s: float = 0.0
+
+    def has(self, destination: str, uid: str) -> bool:
+        """Return whether a destination has an instance, or its fallback."""
+        return bool({(name, uid) for name in (destination, "spare")} & self.delivered)
 
 
 class FakeListener:
@@ -84,20 +90,32 @@ class FakeAssociation(Visit):
 
     def __init__(
         self,
-        called: str,
+        titles: tuple[str, str],
         instances: list[tuple[str, str]],
         store: FakeStore,
         oracle: Oracle,
         start_at: float,
+        shut: Set[str] = frozenset(),
     ) -> None:
-        super().__init__(called, "CT1", (CT,), store.life)
+        """`titles`: called, calling; `shut`: called ones that let nobody in."""
+        called, self.calling = titles
+        super().__init__(called, self.calling, (CT,), store.life)
+        self._shut = shut
+        self._was_shut = False
         self.instances = instances
         self.store = store
         self.oracle = oracle
         self._wall = start_at
         self.called = called
 
+    async def request(self) -> AssociationRequest:
+        request = await super().request()
+        self._was_shut = self.called in self._shut
+        return request
+
     async def converse(self, association: str, service: AssociationService) -> AssociationReport:
+        if self._was_shut and self.called in self._shut:
+            self.oracle.let_in.append(self.called)
         stored = 0
         self._staged: list[tuple[str, str, str, str]] = []
         for study, uid in self.instances:
@@ -120,7 +138,7 @@ class FakeAssociation(Visit):
         self, association: str, service: AssociationService, study: str, uid: str
     ) -> bool:
         instance = ReceivedInstance(
-            association=association, calling_ae_title="CT1", sop_class_uid=CT,
+            association=association, calling_ae_title=self.calling, sop_class_uid=CT,
             sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, payload_bytes=1,
             attributes={"0020,000D": study, "0020,000E": study + ".1"},
         )  # fmt: skip

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import trio
-from test_gateway_simulation import picky, simulate
+from test_gateway_simulation import picky, quiet, simulate
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
@@ -12,7 +12,7 @@ from adapter.actors import processor, reclaimer
 from adapter.store.group_commit import GroupCommit
 
 SEEDS = 8
-__all__ = ["picky"]  # a fixture of every simulation
+__all__ = ["picky", "quiet"]  # fixtures of every simulation
 
 
 def ledger_that_forgets(patch: pytest.MonkeyPatch) -> None:

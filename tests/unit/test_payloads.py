@@ -10,6 +10,7 @@ from fakes.placements import ONLY
 from adapter.domain.messages import Placement
 from adapter.domain.records import GroupRecord, Job
 from adapter.errors import StorageFaultError
+from adapter.store.fetched_results import FetchedResults
 from adapter.store.files import DiskThreads
 from adapter.store.instances import FolderInstanceStore
 from adapter.store.layout import Layout
@@ -176,3 +177,26 @@ async def test_meta_has_the_fields_of_its_schema(disk):
         rule = schema["properties"][name]
         assert rule.get("type", "string") == TYPES[type(value)], name
         assert value in rule.get("enum", [value])
+
+
+async def test_folders_say_which_group_they_were_made_of(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    await payloads.create_payload(job())
+    (layout.payloads / ".job-3").mkdir()
+    (layout.payloads / "job-4").mkdir()
+    assert await payloads.folders() == {"job-1", "job-4"}
+    assert [await payloads.group_of(name) for name in ("job-1", "job-4")] == ["group-1", ""]
+
+
+async def test_fetched_results_are_discarded_finished_or_not(disk):
+    layout, _, _ = disk
+    threads = DiskThreads(trio.CapacityLimiter(2))
+    fetched = FetchedResults(layout, "fsync", threads, space=None)
+    for steps in ((), ("finish",), ("finish", "missing")):
+        await fetched.missing("job-9", ["a.dcm"])
+        for step in steps:
+            await (fetched.finish("job-9") if step == "finish" else fetched.missing("job-9", []))
+        await fetched.discard("job-9")
+        await fetched.discard("job-9")
+        assert [path.name for path in layout.payloads.iterdir()] == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapter.domain.ports import SpaceReading
 from adapter.errors import StorageFaultError, UnavailableError
-from adapter.store.files import FILE_MODE, DiskThreads, Durability
+from adapter.store.files import DiskThreads, Durability
 from adapter.store.layout import Layout
 
 HYSTERESIS = 0.05
@@ -18,6 +18,8 @@ HYSTERESIS = 0.05
 INODES_RESERVED = 1000
 """Below so many free inodes, or this fraction of all, there is no space (ext4 can run out)."""
 INODES_FRACTION = 0.05
+PROBE_MODE = 0o640
+"""Written again and again, also by a user who may not write what is read-only."""
 REPLACED = "the storage root is not the one of the start any more"
 
 
@@ -88,7 +90,7 @@ class DiskSpaceGauge:
             raise StorageFaultError(REPLACED)
         new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(self._layout.probe, new, FILE_MODE)
+            fd = os.open(self._layout.probe, new, PROBE_MODE)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 return  # we have no descriptor for it now: that says nothing about the storage

@@ -117,6 +117,8 @@ class Adapter:
         """A folder of packages that are installed beside the program."""
         self.variables: dict[str, str] = {}
         """Further ones of its environment."""
+        self.through: tuple[str, ...] = ()
+        """A program, with its arguments, that becomes this one."""
         self.log: list[str] = []
         self.dicom_port = self.api_port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -141,7 +143,7 @@ class Adapter:
         self.log.clear()
         self._ready.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "adapter", "serve", "-c", str(self.file),
+            [*self.through, sys.executable, "-m", "adapter", "serve", "-c", str(self.file),
              "--set", "logging.format=json"],
             env=environment(self.packages) | self.variables, cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,

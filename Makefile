@@ -69,9 +69,9 @@ screenshots: $(STAMP)  ## pictures of the dashboard for docs/dashboard.md, with 
 	$(BIN)/python docs/screenshots.py
 
 lock: $(STAMP)  ## write requirements.lock anew
-	$(COMPILE) pyproject.toml --group dev --extra transcode -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev --extra transcode --extra kubernetes -o requirements.lock
 	$(COMPILE) --group pyproject.toml:docs -o locks/docs.lock
-	$(DERIVE) pyproject.toml --extra transcode -o locks/runtime.lock
+	$(DERIVE) pyproject.toml --extra transcode --extra kubernetes -o locks/runtime.lock
 	$(DERIVE) --group build -o locks/build.lock
 	$(DERIVE) --group release -o locks/release.lock
 	$(DERIVE) --group deploy -o locks/deploy.lock

@@ -18,7 +18,12 @@ from adapter.edges import Edges
 from adapter.errors import ConfigurationError
 from adapter.listeners import make_identity_check, make_listeners, make_receivers, named
 from adapter.live_settings import LiveSettings, retention_of
-from adapter.platforms import make_hooks, make_http_platform, make_results_service
+from adapter.platforms import (
+    make_custom_resources,
+    make_hooks,
+    make_http_platform,
+    make_results_service,
+)
 from adapter.previews import make_previews
 from adapter.protocols.dimse.file_meta import describe_stored
 from adapter.protocols.dimse.stored_attributes import StoredAttributes
@@ -115,6 +120,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         previews=make_previews(settings, layout.transcoding),
         web=_web(live, ledger, tls.api, trail),
         configuration=followed(live, follow, files, SettingsTrail(live, trail)),
+        custom_resources=make_custom_resources(settings.kubernetes),
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,

@@ -37,6 +37,18 @@ class PostponedError(UnavailableError):
         self.retry_after_s = retry_after_s
 
 
+class ClusterRefusalError(UnavailableError):
+    """The API server of Kubernetes answered, and not with what it was asked for.
+
+    Attributes:
+        status: Of HTTP (RFC 9110 15), or of the Status object in a watch.
+    """
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status
+
+
 class PeerRefusalError(UnavailableError):
     """A DICOM peer did not take an association; the text says so in words.
 

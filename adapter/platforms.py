@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adapter.domain.custom_resources import CustomResources, KubernetesSettings
 from adapter.domain.job_files import JobFiles
 from adapter.domain.ports import PayloadStore, Platform
 from adapter.domain.results_service import FetchedFiles, ResultsSettings, ServiceEdges
@@ -44,6 +45,22 @@ def make_http_platform(
         poll_s=http.poll_s,
         max_concurrent=http.max_concurrent,
     )
+
+
+def make_custom_resources(settings: KubernetesSettings) -> CustomResources | None:
+    """Return what reaches the API server of Kubernetes, if it is to be watched.
+
+    Raises:
+        ConfigurationError: Its library is not installed.
+    """
+    if not settings.watch_custom_resources:
+        return None
+    try:
+        from adapter.protocols.kubernetes.resources import KubernetesResources
+    except ImportError as error:
+        what = f"needs an extra: pip install dicom-adapter[kubernetes] ({error})"
+        raise ConfigurationError([f"kubernetes.watch_custom_resources: {what}"]) from error
+    return KubernetesResources(settings)
 
 
 def make_hooks(webhooks: Sequence[Webhook]) -> HookEdges:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from adapter.domain.custom_resources import KubernetesSettings
 from adapter.domain.entities import (
     ASSOCIATIONS_MAX,
     SECRET,
@@ -188,6 +189,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     platform: PlatformSettings = field(default_factory=PlatformSettings)
     results: ResultsSettings = field(default_factory=ResultsSettings)
     webhooks: list[Webhook] = field(default_factory=list)
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     storage: Storage = field(default_factory=Storage)
     api: Api = field(default_factory=Api)
     preview: Preview = field(default_factory=Preview)

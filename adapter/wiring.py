@@ -11,6 +11,7 @@ from adapter.actors.ae_titles import AeTitles
 from adapter.actors.commitments import Commitments
 from adapter.actors.committer import Committer, ReportRecorder
 from adapter.actors.configuration import Configuration
+from adapter.actors.custom_resources import CustomResourcesActor
 from adapter.actors.entities import Entities
 from adapter.actors.entity_branch import Branch
 from adapter.actors.entity_directory import EntityDirectory
@@ -101,6 +102,7 @@ class Wiring:
             commitments = await self._commitments(wakes)
             sources = await self._sources(sources_woken)
             await self._listener_staff(sources).start_all(commitments)
+            await self._custom_resources()
             await self._configuration()
 
     async def _start(self, actor: Actor, policy: RestartPolicy) -> None:
@@ -212,6 +214,7 @@ class Wiring:
                 rows=edges.entities, rules=EntityRules(self.live, edges.destination_files),
                 branches={branch.kind: branch for branch in branches}, directory=self.directory,
                 orders=self.desk.entities_taken, publish=self.publish, stop=self.stop,
+                follows_cluster=edges.custom_resources is not None,
             ),
             ESSENTIAL,
         )  # fmt: skip
@@ -236,6 +239,16 @@ class Wiring:
             ESSENTIAL,
         )  # fmt: skip
         return CommitmentDoor(requests=requests_in, notes=notes_in)
+
+    async def _custom_resources(self) -> None:
+        if self.edges.custom_resources is None:
+            return
+        actor = CustomResourcesActor(
+            resources=self.edges.custom_resources, entities=self.desk.entities.clone(),
+            listed=self.directory.listed, figures=self.measurements.cluster, publish=self.publish,
+            retry_s=self.settings.kubernetes.retry_s, stop=self.stop,
+        )  # fmt: skip
+        await self._start(actor, REPLICA)
 
     async def _configuration(self) -> None:
         edges = self.edges

@@ -8,12 +8,14 @@ import msgspec
 import pictures
 import reference
 from asyncapi import asyncapi_document
+from resource_definitions import definitions_text
 
 from adapter.configuration import json_schema
 from adapter.protocols.web.app import openapi_document
 from adapter.store.payloads import JobMeta
 
 DOCS = Path(__file__).parent
+CHART = DOCS.parent / "deploy" / "helm" / "dicom-adapter"
 
 
 def state_table(title: str, name: str) -> str:
@@ -43,6 +45,7 @@ def documents() -> dict[Path, str]:
         DOCS / "configuration.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         DOCS / "job.meta.schema.json": json.dumps(job_meta_schema(), indent=2) + "\n",
         DOCS / "asyncapi.json": json.dumps(asyncapi_document(), indent=2, sort_keys=True) + "\n",
+        CHART / "files" / "custom-resource-definitions.yaml": definitions_text(),
         DOCS / "openapi.json": json.dumps(openapi_document(), indent=2, sort_keys=True) + "\n",
     }
 

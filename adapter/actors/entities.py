@@ -29,9 +29,9 @@ from adapter.domain.entity_rows import (
     WORDS,
     Configured,
     EntityLedger,
-    EntityRow,
     Kind,
     ListedEntity,
+    kept_row,
     kind_of,
     of_file,
     of_row,
@@ -59,6 +59,8 @@ class Entities:
     orders: trio.MemoryReceiveChannel[EntityOrder | EntitiesProposed]
     publish: Publish
     stop: trio.Event
+    follows_cluster: bool = False
+    """What custom resources of Kubernetes have made is left to them."""
     name: str = "entities"
     _review: EntityReview = field(init=False)
     _turn: trio.Lock = field(default_factory=trio.Lock)
@@ -67,8 +69,9 @@ class Entities:
 
     def __post_init__(self) -> None:
         self._review = EntityReview(
-            rules=self.rules, branches=self.branches, directory=self.directory
-        )
+            rules=self.rules, branches=self.branches, directory=self.directory,
+            follows_cluster=self.follows_cluster,
+        )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -165,9 +168,8 @@ class Entities:
             return await self._restart(listed)
         if order.action == "remove" and listed.retiring:
             return listed
-        if listed.origin == "file":
-            why = f"{order.name!r} is of the configuration file; change it there"
-            return refused(EntityRefusal.CONFLICT, why)
+        if objection := self._review.objection_to_owner(order, listed):
+            return objection
         if order.action == "remove":
             objection = await self._review.objection_to_removal(order, listed)
             return objection or await self._remove(listed, drains)
@@ -176,7 +178,7 @@ class Entities:
     async def _put(self, order: EntityOrder) -> ListedEntity:
         assert order.entity is not None
         before = self.directory.listed[order.kind].get(order.name)
-        row = row_of(order.entity, before.revision + 1 if before else 0)
+        row = row_of(order.entity, before.revision + 1 if before else 0, order.origin)
         await self.rows.put_entity(row)
         listed = await self._bring_about(of_row(row))
         self._tell("created" if order.action == "create" else "changed", listed)
@@ -228,12 +230,8 @@ class Entities:
     # --- removal
 
     async def _remove(self, listed: ListedEntity, drains: trio.Nursery) -> ListedEntity:
-        row = EntityRow(
-            kind=listed.kind, name=listed.name, settings=listed.settings, retiring=True,
-            revision=listed.revision,
-        )  # fmt: skip
-        await self.rows.put_entity(row)
         listed = msgspec.structs.replace(listed, retiring=True)
+        await self.rows.put_entity(kept_row(listed))
         self.directory.enter(listed)
         self.branches[listed.kind].enter(listed)
         if not await self._has_gone(listed):

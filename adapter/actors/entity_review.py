@@ -21,6 +21,8 @@ from adapter.domain.entity_rows import (
     EntityRow,
     Kind,
     ListedEntity,
+    Origin,
+    kept_row,
     of_file,
     of_row,
     row_of,
@@ -28,6 +30,8 @@ from adapter.domain.entity_rows import (
 from adapter.domain.reconfiguration import Proposal
 
 log = structlog.get_logger("adapter.entities")
+
+_MADE: dict[Origin, str] = {"api": "over REST", "kubernetes": "by a custom resource of Kubernetes"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +41,7 @@ class EntityReview:
     rules: Rules
     branches: Mapping[Kind, Branch]
     directory: EntityDirectory
+    follows_cluster: bool
 
     # --- rows
 
@@ -100,11 +105,7 @@ class EntityReview:
 
         It may be usable by now.
         """
-        row = EntityRow(
-            kind=listed.kind, name=listed.name, settings=listed.settings,
-            retiring=listed.retiring, revision=listed.revision,
-        )  # fmt: skip
-        again = of_row(row)
+        again = of_row(kept_row(listed))
         if taken := self.taken(again, self._others(again)):
             return _unusable(again, taken)
         return self._judged(again, _entities(self._made(without=again)))
@@ -138,6 +139,16 @@ class EntityReview:
             return EntityRefused(EntityRefusal.INVALID, tuple(problems))
         return _changed_since(order, now)
 
+    def objection_to_owner(self, order: EntityOrder, now: ListedEntity) -> EntityRefused | None:
+        """Return why it is not for whoever orders; what nobody follows any more is for REST."""
+        if now.origin == "file":
+            why = f"{order.name!r} is of the configuration file; change it there"
+            return refused(EntityRefusal.CONFLICT, why)
+        if now.origin == order.origin or (order.origin == "api" and not self.follows_cluster):
+            return None
+        why = f"{order.name!r} was made {_MADE[now.origin]}; change or remove it there"
+        return refused(EntityRefusal.CONFLICT, why)
+
     async def objection_to_removal(
         self, order: EntityOrder, now: ListedEntity
     ) -> EntityRefused | None:
@@ -160,8 +171,8 @@ class EntityReview:
             others = [one for one in made if one.kind == wanted.kind and one.name != wanted.name]
             if now is not None and now.retiring and self.branches[wanted.kind].drains_unasked:
                 problems.append(f"{here}: is being removed; reload again when it is gone")
-            elif now is not None and now.origin == "api":
-                problems.append(f"{here}: was made over REST as well; remove it there")
+            elif now is not None and now.origin != "file":
+                problems.append(f"{here}: was made {_MADE[now.origin]} as well; remove it there")
             problems += [f"{here}: {why}" for why in self.taken(wanted, others)]
         return problems + proposal.problems(_entities(made))
 
@@ -178,13 +189,13 @@ class EntityReview:
         return [one for one in listed if one.name != wanted.name]
 
     def _made(self, *, without: ListedEntity | None = None) -> list[ListedEntity]:
-        """Return all that were made over REST and can be used."""
+        """Return all that are not of the file and can be used."""
         left_out = (without.kind, without.name) if without else None
         return [
             one
             for listed in self.directory.listed.values()
             for one in listed.values()
-            if one.origin == "api" and one.entity is not None
+            if one.origin != "file" and one.entity is not None
             if (one.kind, one.name) != left_out
         ]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import trio
 
-from adapter.domain.entity_rows import Configured, Kind, ListedEntity
+from adapter.domain.entity_rows import Configured, Kind, ListedEntity, MadeBy
 
 EntityAction = Literal["create", "change", "remove", "restart"]
 
@@ -35,7 +35,7 @@ class EntityRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityOrder:
-    """Web -> entities: what is to become of one of them.
+    """Web, custom resources -> entities: what is to become of one of them.
 
     The answer is the entity as it is then, and it is durable.
     """
@@ -49,4 +49,6 @@ class EntityOrder:
     """Its entity-tag has to be one of these; None: any will do."""
     drain: bool = False
     """Of `remove`: also while there is work for it, which it does before it goes."""
+    origin: MadeBy = "api"
+    """Whose order it is; others' are left to them."""
     reply: trio.MemorySendChannel[ListedEntity | EntityRefused]

@@ -1,5 +1,5 @@
-"""AE Titles, sources and destinations that exist: those of the file, and those made over REST,
-rows of the ledger.
+"""AE Titles, sources and destinations that exist: those of the file, and those made over REST or by
+custom resources of Kubernetes, rows of the ledger.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from adapter.domain.entities import CARRIER_KEYS, ApplicationEntity, Destination
 from adapter.domain.made_destination import MadeDestination
 
 Kind = Literal["aetitle", "source", "destination"]
+Origin = Literal["file", "api", "kubernetes"]
+MadeBy = Literal["api", "kubernetes"]
 Configured = ApplicationEntity | Source | Destination
 KINDS: dict[Kind, type[Configured]] = {
     "destination": Destination,
@@ -22,7 +24,7 @@ KINDS: dict[Kind, type[Configured]] = {
 }
 """In the order in which they start: an AE Title names destinations."""
 MADE: dict[Kind, type[Configured]] = {**KINDS, "destination": MadeDestination}
-"""What is read of those that are made over REST."""
+"""What is read of those that are made while the adapter runs."""
 WORDS: dict[Kind, str] = {
     "aetitle": "AE Title",
     "source": "source",
@@ -41,7 +43,7 @@ ENTITIES_MAX = 1000
 
 
 class EntityRow(Struct, frozen=True, kw_only=True):
-    """What was made over REST, as it was accepted then."""
+    """What was made while the adapter ran, as it was accepted then."""
 
     kind: Kind = "aetitle"
     name: str
@@ -51,6 +53,7 @@ class EntityRow(Struct, frozen=True, kw_only=True):
     """It is to go when nothing is left of its work."""
     revision: int = 0
     """How often it was changed."""
+    origin: MadeBy = "api"
 
 
 class EntityLedger(Protocol):
@@ -72,7 +75,7 @@ class ListedEntity(Struct, frozen=True, kw_only=True):
     kind: Kind
     name: str
     ae_title: str
-    origin: Literal["file", "api"]
+    origin: Origin
     settings: dict[str, Any]
     """As of `EntityRow`."""
     entity: Configured | None
@@ -138,13 +141,13 @@ def of_file(entity: Configured) -> ListedEntity:
 
 
 def of_row(row: EntityRow) -> ListedEntity:
-    """Return one made over REST, with what is wrong with its values."""
+    """Return one of the ledger, with what is wrong with its values."""
     reader = Reader()
     return ListedEntity(
         kind=row.kind,
         name=row.name,
         ae_title=str(row.settings.get("ae_title", "")),
-        origin="api",
+        origin=row.origin,
         settings=row.settings,
         entity=reader.read(row.settings, MADE[row.kind]),
         retiring=row.retiring,
@@ -159,15 +162,28 @@ def hidden(kind: type[Struct], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: HIDDEN if value and key in secret else value for key, value in settings.items()}
 
 
-def row_of(entity: Configured, revision: int = 0) -> EntityRow:
+def kept_row(listed: ListedEntity) -> EntityRow:
+    """Return the row that something listed has, or is to have."""
+    return EntityRow(
+        kind=listed.kind,
+        name=listed.name,
+        settings=listed.settings,
+        retiring=listed.retiring,
+        revision=listed.revision,
+        origin="api" if listed.origin == "file" else listed.origin,
+    )
+
+
+def row_of(entity: Configured, revision: int = 0, origin: MadeBy = "api") -> EntityRow:
     """Return the row of what is new or changed.
 
     Raises:
         ValueError: It is too large, or holds a number that is.
     """
     row = EntityRow(
-        kind=kind_of(entity), name=entity.name, settings=settings_of(entity), revision=revision
-    )
+        kind=kind_of(entity), name=entity.name, settings=settings_of(entity), revision=revision,
+        origin=origin,
+    )  # fmt: skip
     try:
         size = len(msgspec.msgpack.encode(row))
     except OverflowError as error:

@@ -20,6 +20,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "storage": ("low", "recovered", "reclaimed", "rebuilt"),
     "actor": ("started", "crashed", "parked", "stopped"),
     "config": ("created", "changed", "deleted", "refused"),
+    "kubernetes": ("lost", "reached", "refused"),
 }
 EVENT_TYPES = frozenset(f"{topic}.{verb}" for topic, verbs in TOPICS.items() for verb in verbs)
 

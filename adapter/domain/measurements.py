@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from adapter.domain.custom_resources import ClusterFigures
 from adapter.domain.reconfiguration import ReloadFigures
 from adapter.domain.service_times import ServiceTimes
 from adapter.domain.space_trend import SpaceTrend
@@ -14,3 +15,4 @@ class Measurements:
     times: ServiceTimes = field(default_factory=ServiceTimes)
     trend: SpaceTrend = field(default_factory=SpaceTrend)
     reloads: ReloadFigures = field(default_factory=ReloadFigures)
+    cluster: ClusterFigures = field(default_factory=ClusterFigures)

@@ -12,6 +12,7 @@ import yaml
 
 from adapter import __version__
 from adapter.configuration import load
+from adapter.domain.custom_resources import GROUP, PLURALS
 from adapter.gateway import FAREWELL_S
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "dicom-adapter"
@@ -30,6 +31,8 @@ FULL: Mapping[str, Any] = {
         {"name": "DICOM_ADAPTER__PLATFORM__HTTP__API_KEY", "secretName": "p", "secretKey": "k"}
     ],
     "secretFiles": ["tls"],
+    "customResources": {"enabled": True},
+    "api": {"auth": "api-key"},
     "dicom": {"tlsPort": 2762},
     "service": {
         "type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"],
@@ -108,9 +111,10 @@ def test_documents_are_what_kubernetes_takes(
 
 def test_pod_may_do_nothing_but_its_work(documents: dict[tuple[str, str], Document]) -> None:
     pod = pod_of(documents)
+    has_role = ("Role", "pacs-dicom-adapter") in documents
+    assert pod["automountServiceAccountToken"] is has_role
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
     (container,) = pod["containers"]
@@ -224,6 +228,60 @@ def test_every_value_is_in_the_schema_and_in_the_values() -> None:
     for name, part in values.items():
         if "properties" in schema[name] and name != "config":
             assert set(part) == set(schema[name]["properties"]), name
+
+
+def test_cluster_is_left_alone_unless_its_resources_are_wanted(render: Render) -> None:
+    kinds = {kind for kind, _ in render()}
+    assert not kinds & {"CustomResourceDefinition", "Role", "RoleBinding", "ClusterRole"}
+    kinds = {kind for kind, _ in render({"customResources": {"enabled": True}})}
+    assert kinds >= {"CustomResourceDefinition", "Role", "RoleBinding"}
+    assert "ClusterRole" not in kinds
+    without = {"customResources": {"enabled": True, "definitions": False}}
+    assert "CustomResourceDefinition" not in {kind for kind, _ in render(without)}
+
+
+def test_role_is_for_what_the_adapter_asks_and_for_its_account(render: Render) -> None:
+    documents = render({"customResources": {"enabled": True}})
+    name = "pacs-dicom-adapter"
+    rules = documents["Role", name]["rules"]
+    granted = {
+        (resource, verb)
+        for rule in rules
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    plurals = set(PLURALS.values())
+    verbs = {(plural, verb) for plural in plurals for verb in ("list", "watch", "patch")}
+    assert granted == verbs | {(f"{plural}/status", "patch") for plural in plurals}
+    assert {group for rule in rules for group in rule["apiGroups"]} == {GROUP}
+    (subject,) = documents["RoleBinding", name]["subjects"]
+    assert subject["name"] == pod_of(documents)["serviceAccountName"]
+    assert subject["namespace"] == "imaging"
+
+
+def test_adapter_follows_the_namespace_of_the_release(render: Render, tmp_path: Path) -> None:
+    documents = render({"customResources": {"enabled": True}})
+    settings = configuration_of(documents, tmp_path / "adapter.yaml").kubernetes
+    assert (settings.watch_custom_resources, settings.namespace) == (True, "imaging")
+    settings = configuration_of(render(), tmp_path / "adapter.yaml").kubernetes
+    assert not settings.watch_custom_resources
+
+
+def test_definitions_outlive_the_release(render: Render) -> None:
+    documents = render({"customResources": {"enabled": True}})
+    definitions = [one for (kind, _), one in documents.items() if kind.startswith("CustomRes")]
+    assert len(definitions) == len(PLURALS)
+    for one in definitions:
+        assert one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_api_key_is_asked_for_when_it_is_wanted(render: Render, tmp_path: Path) -> None:
+    settings = configuration_of(render(FULL), tmp_path / "adapter.yaml")
+    assert settings.api.auth == "api-key"
+    (container,) = pod_of(render(FULL))["containers"]
+    probes = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness")}
+    probes.add(container["readinessProbe"]["httpGet"]["path"])
+    assert probes == {"/health/live", "/health/ready"}  # these need no key
 
 
 def test_chart_is_of_this_version() -> None:

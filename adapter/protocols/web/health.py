@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from adapter.domain.views import Views
 from adapter.protocols.web.access import Guarding
 from adapter.protocols.web.access_metrics import AccessCollector
+from adapter.protocols.web.cluster_metrics import cluster_metrics
 from adapter.protocols.web.export_metrics import export_metrics
 from adapter.protocols.web.families import counters, gauges, histograms
 from adapter.protocols.web.hook_metrics import hook_metrics
@@ -73,6 +74,8 @@ def why_degraded(web: Views) -> list[str]:
         reasons.append(f"the platform is away: {web.platform.outage}")
     if outage := _results_service_outage(web):
         reasons.append(f"the Results Service is away: {outage}")
+    if outage := web.measurements.cluster.outage:
+        reasons.append(f"custom resources cannot be followed: {outage}")
     away = web.export_figures.down.items()
     return reasons + [f"destination {name} is down: {why}" for name, why in sorted(away)]
 
@@ -112,6 +115,7 @@ async def status(web: State) -> dict[str, Any]:
         "degradedBecause": degraded,
         "platformOutage": web.platform.outage,
         "resultsServiceOutage": _results_service_outage(web),
+        "kubernetesOutage": web.measurements.cluster.outage,
         "destinationOutages": dict(web.export_figures.down),
     }
 
@@ -210,7 +214,7 @@ class _Collector:
             ),
             *_job_metrics(web),
             *export_metrics(web), *hook_metrics(web), *preview_metrics(web),
-            *service_metrics(web),
+            *service_metrics(web), *cluster_metrics(web),
             gauges(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",

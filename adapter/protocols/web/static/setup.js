@@ -8,6 +8,7 @@ import { Keys } from "./keys.js";
 import { SelfTest } from "./self_test.js";
 import { act, ask, button, empty, pill, tell } from "./ui.js";
 
+const ORIGINS = { file: "from the file", api: "made here", kubernetes: "from Kubernetes" };
 const OURS = ["origin", "state", "problems", "hostIp"]; // told, not set
 const STATES = { running: "good", parked: "bad", draining: "warn" };
 
@@ -72,16 +73,16 @@ class Entities {
   shown(row) {
     const { kind } = this;
     const id = kind.idOf(row);
-    const file = row.origin === "file";
+    const made = row.origin === "api";
     return h("li", { class: "card entity" },
       h("div", { class: "entity-text" },
-        h("p", {}, h("strong", { class: "mono" }, id), " ", row.state && pill(row.state, STATES[row.state] ?? ""), " ", pill(file ? "from the file" : "made here")),
+        h("p", {}, h("strong", { class: "mono" }, id), " ", row.state && pill(row.state, STATES[row.state] ?? ""), " ", pill(ORIGINS[row.origin] ?? row.origin)),
         h("p", { class: "muted" }, kind.summary(row).filter(Boolean).join(" · ")),
         row.problems?.length > 0 && h("ul", { class: "problems" }, row.problems.map((problem) => h("li", {}, problem)))),
       h("div", { class: "entity-acts" },
         kind.echo && this.can("post", `${kind.path}/{}/echo`) && button("Echo", id, () => this.echo(id), "small"),
-        !file && this.can("put", `${kind.path}/{}`) && button("Change", id, () => this.edit(row), "small"),
-        !file && this.can("delete", `${kind.path}/{}`) && button("Remove", id, () => this.remove(id), "small danger")));
+        made && this.can("put", `${kind.path}/{}`) && button("Change", id, () => this.edit(row), "small"),
+        made && this.can("delete", `${kind.path}/{}`) && button("Remove", id, () => this.remove(id), "small danger")));
   }
 
   async edit(row) {

@@ -46,12 +46,15 @@ const WORDS = {
   "config.refused": (e, d) => `Refused: ${d.why ?? (d.problems ?? []).join("; ")}`,
   "config.created": (e, d) => `${d.name ?? "The configuration file"} was set up`,
   "config.changed": (e, d) => `${d.name ?? "The configuration file"} was changed`,
+  "kubernetes.lost": (e, d) => `Custom resources cannot be followed: ${d.why}`,
+  "kubernetes.reached": () => "Custom resources are followed again",
+  "kubernetes.refused": (e, d) => `${d.name} is refused: ${(d.problems ?? []).join("; ")}`,
   "config.deleted": (e, d) => `${d.name ?? "The configuration file"} was removed`,
 };
 
 const TONES = {
-  bad: ["association.rejected", "association.aborted", "job.faulted", "task.failed", "export.failed", "destination.down", "storage.low", "actor.crashed", "actor.parked", "commitment.refused", "commitment.expired", "group.dropped", "config.refused"],
-  good: ["job.completed", "export.completed", "destination.up", "storage.recovered"],
+  bad: ["association.rejected", "association.aborted", "job.faulted", "task.failed", "export.failed", "destination.down", "storage.low", "actor.crashed", "actor.parked", "commitment.refused", "commitment.expired", "group.dropped", "config.refused", "kubernetes.lost", "kubernetes.refused"],
+  good: ["job.completed", "export.completed", "destination.up", "storage.recovered", "kubernetes.reached"],
   warn: ["group.held", "destination.held", "destination.tried", "export.given", "job.cancelled", "storage.rebuilt"],
 };
 

@@ -38,5 +38,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   "api" (dict "host" "0.0.0.0" "port" (int .Values.api.port) "auth" .Values.api.auth)
   "logging" (dict "format" "json")
   "shutdown" .Values.shutdown -}}
+{{- if .Values.customResources.enabled -}}
+{{- $_ := set $ours "kubernetes" (dict "watch_custom_resources" true "namespace" .Release.Namespace) -}}
+{{- end -}}
 {{- mustMergeOverwrite (deepCopy .Values.config) $ours | toYaml -}}
 {{- end -}}

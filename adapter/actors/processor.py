@@ -114,7 +114,7 @@ class ProcessorActor:
 
     async def _find_strays(self) -> dict[str, str]:
         names = await self.payloads.folders()
-        unknown = names - await self.ledger.known_jobs(names)
+        unknown = names - await self.ledger.known_jobs(names) if names else names
         return {job: await self.payloads.group_of(job) for job in sorted(unknown)}
 
     async def _remove_strays(self, group_id: str, wanted: Set[str]) -> None:

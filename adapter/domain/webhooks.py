@@ -22,10 +22,11 @@ WEBHOOKS_MAX = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - says that base64 follows
 Topic = Literal[
     "association", "instance", "group", "job", "task", "export", "commitment", "destination",
-    "storage", "actor", "config",
+    "storage", "actor", "config", "kubernetes",
 ]  # fmt: skip
 TOPICS_UNLESS_SAID: tuple[Topic, ...] = (
     "association", "group", "job", "task", "export", "destination", "storage", "actor", "config",
+    "kubernetes",
 )  # fmt: skip
 """All but the ones of which there may be thousands in a second."""
 

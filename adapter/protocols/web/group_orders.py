@@ -15,7 +15,7 @@ from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import OPERATOR
 
 ANSWER_S = 10.0
-EXTEND_S_MAX = 2_592_000.0
+EXTEND_S_MAX = 2_592_000
 """As of `max_age_s`: 30 days."""
 
 

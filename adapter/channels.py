@@ -162,9 +162,9 @@ class EntityDoor:
         return self.requests.statistics().open_receive_channels > 0 and self.is_staffed()
 
     @property
-    def is_used(self) -> bool:
-        """Whether somebody can still tell the entity something."""
-        return self.notes.statistics().open_send_channels > 0
+    def holders(self) -> int:
+        """How many can still tell the entity something, whoever lets them in among them."""
+        return self.notes.statistics().open_send_channels
 
     def clone(self) -> "EntityDoor":
         """Return a door for somebody else; the entity hears of it when the last one closes."""

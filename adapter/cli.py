@@ -78,7 +78,7 @@ def serve(config: ConfigFile = None, overrides: Overrides = None) -> int:
     from adapter.configuration_edge import Follow
     from adapter.main import serve as run
 
-    return run(Follow(config, lambda: load(config, overrides)))
+    return run(Follow(config, lambda document: load(config, overrides, document)))
 
 
 @app.command

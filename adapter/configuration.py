@@ -5,6 +5,7 @@ Rules: unknown keys, wrong types and values out of range are refused at start, e
 file, key path, value and what is allowed. Nothing reads the environment or a file after that.
 """
 
+import copy
 import json
 import re
 import tomllib
@@ -24,6 +25,8 @@ from adapter.key_descriptions import describe
 from adapter.relations import relations
 from adapter.settings import Settings
 
+DEPTH_MAX = 32
+"""Of tables and lists in one another."""
 ENVIRONMENT_PREFIX = "DICOM_ADAPTER__"
 
 
@@ -45,8 +48,24 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]
     Raises:
         ConfigurationError: With every problem found.
     """
-    tree: dict[str, Any] = _read(file) if file else {}
-    origins = {path: str(file) for path in _leaves(tree)}
+    return load_document(read_file(file) if file else {}, file, environment, flags)
+
+
+def load_document(
+    document: Mapping[str, Any],
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Sequence[str] = (),
+) -> Layered:
+    """Return the effective settings as `load` does, if the file said this.
+
+    Raises:
+        ConfigurationError: With every problem found.
+    """
+    if not _is_shallow(document):
+        raise ConfigurationError([f"{file or 'document'}: is nested too deeply"])
+    tree: dict[str, Any] = copy.deepcopy(dict(document))
+    origins = {path: str(file or "document") for path in _leaves(tree)}
     problems: list[str] = []
     for path, text, origin in _overrides(environment, flags, problems):
         _put(tree, path, text, origin, problems)
@@ -74,7 +93,12 @@ def _with_origin(problem: str, origin_of: Callable[[str], str], file: Path | Non
     return f"{origin_of(key[0]) if key else file}: {problem}" if file else problem
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """Return what a file says, whether it is right or not.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is of no form that is known.
+    """
     try:
         text = file.read_text("utf-8")
         match file.suffix:
@@ -144,6 +168,15 @@ def _spelled(text: str) -> _Spelled:
         return _Spelled(text, tomllib.loads(f"value = {text}")["value"])
     except tomllib.TOMLDecodeError:
         return _Spelled(text, text)
+
+
+def _is_shallow(document: Any) -> bool:
+    level = [document]
+    for _ in range(DEPTH_MAX):
+        tables = [node.values() for node in level if isinstance(node, dict)]
+        lists = [node for node in level if isinstance(node, list)]
+        level = [inner for nodes in (*tables, *lists) for inner in nodes]
+    return not level
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[str]:

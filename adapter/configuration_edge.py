@@ -1,9 +1,9 @@
 """The configuration as an edge of the program: the file it comes from, and the trail it leaves."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
@@ -21,8 +21,8 @@ class Follow(NamedTuple):
     """Where settings come from, while they count."""
 
     file: Path | None
-    load: Callable[[], Layered]
-    """Raises ConfigurationError."""
+    load: Callable[[Mapping[str, Any] | None], Layered]
+    """Reads the file, or takes a document in its place; raises ConfigurationError."""
 
 
 class SettingsTrail:
@@ -47,8 +47,8 @@ def followed(
 ) -> ConfigurationFile:
     """Return the file that is read again while the adapter runs."""
 
-    def propose() -> SettingsProposal:
-        layered = follow.load()
+    def propose(document: Mapping[str, Any] | None) -> SettingsProposal:
+        layered = follow.load(document)
         raise_descriptor_limit(layered.settings)
         return SettingsProposal(live, layered.settings, files, layered.origins)
 

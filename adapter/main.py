@@ -36,7 +36,7 @@ def serve(follow: Follow) -> int:
     Raises:
         ConfigurationError: The settings cannot be read.
     """
-    layered = follow.load()
+    layered = follow.load(None)
     settings = layered.settings
     configure(settings.logging)
     try:

@@ -114,7 +114,7 @@ class AeTitles:
         """See `Branch.left`."""
         running = self._running.get(listed.name)
         if running is not None and not running.has_lost_its_entity:
-            if running.door.is_used:
+            if running.door.holders > (0 if listed.retiring else 1):  # it lets in no more, or does
                 return "associations"
             try:
                 groups: int = await ask(running.questions, GroupsCounted, COUNT_S)

@@ -8,7 +8,9 @@ A configuration is taken as a whole or refused as a whole: first everybody is as
 then it counts, then the entities actor has run what it lists.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 import trio
@@ -18,6 +20,7 @@ from adapter.domain.events import Event, Publish
 from adapter.domain.ports import WallClock
 from adapter.domain.reconfiguration import (
     ConfigurationSource,
+    EntitiesJudged,
     EntitiesProposed,
     Plan,
     Proposal,
@@ -64,45 +67,56 @@ class Configuration:
     async def _follow(self) -> None:
         while True:
             by = await self.source.wait_changed()
-            done = await self._reload(by, dry_run=False)
+            done = await self._reload(by)
             if isinstance(done, ReloadRefused):
                 await self.source.note_refused(by, done.problems)
 
     async def _obey(self) -> None:
         async for order in self.orders:
             with order.reply:
-                answer(order.reply, await self._reload(order.by, dry_run=order.dry_run))
+                done = self._plan(order.document) if order.dry_run else self._reload(order.by)
+                answer(order.reply, await done)
 
-    async def _reload(self, by: str, *, dry_run: bool) -> Plan | ReloadRefused:
+    async def _plan(self, document: Mapping[str, Any] | None) -> Plan | ReloadRefused:
+        """Return what would change."""
         async with self._turn:
             try:
-                proposal = await self.source.propose()
-                problems = await self._propose(proposal, dry_run=dry_run)
+                proposal = await self.source.propose(document)
+                judged = await self._propose(proposal, dry_run=True)
             except ConfigurationError as error:
-                problems = error.problems
-            if dry_run:
-                refused = ReloadRefused(tuple(problems)) if problems else None
-                return refused or Plan(changes=proposal.changes, applied=False)
+                return ReloadRefused(tuple(error.problems))
+            if judged.problems:
+                return ReloadRefused(tuple(judged.problems))
+            return Plan(changes=proposal.changes, entities=judged.effects, applied=False)
+
+    async def _reload(self, by: str) -> Plan | ReloadRefused:
+        async with self._turn:
+            try:
+                proposal = await self.source.propose(None)
+                judged = await self._propose(proposal, dry_run=False)
+            except ConfigurationError as error:
+                judged = EntitiesJudged(error.problems)
+            problems = judged.problems
             self.figures.at, self.figures.succeeded = self.now(), not problems
             if problems:
                 return self._refuse(problems)
-            plan = Plan(changes=proposal.changes, applied=True)
+            plan = Plan(changes=proposal.changes, entities=judged.effects, applied=True)
             await self.source.note(by)
             self._tell(plan)
             return plan
 
-    async def _propose(self, proposal: Proposal, *, dry_run: bool) -> list[str]:
+    async def _propose(self, proposal: Proposal, *, dry_run: bool) -> EntitiesJudged:
         """Return what is wrong with it; nothing: it counts, unless it is only a question."""
 
-        def proposed(reply: trio.MemorySendChannel[list[str]]) -> EntitiesProposed:
+        def proposed(reply: trio.MemorySendChannel[EntitiesJudged]) -> EntitiesProposed:
             return EntitiesProposed(proposal=proposal, dry_run=dry_run, reply=reply)
 
         try:
             return await ask(self.entities, proposed, ENTITIES_S)
         except UNANSWERED:
-            return ["nobody answers now; look, and reload again"]
+            return EntitiesJudged(["nobody answers now; look, and reload again"])
 
-    def _refuse(self, problems: list[str]) -> ReloadRefused:
+    def _refuse(self, problems: Sequence[str]) -> ReloadRefused:
         log.error("config.refused", problems=problems)
         self.publish(Event(type="config.refused", data={"problems": problems}))
         return ReloadRefused(tuple(problems))

@@ -38,7 +38,7 @@ from adapter.domain.entity_rows import (
     row_of,
 )
 from adapter.domain.events import Event, Publish
-from adapter.domain.reconfiguration import EntitiesProposed
+from adapter.domain.reconfiguration import EntitiesJudged, EntitiesProposed
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.entities")
@@ -197,12 +197,14 @@ class Entities:
 
     # --- the configuration file
 
-    async def _reconfigure(self, order: EntitiesProposed, drains: trio.Nursery) -> list[str]:
-        """Have run what the file lists now; return why not."""
+    async def _reconfigure(self, order: EntitiesProposed, drains: trio.Nursery) -> EntitiesJudged:
+        """Have run what the file lists now; return why not, or what becomes of what."""
         proposal = order.proposal
-        problems = self._review.objections_to_file(proposal)
-        if problems or order.dry_run:
-            return problems
+        if problems := self._review.objections_to_file(proposal):
+            return EntitiesJudged(problems)
+        judged = EntitiesJudged([], tuple(await self._review.effects(proposal)))
+        if order.dry_run:
+            return judged
         proposal.adopt()
         self.configured = proposal.entities  # first: a crash from here on ends in what is wanted
         for kind in KINDS:
@@ -216,7 +218,7 @@ class Entities:
                 if is_gone and not listed.retiring:
                     await self._remove(listed, drains)
         await self._reconsider()
-        return []
+        return judged
 
     async def _configure(self, listed: ListedEntity) -> None:
         now = self.directory.listed[listed.kind].get(listed.name)

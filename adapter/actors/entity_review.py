@@ -27,7 +27,7 @@ from adapter.domain.entity_rows import (
     of_row,
     row_of,
 )
-from adapter.domain.reconfiguration import Proposal
+from adapter.domain.reconfiguration import Does, EntityEffect, Proposal
 
 log = structlog.get_logger("adapter.entities")
 
@@ -176,6 +176,34 @@ class EntityReview:
             problems += [f"{here}: {why}" for why in self.taken(wanted, others)]
         return problems + proposal.problems(_entities(made))
 
+    async def effects(self, proposal: Proposal) -> list[EntityEffect]:
+        """Return what becomes of what, if the file is taken: in the order in which it happens."""
+        wanted = {(one.kind, one.name): one for one in map(of_file, proposal.entities)}
+        effects = []
+        for one in wanted.values():
+            now = self.directory.listed[one.kind].get(one.name)
+            if now is None:
+                effects.append(_effect(one, "starts"))
+            elif now != one:
+                effects.append(_effect(one, "changes"))
+        for kind in reversed(KINDS):
+            for listed in self.directory.listed[kind].values():
+                is_gone = listed.origin == "file" and (kind, listed.name) not in wanted
+                if is_gone and not listed.retiring:
+                    left = await self.branches[kind].left(listed)
+                    effects.append(_effect(listed, "drains" if left else "goes", left))
+        return effects + [_effect(one, "is usable again") for one in self._usable_by(proposal)]
+
+    def _usable_by(self, proposal: Proposal) -> Iterator[ListedEntity]:
+        """Yield what was made over REST, cannot be used, and can be by this proposal."""
+        for kind in KINDS:
+            for listed in self.directory.listed[kind].values():
+                again = of_row(kept_row(listed))
+                if listed.entity is not None or again.entity is None:
+                    continue
+                if not proposal.problems([*_entities(self._made()), again.entity]):
+                    yield again
+
     def taken(self, wanted: ListedEntity, others: Sequence[ListedEntity]) -> list[str]:
         """Return what others have that it would have."""
         problems = []
@@ -198,6 +226,12 @@ class EntityReview:
             if one.origin != "file" and one.entity is not None
             if (one.kind, one.name) != left_out
         ]
+
+
+def _effect(listed: ListedEntity, does: Does, left: str = "") -> EntityEffect:
+    return EntityEffect(
+        kind=listed.kind, name=listed.name, origin=listed.origin, does=does, left=left
+    )
 
 
 def _entities(listed: Sequence[ListedEntity]) -> list[Configured]:

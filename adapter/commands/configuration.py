@@ -62,22 +62,32 @@ def convert(file: Path, /) -> int:
 
 
 @config_app.command
-def plan(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
-    """Show what a running adapter would change if it read its configuration file again."""
-    return _reload(access, "?dry_run=true", as_json=json)
+def plan(
+    file: Annotated[Path | None, Parameter(help="In place of the adapter's own.")] = None,
+    /,
+    *,
+    json: AsJson = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """Show what a running adapter would change if it read its configuration file again.
+
+    With FILE: if its configuration file said what this one says.
+    """
+    from adapter.client.reload import PLAN, PLAN_DOCUMENT, reload_configuration
+
+    if file is None:
+        return reload_configuration(access, PLAN, as_json=json)
+    from adapter.configuration import read_file
+
+    return reload_configuration(access, PLAN_DOCUMENT, read_file(file), as_json=json)
 
 
 @config_app.command
 def reload(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Have a running adapter read its configuration file again, as SIGHUP does."""
-    return _reload(access, "", as_json=json)
+    from adapter.client.reload import RELOAD, reload_configuration
 
-
-def _reload(access: Access, query: str, *, as_json: bool) -> int:
-    """Order it and print the plan; exit 1 if it is refused."""
-    from adapter.client.reload import reload_configuration
-
-    return reload_configuration(access, query, as_json=as_json)
+    return reload_configuration(access, RELOAD, as_json=json)
 
 
 @config_app.command

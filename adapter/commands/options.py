@@ -2,9 +2,10 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import Parameter
 
@@ -61,12 +62,16 @@ def form(*, json: bool, csv: bool = False) -> "Form":
     return "json" if json else "csv" if csv else "table"
 
 
-def load(config: Path | None, overrides: list[str] | None) -> "Layered":
-    """Return the effective settings.
+def load(
+    config: Path | None, overrides: list[str] | None, document: Mapping[str, Any] | None = None
+) -> "Layered":
+    """Return the effective settings; those of a document, if there is one, in place of the file.
 
     Raises:
         ConfigurationError: With every problem found.
     """
     from adapter import configuration
 
-    return configuration.load(config, os.environ, overrides or ())
+    if document is None:
+        return configuration.load(config, os.environ, overrides or ())
+    return configuration.load_document(document, config, os.environ, overrides or ())

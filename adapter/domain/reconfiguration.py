@@ -6,12 +6,12 @@ left as it is.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import trio
 from msgspec import Struct
 
-from adapter.domain.entity_rows import Configured
+from adapter.domain.entity_rows import Configured, Kind
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -26,10 +26,26 @@ class Change(Struct, frozen=True, kw_only=True):
     """It is left as it is until the adapter is restarted."""
 
 
+Does = Literal["starts", "changes", "goes", "drains", "is usable again"]
+
+
+class EntityEffect(Struct, frozen=True, kw_only=True):
+    """What becomes of an AE Title, source or destination."""
+
+    kind: Kind
+    name: str
+    origin: Literal["file", "api"]
+    """Where it is listed; what was made over REST may be usable by what the file says."""
+    does: Does
+    left: str = ""
+    """What it drains."""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """What is to change, or has."""
 
     changes: tuple[Change, ...]
+    entities: tuple[EntityEffect, ...] = ()
     applied: bool
 
     def keys(self, *, restart: bool) -> list[str]:
@@ -54,8 +70,8 @@ class Proposal(Protocol):
 class ConfigurationSource(Protocol):
     """Where the configuration comes from."""
 
-    async def propose(self) -> Proposal:
-        """Read it.
+    async def propose(self, document: Mapping[str, Any] | None) -> Proposal:
+        """Read it, or take this in its place.
 
         Raises:
             ConfigurationError: With every problem found.
@@ -89,19 +105,27 @@ class ReloadOrder:
     """Who wants it, for the audit trail."""
     dry_run: bool
     """Only say what would change."""
+    document: Mapping[str, Any] | None = None
+    """What the file would say, of a dry run; None: what it says."""
     reply: trio.MemorySendChannel[Plan | ReloadRefused]
+
+
+@dataclass(frozen=True, slots=True)
+class EntitiesJudged:
+    """Entities -> configuration."""
+
+    problems: Sequence[str]
+    """If there are any, nothing was changed."""
+    effects: tuple[EntityEffect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntitiesProposed:
-    """Configuration -> entities: have run what the file lists now.
-
-    Answered by what is wrong with it; then nothing was changed.
-    """
+    """Configuration -> entities: have run what the file lists now."""
 
     proposal: Proposal
     dry_run: bool
-    reply: trio.MemorySendChannel[list[str]]
+    reply: trio.MemorySendChannel[EntitiesJudged]
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """The configuration file, read again when it has changed or somebody says so (SIGHUP)."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -32,7 +32,7 @@ class ConfigurationFile:
     def __init__(
         self,
         file: Path | None,
-        propose: Callable[[], Proposal],
+        propose: Callable[[Mapping[str, Any] | None], Proposal],
         threads: trio.CapacityLimiter,
         trail: ConfigurationTrail,
     ) -> None:
@@ -44,10 +44,11 @@ class ConfigurationFile:
         self._seen = self._stamp()
         self._asked, self._asked_for = trio.open_memory_channel[str](1)
 
-    async def propose(self) -> Proposal:
+    async def propose(self, document: Mapping[str, Any] | None) -> Proposal:
         """See `ConfigurationSource.propose`."""
-        self._seen = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
-        return await trio.to_thread.run_sync(self._propose, limiter=self._threads)
+        if document is None:
+            self._seen = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
+        return await trio.to_thread.run_sync(self._propose, document, limiter=self._threads)
 
     async def note(self, by: str) -> None:
         """See `ConfigurationSource.note`."""

@@ -5,7 +5,15 @@ import trio
 
 from adapter.actors.configuration import Configuration
 from adapter.channels import ask
-from adapter.domain.reconfiguration import Change, Plan, ReloadFigures, ReloadOrder, ReloadRefused
+from adapter.domain.reconfiguration import (
+    Change,
+    EntitiesJudged,
+    EntityEffect,
+    Plan,
+    ReloadFigures,
+    ReloadOrder,
+    ReloadRefused,
+)
 from adapter.errors import ConfigurationError
 from adapter.supervision import REPLICA, supervise
 
@@ -13,6 +21,8 @@ CHANGES = (
     Change(key="storage.watermark_percent", old=85, new=90, restart=False),
     Change(key="dicom.scp.port", old=104, new=105, restart=True),
 )
+
+EFFECTS = (EntityEffect(kind="aetitle", name="lung", origin="file", does="starts"),)
 
 
 class Offer:
@@ -28,11 +38,12 @@ class File:
     def __init__(self):
         self.offer = Offer()
         self.wrong = []
-        self.noted = []
+        self.noted, self.documents = [], []
         self.changed_in, self.changed = trio.open_memory_channel(1)
 
-    async def propose(self):
+    async def propose(self, document):
         await trio.lowlevel.checkpoint()
+        self.documents.append(document)
         if self.wrong:
             raise ConfigurationError(self.wrong)
         return self.offer
@@ -72,11 +83,13 @@ class Stage:
             self.asked.append(order.dry_run)
             if not self.objections and not order.dry_run:
                 order.proposal.adopted = True
-            order.reply.send_nowait(list(self.objections))
+            order.reply.send_nowait(EntitiesJudged(self.objections, EFFECTS))
 
-    async def reload(self, *, dry_run=False):
+    async def reload(self, *, dry_run=False, document=None):
         return await ask(
-            self.orders_in, lambda reply: ReloadOrder(by="one", dry_run=dry_run, reply=reply), 60.0
+            self.orders_in,
+            lambda reply: ReloadOrder(by="one", dry_run=dry_run, document=document, reply=reply),
+            60.0,
         )
 
     def told(self):
@@ -94,7 +107,7 @@ async def stage():
 
 
 async def test_order_has_it_count_and_says_what_needs_a_restart(stage, autojump_clock):
-    assert await stage.reload() == Plan(changes=CHANGES, applied=True)
+    assert await stage.reload() == Plan(changes=CHANGES, entities=EFFECTS, applied=True)
     assert stage.file.offer.adopted
     data = {"kind": "file", "keys": ["storage.watermark_percent"], "restart": ["dicom.scp.port"]}
     assert stage.told() == [("config.changed", data)]
@@ -103,10 +116,14 @@ async def test_order_has_it_count_and_says_what_needs_a_restart(stage, autojump_
 
 
 async def test_question_changes_nothing(stage, autojump_clock):
-    assert await stage.reload(dry_run=True) == Plan(changes=CHANGES, applied=False)
+    assert await stage.reload(dry_run=True) == Plan(
+        changes=CHANGES, entities=EFFECTS, applied=False
+    )
     assert not stage.file.offer.adopted
     assert stage.told() == []
     assert stage.file.noted == []
+    await stage.reload(dry_run=True, document={"a": 1})
+    assert stage.file.documents == [None, {"a": 1}]
     assert stage.figures.at == 0.0
 
 
@@ -145,5 +162,5 @@ async def test_objection_of_the_entities_refuses_all_of_it(stage, autojump_clock
 
 async def test_file_that_says_the_same_is_no_event(stage, autojump_clock):
     stage.file.offer = Offer(changes=())
-    assert await stage.reload() == Plan(changes=(), applied=True)
+    assert await stage.reload() == Plan(changes=(), entities=EFFECTS, applied=True)
     assert stage.told() == []

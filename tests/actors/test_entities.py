@@ -81,14 +81,18 @@ class Stage:
         )
 
     async def reconfigure(self, *entities, dry_run=False):
-        """Have the file list these; return what is said against it, and the proposal."""
+        """Have the file list these; return what is said against it, and the proposal.
+
+        What becomes of which entity is in `effects`.
+        """
         proposal = SettingsProposal(self.live, Settings(application_entities=list(entities)), None)
-        problems = await ask(
+        judged = await ask(
             self.orders_in,
             lambda reply: EntitiesProposed(proposal=proposal, dry_run=dry_run, reply=reply),
             10.0,
         )
-        return problems, [(change.key, change.restart) for change in proposal.changes]
+        self.effects = [(one.kind, one.name, one.does) for one in judged.effects]
+        return judged.problems, [(change.key, change.restart) for change in proposal.changes]
 
     async def insist(self, action, entity=None):
         """Order until there is an answer, as an operator does."""

@@ -85,24 +85,106 @@ def test_open_group_of_an_ae_title_that_is_removed_becomes_its_job(adapter: Adap
     eventually(lambda: titles(adapter) == {}, 10, "it has gone")
 
 
+def plan_of(adapter: Adapter, changes: Mapping[str, Any]) -> tuple[int, list[str], str]:
+    """Have the command say what would change if the file said this; it does not yet."""
+    file = adapter.file.with_name("candidate.json")
+    file.write_text(json.dumps(merged(adapter.settings, changes)))
+    done = run_cli("config", "plan", str(file), "--url", adapter.url)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
 def test_plan_is_shown_before_and_says_what_needs_a_restart(adapter: Adapter) -> None:
-    write(adapter, {
+    changes = {
         "application_entities": [{**MAIN, "timeout_s": 2}],
         "destinations": [PACS],
         "dicom": {"scp": {"max_pdu": 65536, "reject_unknown_sources": True}},
-    })  # fmt: skip
-    done = run_cli("config", "plan", "--url", adapter.url)
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
+    }
+    code, lines, _ = plan_of(adapter, changes)
+    assert code == 0
     assert "dicom.scp.max_pdu: 131072 -> 65536    # needs a restart" in lines
     assert "dicom.scp.reject_unknown_sources: false -> true" in lines
     assert "application_entities[main].timeout_s: 1.0 -> 2.0" in lines
     assert any(line.startswith("destinations[pacs]: (absent) -> {") for line in lines)
     assert answer(adapter, b"MAIN") == ACCEPTED  # nothing has changed
+    write(adapter, changes)
     assert run_cli("config", "reload", "--url", adapter.url).returncode == 0
     assert answer(adapter, b"MAIN") == REJECTED
     status, plan = reload(adapter, "?dry_run=true")  # what needs a restart is still to be done
     assert (status, [change["key"] for change in plan["changes"]]) == (200, ["dicom.scp.max_pdu"])
+
+
+def test_plan_says_what_becomes_of_which_entity(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"application_entities": [{**MAIN, "timeout_s": 3600}, LUNG]})
+    assert run_cli("send", adapter.destination("MAIN"), CT_SMALL).returncode == 0
+    body = json.dumps({"name": "made", "aeTitle": "MADE", "host": "10.0.0.1"}).encode()
+    kind = {"Content-Type": "application/json"}
+    assert adapter.request("POST", "/api/config/sourceaetitle", kind, body)[0] == 201
+    changes = {
+        "application_entities": [{**LUNG, "timeout_s": 2}, {**LUNG, "name": "b", "ae_title": "B"}],
+        "destinations": [PACS],
+        "dicom": {"scp": {"max_pdu": 65536}},
+    }
+
+    def told() -> tuple[int, list[str], str] | None:
+        done = plan_of(adapter, changes)
+        return None if done[1][-1] == "aetitle main drains: associations" else done
+
+    code, lines, waiting = eventually(told, 30, "the sender has gone")
+    assert (code, lines[-4:]) == (0, [
+        "destination pacs starts",
+        "aetitle lung changes",
+        "aetitle b starts",
+        "aetitle main drains: open groups",
+    ])  # fmt: skip
+    assert waiting == "a restart is needed for dicom.scp.max_pdu\n"
+    assert titles(adapter) == {"MAIN": "running", "LUNG": "running"}
+    write(adapter, changes)
+    status, plan = reload(adapter)
+    assert (status, plan["applied"]) == (200, True)
+    assert plan["entities"][-1] == {
+        "kind": "aetitle", "name": "main", "origin": "file", "does": "drains",
+        "left": "open groups",
+    }  # fmt: skip
+    assert reload(adapter, "?dry_run=true")[1]["entities"] == []
+
+
+def test_plan_of_what_would_be_refused_says_everything(adapter: Adapter) -> None:
+    code, lines, problems = plan_of(adapter, {
+        "application_entities": [MAIN, {**LUNG, "timeout_s": -1}],
+        "dicom": {"scp": {"max_pdu": 1}},
+    })  # fmt: skip
+    assert (code, lines) == (1, [])
+    assert "timeout_s = -1" in problems
+    assert "dicom.scp.max_pdu = 1" in problems
+    assert not adapter.events("config.refused")  # it was only asked
+
+
+def test_no_plan_stops_the_running_adapter(adapter: Adapter) -> None:
+    kind = {"Content-Type": "application/json"}
+    deep = '{"application_entities": ' + "[" * 90 + "]" * 90 + "}"
+    for body in ("[]", "1", "{", '{"a": ' * 500 + "1" + "}" * 500, deep, '{"sources": [{}]}'):
+        status = adapter.request("POST", "/api/config/plan", kind, body.encode())[0]
+        assert status in (400, 409), body[:30]
+    assert adapter.request("POST", "/api/config/plan", kind, b"{}")[0] == 200
+    assert not adapter.events("actor.crashed")
+
+
+def test_plan_says_what_was_made_over_rest_and_works_again(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"destinations": [PACS], "application_entities": [MAIN]})
+    body = {"name": "m", "aeTitle": "M", "pipelines": {"a": "b"}, "destinations": ["pacs"]}
+    path, kind = "/api/config/claraaetitle", {"Content-Type": "application/json"}
+    assert adapter.request("POST", path, kind, json.dumps(body).encode())[0] == 201
+    adapter.stop()
+    adapter.settings["destinations"] = []
+    adapter.start()
+    assert titles(adapter)["M"] == "parked"
+    write(adapter, {"destinations": [PACS]})
+    effects = reload(adapter, "?dry_run=true")[1]["entities"]
+    assert [(one["name"], one["origin"], one["does"]) for one in effects] == [
+        ("pacs", "file", "starts"), ("m", "api", "is usable again"),
+    ]  # fmt: skip
+    assert reload(adapter)[0] == 200
+    assert titles(adapter)["M"] == "running"
 
 
 def test_bad_file_is_refused_as_a_whole_and_the_running_one_goes_on(adapter: Adapter) -> None:

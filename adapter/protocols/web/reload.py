@@ -7,10 +7,11 @@ import msgspec
 import trio
 from litestar import post
 from litestar.exceptions import HTTPException
-from litestar.params import FromQuery
+from litestar.params import FromQuery, JSONBody
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.reconfiguration import Plan, ReloadOrder, ReloadRefused
+from adapter.domain.views import Views
 from adapter.protocols.web.access import CALLER
 from adapter.protocols.web.entity_forms import Objections
 from adapter.protocols.web.health import State
@@ -35,8 +36,31 @@ async def reload(
     With `dry_run` nothing is changed. 409 with all `problems` if it is refused, 503.
     """
 
+    return await _asked(web, request, dry_run=dry_run)
+
+
+@post(
+    "/api/config/plan",
+    status_code=HTTPStatus.OK,
+    opt=ADMINISTRATOR,
+    summary="What would change if the configuration file said this",
+)
+async def plan(web: State, request: AnyRequest, data: JSONBody[dict[str, Any]]) -> dict[str, Any]:
+    """Return what would change, and change nothing; the body is the file's content as JSON.
+
+    Flags and environment count as at the start. 409 with all `problems` if it would be refused;
+    503.
+    """
+    return await _asked(web, request, dry_run=True, document=data)
+
+
+async def _asked(
+    web: Views, request: AnyRequest, *, dry_run: bool, document: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    by = request.state[CALLER].name
+
     def order(reply: trio.MemorySendChannel[Plan | ReloadRefused]) -> ReloadOrder:
-        return ReloadOrder(by=request.state[CALLER].name, dry_run=dry_run, reply=reply)
+        return ReloadOrder(by=by, dry_run=dry_run, document=document, reply=reply)
 
     try:
         done = await ask(web.reload_orders, order, ANSWER_S)
@@ -44,8 +68,8 @@ async def reload(
         raise HTTPException("nobody answers now; look, and ask again", status_code=503) from None
     if isinstance(done, ReloadRefused):
         raise Objections(HTTPStatus.CONFLICT, done.problems)
-    plan: dict[str, Any] = msgspec.to_builtins(done)
-    return plan
+    told: dict[str, Any] = msgspec.to_builtins(done)
+    return told
 
 
-RELOAD = [reload]
+RELOAD = [reload, plan]

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Annotated, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from adapter import __version__
 from adapter.commands.audit import audit_app
@@ -59,13 +59,15 @@ INTERRUPTED = 130  # by Ctrl+C, as shells have it
 def main() -> NoReturn:
     """Run the command line; exits."""
     try:
-        result = app()
+        result = app(exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:  # `dicom-adapter ... | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except CycloptsError as error:
+        fail([" ".join(str(error).split())])
     except ConfigurationError as error:
         fail(error.problems)
     sys.exit(result if isinstance(result, int) else 0)

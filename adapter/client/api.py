@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from adapter.client.trust import untrusted
+
 TIMEOUT_S = 30.0
 BODY_BYTES_MAX = 64 << 20
 
@@ -39,7 +41,10 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
         ApiError: There is none, or it is a problem (RFC 9457).
     """
     url = access.url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ApiError(f"{url!r} is no address: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
     secure = parts.scheme == "https"
@@ -57,8 +62,7 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
         finally:
             connection.close()
     except ssl.SSLCertVerificationError as error:
-        why = f"its certificate: {error.verify_message}; SSL_CERT_FILE names whom to trust"
-        raise ApiError(f"{url}: {why}") from None
+        raise ApiError(f"{url}: {untrusted(error)}") from None
     except (OSError, ValueError, http.client.HTTPException):
         raise ApiError(f"{url}: no adapter answers there") from None
     return _decoded(url, status, answer)

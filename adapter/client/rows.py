@@ -100,9 +100,14 @@ AE_TITLES = Kind(
     route="/api/config/claraaetitle",
     columns={
         "name": "name", "AE Title": "aeTitle", "state": "state", "origin": "origin",
-        "grouping": "grouping", "timeout (s)": "timeoutS", "processor": "processor",
-        "problems": "problems",
+        "group by": "processing.groupBy", "timeout (s)": "processing.timeoutS",
+        "priority": "processing.priority", "pipelines": "processing.pipelines",
+        "processor": "processing.processor", "problems": "problems",
     },
+    parts={"processing": {
+        "processor": "processor", "group by": "groupBy", "timeout (s)": "timeoutS",
+        "priority": "priority", "pipelines": "pipelines",
+    }},
     key="name",
     paged=False,
 )  # fmt: skip
@@ -252,10 +257,14 @@ def _print_state(kind: Kind, row: Row) -> None:
 
 
 def _value(row: Row, path: str) -> Any:
-    """Return what is at `key`, or at `key.key`."""
+    """Return what is at `key`, or at `key.key`; of a list of rows, what is there in each."""
     key, _, rest = path.partition(".")
     value = row.get(key)
-    return _value(value, rest) if rest and isinstance(value, dict) else None if rest else value
+    if not rest:
+        return value
+    if isinstance(value, list):
+        return [_value(one, rest) for one in value]
+    return _value(value, rest) if isinstance(value, dict) else None
 
 
 def _shown(key: str, value: Any) -> str:
@@ -276,7 +285,11 @@ def text(value: Any) -> str:
     """Return a value for people."""
     if value is None:
         return ""
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    return ", ".join(map(text, value)) if isinstance(value, list) else str(value)
 
 
 _FORMS: dict[Form, Callable[[Kind], Callable[[list[Row]], None]]] = {

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
 
-jobs_app = App(name="jobs", help="List jobs of a running adapter; show, retry or cancel one.")
+jobs_app = App(name="jobs", help="List jobs; show, retry, cancel, hold or release one.")
 exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
 
 

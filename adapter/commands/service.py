@@ -19,10 +19,13 @@ def health(
     """Ask an adapter whether it takes work: exit 0 if it does, 1 if not; -c says where it is."""
     from adapter.client.health import ask_health
 
+    certificate = ""
     if config is not None or overrides:
         api = load(config, overrides).settings.api
         if not api.port:
             fail(["api.port = 0 is a port that only the adapter knows; say --url"])
         host = _EVERY_ADDRESS.get(api.host, api.host)
-        url = f"http://[{host}]:{api.port}" if ":" in host else f"http://{host}:{api.port}"
-    return ask_health(url, "live" if live else "ready")
+        certificate = api.tls.certificate
+        scheme = "https" if certificate else "http"
+        url = f"{scheme}://[{host}]:{api.port}" if ":" in host else f"{scheme}://{host}:{api.port}"
+    return ask_health(url, "live" if live else "ready", certificate)

@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 import msgspec
 from msgspec import Struct
 
-from adapter.domain.entities import ApplicationEntity
+from adapter.domain.entities import ApplicationEntity, Priority
+from adapter.domain.group_keys import ASSOCIATION, grouping_tags, is_by_association
 from adapter.domain.plugins import load_processor
-from adapter.domain.processors import Processor
+from adapter.domain.processors import DEFAULT, AETitleProcessor, Processor
 
 _OVERRIDDEN = ("grouping", "timeout_s", "pipelines", "priority")
 """What one of several processors may say for itself."""
@@ -80,6 +81,37 @@ def _form_problems(entity: ApplicationEntity) -> list[str]:
     if entity.settings:
         problems.append("settings: there are processors; each has settings of its own")
     return problems
+
+
+class Processing(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a processor goes by, whether the AE Title says it or the processor's settings."""
+
+    processor: str
+    """Its name among those of the AE Title."""
+    group_by: list[str]
+    timeout_s: float
+    priority: Priority
+    pipelines: dict[str, str]
+    """Ids by name."""
+
+
+def processing_of(entity: ApplicationEntity) -> list[Processing]:
+    """Return what each processor of an AE Title that is right goes by.
+
+    Of a plug-in what the AE Title says: what it makes of its settings is its own affair.
+    """
+    found = []
+    for name, view in views_of(entity):
+        own = AETitleProcessor(view) if view.processor == DEFAULT else None
+        by_association = [ASSOCIATION] if is_by_association(view) else []
+        found.append(Processing(
+            processor=name,
+            group_by=[*by_association, *(own.tags if own else grouping_tags(view))],
+            timeout_s=own.timeout_s if own else view.timeout_s,
+            priority=own.priority if own else view.priority,
+            pipelines=own.pipelines if own else view.pipelines,
+        ))  # fmt: skip
+    return found
 
 
 def owner_of(processor: str, names: Sequence[str]) -> str:

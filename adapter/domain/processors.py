@@ -76,31 +76,31 @@ class AETitleProcessor:
         if problems:
             raise ValueError("\n".join(problems))
         settings = entity.settings
-        self._tags = grouping_tags(entity)
+        self.tags = grouping_tags(entity)
         if "groupBy" in settings:  # Clara's: in place of the attributes, not of the association
-            self._tags = [str(settings["groupBy"]).upper()]
-        self._priority: Priority = str(settings.get("priority", entity.priority)).lower()  # type: ignore[assignment]
-        self._pipelines = pipelines_of(entity)
+            self.tags = [str(settings["groupBy"]).upper()]
+        self.priority: Priority = str(settings.get("priority", entity.priority)).lower()  # type: ignore[assignment]
+        self.pipelines = pipelines_of(entity)
         self._retry_delay_s: float | None = None
         if "jobRetryDelay" in settings:
             self._retry_delay_s = int(settings["jobRetryDelay"]) / 1000
-        self.attributes = frozenset(self._tags)
+        self.attributes = frozenset(self.tags)
         self.timeout_s = entity.timeout_s
         if "timeout" in settings:
             self.timeout_s = float(max(int(settings["timeout"]), TIMEOUT_S_MIN_CLARA))
 
     def group_key(self, instance: ReceivedInstance) -> str:
-        return joined_values(instance, self._tags) if self._tags else ASSOCIATION
+        return joined_values(instance, self.tags) if self.tags else ASSOCIATION
 
     def jobs(self, group: StoredGroup) -> list[JobSpec]:  # noqa: ARG002 - every group alike
         return [
             JobSpec(
                 pipeline=name,
                 pipeline_id=pipeline_id,
-                priority=self._priority,
+                priority=self.priority,
                 retry_delay_s=self._retry_delay_s,
             )
-            for name, pipeline_id in self._pipelines.items()
+            for name, pipeline_id in self.pipelines.items()
         ]
 
 

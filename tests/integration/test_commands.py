@@ -21,6 +21,24 @@ def one_line(text: str) -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nonsense"], "nonsense"),
+        (["echo"], "DESTINATION"),
+        (["list", "nonsense"], "nonsense"),
+        (["jobs", "retry"], "JOB_ID"),
+        (["serve", "--nope"], "--nope"),
+        (["groups", "extend", "x", "--", "-5"], "-5"),
+        (["create", "dest", "-n", "x", "-a", "X", "-i", "h", "-p", "many"], "many"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(arguments: list[str], named: str) -> None:
+    done = run_cli(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in one_line(done.stderr)
+
+
 @pytest.mark.parametrize("text", ["nobody", "AET@host", "AET@host:0", "AET@host:99999"])
 def test_what_is_no_destination_is_bad_input(text: str) -> None:
     done = run_cli("echo", text)

@@ -52,7 +52,16 @@ def test_what_claras_users_type_makes_a_way_through_the_adapter(make_adapter: Ma
 
     heading, main, covid = said(adapter, "list", "aetitle").splitlines()
     assert heading.split()[:3] == ["name", "AE", "Title"]
-    assert (main.split()[0], covid.split()[:3]) == ("main", ["COVIDAET", "COVIDAET", "running"])
+    assert main.split()[0] == "main"
+    assert covid.split() == [
+        "COVIDAET", "COVIDAET", "running", "api", "0010,0020", "30", "higher",
+        f"covid={PIPELINE}", "aetitle",
+    ]  # fmt: skip
+    assert shown["processing"] == [{
+        "processor": "aetitle", "groupBy": ["0010,0020"], "timeoutS": 30, "priority": "higher",
+        "pipelines": {"covid": PIPELINE},
+    }]  # fmt: skip
+    assert "higher" in said(adapter, "get", "aetitle", "COVIDAET").partition("processing:")[2]
     assert said(adapter, "list", "src").splitlines()[1].split() == [
         "CT1", "CT1", "127.0.0.1", "api",
     ]  # fmt: skip

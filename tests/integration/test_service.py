@@ -8,6 +8,7 @@ import pytest
 from dicom_peers import free_port
 from harness import eventually, run_cli
 from health import MakeAdapter
+from tls_files import Files
 
 ANSWER_S = 15.0
 WATCHDOG_US = 200_000
@@ -113,6 +114,40 @@ def test_health_follows_the_adapter(make_adapter: MakeAdapter) -> None:
     gone = run_cli("health", "-c", str(file))
     assert gone.returncode == 1
     assert f"http://127.0.0.1:{adapter.api_port}: no adapter answers there" in gone.stderr
+
+
+@pytest.mark.parametrize("name", ["adapter", "self_signed"])
+def test_health_of_an_api_with_tls_is_asked_by_tls(
+    make_adapter: MakeAdapter, tmp_path: Path, name: str
+) -> None:
+    """Whoever answers has to have the certificate of the configuration, for whatever name."""
+    files = Files(tmp_path / "tls")
+    identity = getattr(files, name)
+    tls = {"certificate": str(identity.certificate), "key": str(identity.key)}
+    adapter = make_adapter({"api": {"tls": tls}})
+    port = f"api.port={adapter.api_port}"
+    asked = run_cli("health", "-c", str(adapter.file), "--set", port)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "Healthy\n", "")
+    other = (f"api.tls.certificate={files.foreign.certificate}",
+             f"api.tls.key={files.foreign.key}")  # fmt: skip
+    refused = run_cli(
+        "health", "-c", str(adapter.file), "--set", port, "--set", other[0], "--set", other[1]
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    url = f"https://127.0.0.1:{adapter.api_port}"
+    assert refused.stderr.startswith(f"{url}: its certificate: it is not that of ")
+    by_address = run_cli("health", "--url", url)
+    assert (by_address.returncode, by_address.stdout) == (1, "")
+    assert "SSL_CERT_FILE" in by_address.stderr
+
+
+def test_health_with_a_certificate_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "adapter.toml"
+    file.write_text('[api]\ntls.certificate = "missing.pem"\n')
+    asked = run_cli("health", "-c", str(file))
+    assert asked.returncode != 0
+    assert "missing.pem" in asked.stderr
+    assert len(asked.stderr.splitlines()) == 1
 
 
 def test_adapter_without_space_is_live_and_not_ready(

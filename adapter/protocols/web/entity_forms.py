@@ -15,8 +15,9 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from adapter.domain import plugins
+from adapter.domain.assignments import processing_of
 from adapter.domain.conversion import HIDDEN, Reader, is_secret
-from adapter.domain.entities import DestinationTls, OneProcessor
+from adapter.domain.entities import ApplicationEntity, DestinationTls, OneProcessor
 from adapter.domain.entity_rows import (
     MADE,
     WORDS,
@@ -32,7 +33,8 @@ from adapter.protocols.web.views import camel_name
 DEPTH_MAX = 16
 """Of a body; what is stored is walked through by functions that call themselves."""
 HOST, CLARA_HOST = "host", "hostIp"
-SHOWN_ONLY = ("origin", "state", "problems")
+PROCESSING = "processing"
+SHOWN_ONLY = ("origin", "state", "problems", PROCESSING)
 _PARTS = (OneProcessor, DestinationTls)
 
 
@@ -123,12 +125,12 @@ class Form:
         if HOST in settings:
             host = settings[HOST]
             settings[CLARA_HOST] = host[0] if isinstance(host, list) and host else host
-        return {
-            **settings,
-            "origin": listed.origin,
-            "state": self._state(web, listed),
-            "problems": [self.in_our_words(problem) for problem in listed.problems],
-        }
+        entity, problems = listed.entity, [self.in_our_words(one) for one in listed.problems]
+        more: dict[str, Any] = {}
+        if isinstance(entity, ApplicationEntity):
+            more[PROCESSING] = [] if problems else processing_of(entity)
+        state = self._state(web, listed)
+        return {**settings, "origin": listed.origin, "state": state, "problems": problems, **more}
 
     def _spelled(self, struct: type[Struct], settings: Mapping[str, Any]) -> dict[str, Any]:
         types = {one.name: one.type for one in msgspec.structs.fields(struct)}

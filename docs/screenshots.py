@@ -16,7 +16,7 @@ SETTLE_MS = 2_500
 TRAFFIC_MS = 90_000
 """Before the first picture, so that something has happened."""
 COLOURS = 160
-SENT = "dicomdirtests/98892003"
+SENT = "examples_overlay.dcm"
 """Of pydicom's own test files."""
 PAGES = ("now", "rejected", "jobs", "exports", "study", "system", "setup")
 LOOKS = {
@@ -46,11 +46,10 @@ def main() -> None:
 
 def _study(peer: str) -> str:
     """Send a study to the demo; return its UID."""
-    folder = Path(pydicom.__file__).parent / "data" / "test_files" / SENT
-    command = [sys.executable, "-m", "adapter", "send", peer, str(folder)]
+    file = Path(pydicom.__file__).parent / "data" / "test_files" / SENT
+    command = [sys.executable, "-m", "adapter", "send", peer, str(file)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own program
-    first = next(path for path in sorted(folder.rglob("*")) if path.is_file())
-    return str(pydicom.dcmread(first, stop_before_pixels=True).StudyInstanceUID)
+    return str(pydicom.dcmread(file, stop_before_pixels=True).StudyInstanceUID)
 
 
 def _look(url: str, study: str) -> None:

@@ -19,8 +19,9 @@ export class Pictures {
     this.first = button("Show a picture", "", () => this.turnTo(this.middle()));
     this.next = button("Next", "instance", () => this.turnTo(this.at + 1), "small");
     const figure = h("figure", { class: "picture" }, this.canvas, this.caption);
-    const { node, aside } = card("Pictures", {}, h("p", { class: "muted" }, "They show the patient and are not for diagnosis. Whoever looks at one is in the audit trail."),
-      this.choiceField, h("p", { class: "line" }, this.first, this.back, this.next), this.trouble, figure);
+    const { node, aside } = card("Pictures", {}, h("div", { class: "pictures" },
+      h("p", { class: "muted" }, "They show the patient and are not for diagnosis. Whoever looks at one is in the audit trail."),
+      this.choiceField, h("p", { class: "line" }, this.first, this.back, this.next), this.trouble, figure));
     this.aside = aside;
     this.node = node;
     for (const part of [this.canvas, this.back, this.next, this.choiceField]) show(part, false);

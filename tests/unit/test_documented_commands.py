@@ -52,6 +52,11 @@ def test_commands_in_blocks_are_taken_by_the_parser() -> None:
     assert [said for words in ours if (said := problem(words))] == []
 
 
+def test_readme_names_every_command() -> None:
+    named = {text.split()[0] for one in mentioned("README.md") for text in one.split("|")}
+    assert {name for name in app if not name.startswith("-")} <= named
+
+
 def test_verbs_of_make_exist() -> None:
     verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     typed = [one.text for page in pages() for one in commands(page)]

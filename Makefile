@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 SEED ?=
 N ?= 50
 MINUTES ?= 60
+PYTHONS ?= python3.12 python3.13
 ASYNC_RULES := ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC118,ASYNC119,ASYNC120
 
 DOCS_VENV := .venv-docs
@@ -15,7 +16,7 @@ RELEASE_STAMP := $(RELEASE_VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 DERIVE := $(COMPILE) -c requirements.lock
 
-.PHONY: install demo test check bench fuzz sim soak run docs screenshots lock deploy-tools release-check image-check audit clean
+.PHONY: install demo test check test-pythons bench fuzz sim soak run docs screenshots lock deploy-tools release-check image-check audit clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,13 @@ check: $(STAMP)  ## format, lint, types, house rules, fast tests
 	$(BIN)/flake8-async --enable $(ASYNC_RULES) $$(git ls-files 'adapter/*.py')
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/unit tests/actors tests/sim
+
+test-pythons:  ## fast tests under other interpreters: make test-pythons PYTHONS="python3.12 python3.13"
+	for python in $(PYTHONS); do \
+		folder=.venv-$$(basename $$python) && $$python -m venv $$folder \
+		&& $$folder/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+		&& $$folder/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/actors tests/sim || exit 1; \
+	done
 
 fuzz: $(STAMP)  ## nightly: make fuzz N=100000 executions of the core, and its share of the rest
 	FUZZ_EXECUTIONS=$(N) $(BIN)/python -m pytest -q tests/fuzz
@@ -97,4 +105,4 @@ audit: $(RELEASE_STAMP)  ## known vulnerabilities of what is locked; asks an adv
 	$(RELEASE_VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r locks/runtime.lock
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) $(RELEASE_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(RELEASE_VENV) .venv-python* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ that is open until somebody has made one.
 import os
 import secrets
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +38,26 @@ def create_key(settings: Settings, **wanted: object) -> dict[str, Any]:
     lock = lock_root(layout)
     try:
         layout.ledger.mkdir(0o750, exist_ok=True)
-        thread = WriterThread()
-        ledger = RowLedger(DiskcacheEngine(layout.ledger), thread, time.time)
-        ledger.load()
-        now = time.time()
-        key, token = make_key(
-            msgspec.convert(wanted, NewKey), ledger.keys, now, MADE_BY,
-            secrets.token_bytes(DRAWN_BYTES),
-        )  # fmt: skip
-        entry = AuditEntry(
-            kind=AuditKind.CONFIGURATION, at=now, who=MADE_BY, action="keys create",
-            after=hidden(shown(key, now)),
-        )  # fmt: skip
+        with closing(
+            RowLedger(DiskcacheEngine(layout.ledger), WriterThread(), time.time)
+        ) as ledger:
+            ledger.load()
+            now = time.time()
+            key, token = make_key(
+                msgspec.convert(wanted, NewKey), ledger.keys, now, MADE_BY,
+                secrets.token_bytes(DRAWN_BYTES),
+            )  # fmt: skip
+            entry = AuditEntry(
+                kind=AuditKind.CONFIGURATION, at=now, who=MADE_BY, action="keys create",
+                after=hidden(shown(key, now)),
+            )  # fmt: skip
 
-        async def put() -> None:
-            await ledger.keys.put(key)
-            await ledger.audit.add(entry)
+            async def put() -> None:
+                await ledger.keys.put(key)
+                await ledger.audit.add(entry)
 
-        trio.run(put)
-        return {**shown(key, now), "key": token}
+            trio.run(put)
+            return {**shown(key, now), "key": token}
     except msgspec.ValidationError as error:
         raise ConfigurationError([f"keys create: {error}"]) from error
     except ValueError as error:

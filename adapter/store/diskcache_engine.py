@@ -67,9 +67,20 @@ def _refuse(what: str) -> NoReturn:
     raise LedgerError(f"the ledger holds {what} that this program did not write")
 
 
+class RowCache(diskcache.Cache):  # type: ignore[misc]
+    """Keeps nothing open when it cannot be opened."""
+
+    def __init__(self, folder: str, **settings: object) -> None:
+        try:
+            super().__init__(folder, **settings)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+
 def _open(folder: Path) -> diskcache.Cache:
     try:
-        return diskcache.Cache(
+        return RowCache(
             str(folder),
             disk=RowDisk,
             eviction_policy="none",

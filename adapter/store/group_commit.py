@@ -23,11 +23,15 @@ class LedgerEngine(Protocol):
 
     def write(self, changes: Sequence[Change]) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class EngineThread(Protocol):
     """Runs the engine's writes one at a time, off the event loop where they block."""
 
     async def write(self, engine: LedgerEngine, changes: Sequence[Change]) -> None: ...
+
+    def close(self, engine: LedgerEngine) -> None: ...
 
 
 class WriterThread:
@@ -49,6 +53,12 @@ class WriterThread:
             await over.wait()
         written.result()
 
+    def close(self, engine: LedgerEngine) -> None:
+        """Close what the engine has open for the thread, which ends, and for the caller. Blocks."""
+        self._thread.submit(engine.close).result()
+        self._thread.shutdown()
+        engine.close()
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -69,6 +79,10 @@ class GroupCommit:
         self._broken: LedgerError | None = None
         self.outage = ""
         """Why nothing can be written now; empty: it can."""
+
+    def close(self) -> None:
+        """Close the engine; nothing may be written any more. Blocks."""
+        self._thread.close(self._engine)
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """Return when the changes are durable; on a full disk, when there is room again.

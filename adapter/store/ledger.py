@@ -39,7 +39,7 @@ class RowLedger:
         self._engine = engine
         self._now = now
         self._group_commit = GroupCommit(engine, thread)
-        self._commit = self._group_commit.commit
+        self._commit, self.close = self._group_commit.commit, self._group_commit.close
         self.commitments = CommitmentRows(self._commit)
         self.entities = EntityRows(self._commit)
         self.holds = StoredDestinationRows("hold", DestinationHold, self._commit)

@@ -495,6 +495,7 @@ def with_many_jobs(adapter: Adapter, count: int) -> None:
         ledger = RowLedger(DiskcacheEngine(folder), writer, time.time)
         ledger.load()
         await ledger.open_jobs(jobs)
+        ledger.close()
 
     trio.run(write)
 

@@ -26,6 +26,7 @@ NOT_RUN = {
     "systemctl ": "needs systemd as process 1; docs/deployment.md says what was tried",
     "podman ": "`make image-check` builds and runs the image",
     "docker compose ": "pulls an image; test_compose_example.py runs both of its programs",
+    "kubectl ": "needs a cluster; test_custom_resources.py has an API server of its own",
     "helm ": "needs a cluster; tests/deploy/test_helm_chart.py renders and judges the chart",
     "pip install ./examples/": "asks a package registry; test_processor_plugins.py installs it",
     "python -m benchmarks.compare ": "measures for minutes; test_benchmarks.py runs its parts",
@@ -203,7 +204,15 @@ def test_security(room: Room) -> None:
         rows = json.loads(room.said("dicom-adapter keys list --json"))
         words["ID"] = next(row["id"] for row in rows if row["name"] == "prometheus")
 
-    before = {"export DICOM_ADAPTER_API_KEY": start, "dicom-adapter keys revoke": find}
+    def link() -> None:
+        *_, latest = json.loads(room.said("dicom-adapter audit --json"))
+        words["41:9f86d0..."] = f"{latest['seq']}:{latest['hash']}"
+
+    before = {
+        "export DICOM_ADAPTER_API_KEY": start,
+        "dicom-adapter keys revoke": find,
+        "dicom-adapter audit verify --expect": link,
+    }
     follow(room, "docs/security.md", before=before, words=words)
     rows = json.loads(room.said("dicom-adapter keys list --json"))
     assert {row["name"] for row in rows} == {"Jane Doe", "Joe", "prometheus"}

@@ -3,6 +3,7 @@
 tests/integration/test_documentation.py runs them.
 """
 
+import json
 import re
 import shlex
 
@@ -51,6 +52,11 @@ def test_commands_in_blocks_are_taken_by_the_parser() -> None:
     assert [said for words in ours if (said := problem(words))] == []
 
 
+def test_readme_names_every_command() -> None:
+    named = {text.split()[0] for one in mentioned("README.md") for text in one.split("|")}
+    assert {name for name in app if not name.startswith("-")} <= named
+
+
 def test_verbs_of_make_exist() -> None:
     verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     typed = [one.text for page in pages() for one in commands(page)]
@@ -80,3 +86,46 @@ def test_a_mention_stands_for_all_that_it_offers(
 )
 def test_the_parser_refuses_what_does_not_exist(wrong: str) -> None:
     assert problem(wrong.split())
+
+
+ROUTE = re.compile(r"(?:(GET|POST|PUT|DELETE) )?((?:/api|/health)/[\w/{}.*-]+|/metrics)")
+BESIDE_OPENAPI = {"/api/events", "/api/events/stream", "/api/openapi.json", "/metrics"}
+OF_CLARA = {"/api/inference", "/api/config"}
+ALL = {"/api/", "/api/groups/{id}/"}
+"""Of `/api/...` and the like."""
+
+
+def test_routes_that_are_named_exist() -> None:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    routes = {
+        re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path))): {*map(str.upper, verbs)}
+        for path, verbs in document["paths"].items()
+    }
+
+    def exists(verb: str, path: str) -> bool:
+        verbs = [allowed for route, allowed in routes.items() if route.fullmatch(path)]
+        return any(not verb or verb in allowed for allowed in verbs)
+
+    named = {
+        (page, verb, path.rstrip("."))
+        for page in pages()
+        for text in [*spans(page), *(block.text for block in blocks(page))]
+        for verb, path in ROUTE.findall(text.replace("$kind", "claraaetitle"))
+    }
+    assert len(named) > 100
+    beside = BESIDE_OPENAPI | OF_CLARA | ALL
+    assert [one for one in named if one[2] not in beside and not exists(*one[1:])] == []
+
+
+def test_files_that_are_named_exist() -> None:
+    path = re.compile(r"(?:tests|deploy|config|examples|adapter|benchmarks|locks|release)/[\w./-]+")
+    named = {
+        (page, found.rstrip("./"))
+        for page in pages()
+        for span in spans(page)
+        for found in path.findall(span)
+        if span.startswith(found)
+    }
+    assert len(named) > 40
+    missing = [one for one in sorted(named) if not (ROOT / one[1]).exists()]
+    assert [one for one in missing if not (ROOT / f"{one[1]}.py").exists()] == []

@@ -550,7 +550,7 @@ async def test_writer_thread_makes_rows_durable(folder):
     async with trio.open_nursery() as nursery:
         for number in range(10):
             nursery.start_soon(ledger.open_jobs, [job(f"job-{number}")])
-    engine.close()
+    ledger.close()
     again = DiskcacheEngine(folder)
     assert len(list(again.load())) == 11
     again.close()

@@ -40,6 +40,7 @@ class Root:
         threads = DiskThreads(trio.CapacityLimiter(1))
         self.store = FolderInstanceStore(self.layout, "os", threads)
         self.payloads = FolderPayloadStore(self.layout, "os", threads)
+        self.opened = []
 
     async def close_group_of(self, job):
         record = GroupRecord(id=job.group_id, ae_title="BRAIN", key="1", opened_at=0.0)
@@ -55,8 +56,9 @@ class Root:
         await self.store.remove_group(job.group_id)
 
     def open(self):
-        thread = WriterThread()
-        return open_ledger(self.layout, "os", thread, lambda: NOW)
+        ledger, report = open_ledger(self.layout, "os", WriterThread(), lambda: NOW)
+        self.opened.append(ledger)
+        return ledger, report
 
     def aside(self):
         return sorted(path.name for path in self.layout.quarantine.iterdir())
@@ -66,7 +68,9 @@ class Root:
 async def root(tmp_path):
     root = Root(tmp_path / "root")
     await root.store.recover()
-    return root
+    yield root
+    for ledger in root.opened:
+        ledger.close()
 
 
 async def test_ledger_that_is_as_it_should_be_says_so(root):

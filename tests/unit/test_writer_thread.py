@@ -41,12 +41,12 @@ async def test_failure_is_told_to_who_waits():
 
 
 async def test_cancel_waits_for_the_write(tmp_path):
-    engine = DiskcacheEngine(tmp_path / "ledger")
+    engine, writer = DiskcacheEngine(tmp_path / "ledger"), WriterThread()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await WriterThread().write(engine, [("job/job-1", b"row")])
+        await writer.write(engine, [("job/job-1", b"row")])
     assert dict(engine.load()) == {"job/job-1": b"row"}
-    engine.close()
+    writer.close(engine)
 
 
 def open_below(folder):
@@ -66,4 +66,5 @@ async def test_descriptors_do_not_grow_with_the_writes(tmp_path):
     for number in range(20):
         await writer.write(engine, [(f"job/{number}", b"row")])
     assert open_below(tmp_path) == before
-    engine.close()
+    writer.close(engine)
+    assert open_below(tmp_path) == []

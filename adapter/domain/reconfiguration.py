@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import trio
 from msgspec import Struct
 
-from adapter.domain.entity_rows import Configured, Kind
+from adapter.domain.entity_rows import Configured, Kind, Origin
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -34,8 +34,8 @@ class EntityEffect(Struct, frozen=True, kw_only=True):
 
     kind: Kind
     name: str
-    origin: Literal["file", "api"]
-    """Where it is listed; what was made over REST may be usable by what the file says."""
+    origin: Origin
+    """Where it is listed; what was not made by the file may be usable by what that says."""
     does: Does
     left: str = ""
     """What it drains."""

@@ -9,13 +9,14 @@ import logging
 import sys
 import traceback
 import warnings
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from adapter.domain.log_levels import LEVELS
 from adapter.errors import GatewayError
+from adapter.protocols.log_lines import Lines
 
 if TYPE_CHECKING:
     from adapter.settings import Logging
@@ -23,21 +24,28 @@ if TYPE_CHECKING:
 HIDDEN = "(not shown; logging.phi)"
 
 
-class NamedLogger(structlog.PrintLogger):
+class NamedLogger:
     """Knows which component speaks."""
 
-    def __init__(self, file: TextIO, name: str) -> None:
-        super().__init__(file)
+    def __init__(self, lines: Lines, name: str) -> None:
         self.name = name
+        self._lines = lines
+
+    def msg(self, line: str) -> None:
+        """Write a line."""
+        self._lines.write(f"{line}\n")
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def configure(settings: "Logging") -> None:
     """Set up logging for the process, also for the libraries that use the standard module."""
     follow_levels(settings)
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [
         _drop,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stamp,
         structlog.processors.ExceptionRenderer(
             _whole_traceback if settings.phi else _silent_traceback
         ),
@@ -47,14 +55,21 @@ def configure(settings: "Logging") -> None:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
+
+    def told(lost: int) -> str:
+        event = {"event": "log.lost", "lines": lost, "level": "warning", "logger": "logs"}
+        return str(renderer(None, "warning", stamp(None, "warning", event)))
+
+    lines = Lines(sys.stderr, told)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
-        logger_factory=_logger,
+        logger_factory=lambda name="adapter": NamedLogger(lines, name.removeprefix("adapter.")),
         cache_logger_on_first_use=True,
     )
     # Libraries say little that is ours to tell, and some print what a peer sent: warnings only.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    words = "%(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=words, stream=lines)
     for library in ("pydicom", "pynetdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore", UserWarning)  # pydicom's remarks about values
@@ -63,10 +78,6 @@ def configure(settings: "Logging") -> None:
 def follow_levels(settings: "Logging") -> None:
     """Take the levels of a configuration; what was changed since stays if it says the same."""
     LEVELS.configure(settings.level, settings.levels)
-
-
-def _logger(name: str = "adapter") -> NamedLogger:
-    return NamedLogger(sys.stderr, name.removeprefix("adapter."))
 
 
 def _drop(

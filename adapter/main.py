@@ -56,10 +56,17 @@ def serve(follow: Follow) -> int:
         return FAILED
     except Exception as crash:
         if isinstance(crash, ExceptionGroup) and crash.split(LedgerError)[1] is None:
-            log.error("ledger.failed", why=str(crash.exceptions[0]))  # told where it crashed
+            log.error("ledger.failed", why=_first(crash))  # told where it crashed
         else:
             log.exception("process.failed")
         return FAILED
+
+
+def _first(crash: BaseException) -> str:
+    """Return the words of the first of those that came together."""
+    while isinstance(crash, BaseExceptionGroup):
+        crash = crash.exceptions[0]
+    return str(crash)
 
 
 def spare_what_stays() -> None:

@@ -144,7 +144,10 @@ class Post:
             self.over.set()
 
 
-def _ledger_failed(crash: Exception) -> bool:
+def _ledger_failed(crash: BaseException) -> bool:
+    """Return whether it is that, or one of those that came together from an actor's nursery."""
+    if isinstance(crash, BaseExceptionGroup):
+        return any(map(_ledger_failed, crash.exceptions))
     return isinstance(crash, LedgerError) and not isinstance(crash, RowNotFoundError)
 
 

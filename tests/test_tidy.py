@@ -39,7 +39,7 @@ ALLOWED = {
         "relations",
         "settings",
     },
-    "logs": {"domain", "errors", "settings"},
+    "logs": {"domain", "errors", "protocols", "settings"},
     "actors": {"errors", "domain", "channels", "actors"},
     "store": {"errors", "domain", "store"},
     "protocols": {"errors", "domain", "channels", "protocols", ""},

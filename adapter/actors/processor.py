@@ -52,6 +52,8 @@ class ProcessorActor:
     """Groups that were in hand at a crash."""
     _strays: dict[str, str] | None = None
     """Jobs that had a folder and no row when it began, and their groups; None: not looked yet."""
+    _opened: frozenset[str] = frozenset()
+    """Groups whose jobs were open then: they only wait for their removal."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
@@ -79,8 +81,8 @@ class ProcessorActor:
         try:
             found = await self.store.closed_groups(entity.ae_title)
             groups = [group for group in found if self._is_mine(group)]
-            if groups and self._strays is None:
-                self._strays = await self._find_strays()
+            if self._strays is None:
+                self._strays = await self._find_strays() if groups else {}
         except UnavailableError as error:
             log.warning("group.waiting", entity=entity.name, why=str(error))
             return
@@ -100,7 +102,8 @@ class ProcessorActor:
     async def _process(self, group: StoredGroup) -> None:
         """Open the group's jobs; doing it again after a crash changes nothing."""
         opened_at = self.now()
-        specs = self.assignment.processor.jobs(group) if group.instances else []
+        is_new = group.instances and group.record.id not in self._opened
+        specs = self.assignment.processor.jobs(group) if is_new else []
         jobs = [self._job(group, spec, opened_at) for spec in specs]
         known = await self.ledger.known_jobs({job.id for job in jobs})
         for job in jobs:
@@ -113,6 +116,8 @@ class ProcessorActor:
         notify(self.submitter_wake)
 
     async def _find_strays(self) -> dict[str, str]:
+        """Look what somebody before it has made of groups that are closed already."""
+        self._opened = frozenset(job.group_id for job in await self.ledger.jobs())
         names = await self.payloads.folders()
         unknown = names - await self.ledger.known_jobs(names) if names else names
         return {job: await self.payloads.group_of(job) for job in sorted(unknown)}

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import trio
-from actor_ports import Disk, new_ledger, wall
+from actor_ports import Disk, a_job, new_ledger, wall
 from fakes.placements import ONLY, only
 
 from adapter.actors.processor import POLL_S, ProcessorActor
@@ -114,4 +114,17 @@ async def test_folders_of_jobs_that_are_not_made_any_more_go_with_their_group(au
         await trio.sleep(POLL_S)
         (job,) = await stage.ledger.jobs()
         assert set(stage.disk.payloads) == {job.id, "job-other"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_group_whose_jobs_are_open_becomes_no_others(autojump_clock):
+    """Simulation, seed 5043: its AE Title was changed before the group was removed."""
+    stage = Stage(crashes=0)
+    stage.closed("group-1")
+    await stage.ledger.open_jobs([a_job("job-old", group_id="group-1", pipeline="old")])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervise, stage.actor, REPLICA, stage.events.append)
+        await trio.sleep(POLL_S)
+        assert [job.id for job in await stage.ledger.jobs()] == ["job-old"]
+        assert stage.disk.closed == {}
         nursery.cancel_scope.cancel()

@@ -149,15 +149,29 @@ class FakeService:
         if self._life.rng.random() < self._life.rates.platform / 8:
             await trio.sleep(1000)
 
-        async def chunks() -> AsyncIterator[OutgoingInstance]:
-            await trio.lowlevel.checkpoint()
-            yield OutgoingInstance(
+        yield Chunk(
+            OutgoingInstance(
                 path=f"{task.id}/{uri}", sop_class_uid=CT,
                 sop_instance_uid=f"{task.id}/{uri.removesuffix('.dcm')}",
                 transfer_syntax_uid=SYNTAX, data_set_offset=1, data_set_bytes=1,
-            )  # fmt: skip
+            )
+        )  # fmt: skip
 
-        yield chunks()
+
+class Chunk:
+    """A file in one chunk; whoever stops in the middle has nothing to close."""
+
+    def __init__(self, content: OutgoingInstance) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> "Chunk":
+        return self
+
+    async def __anext__(self) -> OutgoingInstance:
+        await trio.lowlevel.checkpoint()
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class FakeFetched:

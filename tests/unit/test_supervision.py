@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from adapter.errors import LedgerError
 from adapter.supervision import RestartPolicy, supervise
 
 ESSENTIAL = RestartPolicy(essential=True, restarts_max=2, period_s=60.0, backoff_s=1.0)
@@ -70,6 +71,22 @@ async def test_replica_over_budget_is_parked(autojump_clock):
     await supervise(actor, REPLICA, events.append)
     assert told(events)[-1] == "parked"
     assert (len(actor.began), actor.closed) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        LedgerError("disk I/O error"),
+        ExceptionGroup("nursery", [ExceptionGroup("lanes", [LedgerError("disk I/O error")])]),
+    ],
+)
+async def test_ledger_that_failed_ends_the_process_whoever_met_it(autojump_clock, failure):
+    """Memory is ahead of the disk then: a replica that went on would show what never happened."""
+    actor = Scripted({"error": failure})
+    with pytest.raises((LedgerError, ExceptionGroup)) as raised:
+        await supervise(actor, REPLICA, [].append)
+    assert raised.value is failure
+    assert len(actor.began) == 1
 
 
 async def test_old_crashes_are_forgiven(autojump_clock):

@@ -4,8 +4,8 @@
 has a `FakeService` to talk to it and `FakeFetched` on the same disk.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -149,7 +149,7 @@ class FakeService:
         if self._life.rng.random() < self._life.rates.platform / 8:
             await trio.sleep(1000)
 
-        async def chunks() -> AsyncIterator[OutgoingInstance]:
+        async def chunks() -> AsyncGenerator[OutgoingInstance, None]:
             await trio.lowlevel.checkpoint()
             yield OutgoingInstance(
                 path=f"{task.id}/{uri}", sop_class_uid=CT,
@@ -157,7 +157,8 @@ class FakeService:
                 transfer_syntax_uid=SYNTAX, data_set_offset=1, data_set_bytes=1,
             )  # fmt: skip
 
-        yield chunks()
+        async with aclosing(chunks()) as given:  # a kill leaves it half read
+            yield given
 
 
 class FakeFetched:

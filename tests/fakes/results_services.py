@@ -4,8 +4,8 @@
 has a `FakeService` to talk to it and `FakeFetched` on the same disk.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -149,29 +149,16 @@ class FakeService:
         if self._life.rng.random() < self._life.rates.platform / 8:
             await trio.sleep(1000)
 
-        yield Chunk(
-            OutgoingInstance(
+        async def chunks() -> AsyncGenerator[OutgoingInstance, None]:
+            await trio.lowlevel.checkpoint()
+            yield OutgoingInstance(
                 path=f"{task.id}/{uri}", sop_class_uid=CT,
                 sop_instance_uid=f"{task.id}/{uri.removesuffix('.dcm')}",
                 transfer_syntax_uid=SYNTAX, data_set_offset=1, data_set_bytes=1,
-            )
-        )  # fmt: skip
+            )  # fmt: skip
 
-
-class Chunk:
-    """A file in one chunk; whoever stops in the middle has nothing to close."""
-
-    def __init__(self, content: OutgoingInstance) -> None:
-        self._left = [content]
-
-    def __aiter__(self) -> "Chunk":
-        return self
-
-    async def __anext__(self) -> OutgoingInstance:
-        await trio.lowlevel.checkpoint()
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
+        async with aclosing(chunks()) as given:  # a kill leaves it half read
+            yield given
 
 
 class FakeFetched:

@@ -16,6 +16,7 @@ from adapter.domain.audit import AuditKind, changed, hidden
 from adapter.domain.audit_chain import shown
 from adapter.protocols.web.access import CALLER, SAFE_METHODS, Guarding
 from adapter.protocols.web.before import BEFORE, Answer
+from adapter.protocols.web.entity_forms import PROCESSING
 from adapter.protocols.web.paging import (
     PAGED,
     AnyRequest,
@@ -69,7 +70,7 @@ class Audited:
             before, after = {}, {"detail": after.get("detail", "")}
         elif not after and scope["method"] != "DELETE":
             before = {}
-        old, new = changed(hidden(before), hidden(after))
+        old, new = changed(_told(before), _told(after))
         role = scope["route_handler"].opt.get(ROLE, Role.ADMINISTRATOR)
         await self._trail.changed(
             caller,
@@ -77,6 +78,11 @@ class Audited:
             f"{scope['method']} {scope.get('path_template', '')}",
             path=scope["path"][:300], outcome=answer.status, before=old, after=new,
         )  # fmt: skip
+
+
+def _told(document: dict[str, Any]) -> Any:
+    """Return what an entry says of a document: no secrets, nothing that follows from the rest."""
+    return hidden({name: value for name, value in document.items() if name != PROCESSING})
 
 
 def _is_audited(scope: Any, *, is_change: bool) -> bool:

@@ -9,7 +9,7 @@ import { SelfTest } from "./self_test.js";
 import { act, ask, button, empty, pill, tell } from "./ui.js";
 
 const ORIGINS = { file: "from the file", api: "made here", kubernetes: "from Kubernetes" };
-const OURS = ["origin", "state", "problems", "hostIp"]; // told, not set
+const OURS = ["origin", "state", "problems", "processing", "hostIp"]; // told, not set
 const STATES = { running: "good", parked: "bad", draining: "warn" };
 
 export class SetUp {

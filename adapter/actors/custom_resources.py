@@ -69,12 +69,14 @@ class CustomResourcesActor:
     _tried: set[Kind] = field(default_factory=set)
     _told: dict[tuple[Kind, str], list[str]] = field(default_factory=dict)
     """Why something was refused, so that it is told once."""
+    _written: dict[tuple[Kind, str], list[str]] = field(default_factory=dict)
+    """Versions written here that the watch has not told yet."""
     _failure: UnavailableError | None = None
     """Of the latest look: something could not be written."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        for memory in (self._wanted, self._versions, self._told):
+        for memory in (self._wanted, self._versions, self._told, self._written):
             memory.clear()
         self._tried.clear()
         self.figures.watches = True
@@ -98,8 +100,8 @@ class CustomResourcesActor:
         """Hear of all resources of a kind, over outages."""
 
         def heard(change: ResourceChange) -> None:
-            self._hear(kind, change)
-            notify(wake)
+            if self._hear(kind, change):
+                notify(wake)
 
         outages = 0
         while True:
@@ -108,6 +110,8 @@ class CustomResourcesActor:
                     listing = await self.resources.list(kind)
                     self._wanted[kind] = dict(listing.resources)
                     self._versions[kind] = listing.version
+                    for one in [one for one in self._written if one[0] == kind]:
+                        del self._written[one]  # their echoes are not heard any more
                     self._reached(PLURALS[kind])
                 self._tried.add(kind)
                 notify(wake)
@@ -123,15 +127,31 @@ class CustomResourcesActor:
                 notify(wake)
             await trio.sleep(min(PAUSE_S_MIN * 2.0 ** min(outages, 16), PAUSE_S_MAX))
 
-    def _hear(self, kind: Kind, change: ResourceChange) -> None:
+    def _hear(self, kind: Kind, change: ResourceChange) -> bool:
+        """Take note of what is wanted now; return whether it is something else than before."""
         self._reached(PLURALS[kind])
         if change.version:
             self._versions[kind] = change.version
-        if change.resource is not None:
-            wanted = self._wanted[kind]
-            wanted.pop(change.resource.name, None)
-            if not change.gone:
-                wanted[change.resource.name] = change.resource
+        if change.resource is None:
+            return False
+        wanted, now = self._wanted[kind], change.resource
+        if self._is_overtaken(now):
+            return False
+        before = wanted.pop(now.name, None)
+        if not change.gone:
+            wanted[now.name] = now
+        if before is None or change.gone:
+            return True
+        # Else it may be the echo of what was written here.
+        return (before.generation, before.deleting) != (now.generation, now.deleting)
+
+    def _is_overtaken(self, heard: Resource) -> bool:
+        """Return whether it is the echo of a write here, and what was written later is known."""
+        written = self._written.get((heard.kind, heard.name), [])
+        if heard.version in written:
+            del written[: written.index(heard.version) + 1]
+            return bool(written)
+        return False
 
     def _lost(self, what: str, error: UnavailableError) -> None:
         outages, why = self.figures.outages, str(error)
@@ -205,6 +225,7 @@ class CustomResourcesActor:
                 rest = tuple(one for one in resource.finalizers if one != FINALIZER)
                 await self._put_finalizers(resource, rest)
             self._told.pop((kind, name), None)
+            self._written.pop((kind, name), None)
             return
         self._tell_refused(kind, name, problems)
         status = status_of(resource, listed, problems)
@@ -221,6 +242,7 @@ class CustomResourcesActor:
         wanted = self._wanted.get(before.kind, {})
         if before.name in wanted and wanted[before.name].version == before.version:
             wanted[before.name] = written
+            self._written.setdefault((before.kind, before.name), []).append(written.version)
 
     async def _order(
         self, action: EntityAction, kind: Kind, name: str, resource: Resource | None

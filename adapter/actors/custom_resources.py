@@ -105,6 +105,7 @@ class CustomResourcesActor:
 
         outages = 0
         while True:
+            began = trio.current_time()
             try:
                 if kind not in self._versions:
                     listing = await self.resources.list(kind)
@@ -121,7 +122,8 @@ class CustomResourcesActor:
                 if getattr(error, "status", 0) == GONE:
                     log.info("kubernetes.outdated", kind=kind, version=self._versions.pop(kind, ""))
                 else:
-                    outages += 1
+                    lasted_s = trio.current_time() - began
+                    outages = 1 if lasted_s > PAUSE_S_MAX else outages + 1
                     self._lost(PLURALS[kind], error)
                 self._tried.add(kind)
                 notify(wake)

@@ -1,9 +1,9 @@
 """Custom resources: AE Titles, sources and destinations as a Kubernetes cluster wants them.
 
 Consumes: lists and watches of three kinds of resources, what is listed. Produces: EntityOrder,
-statuses and finalizers of resources, `kubernetes` events. Owns: what the cluster was last heard to
-want. Rebuilds from: the cluster; what came of it is in the ledger. Restart policy: replica: without
-it everything stays as it is.
+statuses and finalizers of resources, `kubernetes` events, entries of the audit trail. Owns: what
+the cluster was last heard to want. Rebuilds from: the cluster; what came of it is in the ledger.
+Restart policy: replica: without it everything stays as it is.
 
 Whatever is heard only leads to a look at everything: what is wanted, what is listed, and which
 order is missing between them. So nothing depends on the order in which resources come, and what
@@ -22,8 +22,8 @@ from adapter.domain.custom_resources import (
     FINALIZER,
     PLURALS,
     RESOURCE_KINDS,
+    ClusterEdges,
     ClusterFigures,
-    CustomResources,
     Resource,
     ResourceChange,
     next_action,
@@ -55,7 +55,7 @@ WRITING = "status"
 class CustomResourcesActor:
     """Has run what custom resources describe, and tells them what came of it."""
 
-    resources: CustomResources
+    cluster: ClusterEdges
     entities: trio.MemorySendChannel[EntityOrder]
     listed: Mapping[Kind, Mapping[str, ListedEntity]]
     figures: ClusterFigures
@@ -108,7 +108,7 @@ class CustomResourcesActor:
             began = trio.current_time()
             try:
                 if kind not in self._versions:
-                    listing = await self.resources.list(kind)
+                    listing = await self.cluster.resources.list(kind)
                     self._wanted[kind] = dict(listing.resources)
                     self._versions[kind] = listing.version
                     for one in [one for one in self._written if one[0] == kind]:
@@ -116,7 +116,7 @@ class CustomResourcesActor:
                     self._reached(PLURALS[kind])
                 self._tried.add(kind)
                 notify(wake)
-                await self.resources.watch(kind, self._versions[kind], heard)
+                await self.cluster.resources.watch(kind, self._versions[kind], heard)
                 outages = 0
             except UnavailableError as error:
                 if getattr(error, "status", 0) == GONE:
@@ -232,10 +232,10 @@ class CustomResourcesActor:
         self._tell_refused(kind, name, problems)
         status = status_of(resource, listed, problems)
         if status != resource.status:
-            self._keep(resource, await self.resources.put_status(resource, status))
+            self._keep(resource, await self.cluster.resources.put_status(resource, status))
 
     async def _put_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource:
-        written = await self.resources.put_finalizers(resource, finalizers)
+        written = await self.cluster.resources.put_finalizers(resource, finalizers)
         self._keep(resource, written)
         return written
 
@@ -258,9 +258,13 @@ class CustomResourcesActor:
                 drain=action == "remove", origin="kubernetes", reply=reply,
             )  # fmt: skip
 
+        before = self.listed[kind].get(name)
         done = await ask(self.entities, order, ANSWER_S)
         if isinstance(done, EntityRefused):
-            return [self.resources.spelled(kind, problem) for problem in done.problems]
+            return [self.cluster.resources.spelled(kind, problem) for problem in done.problems]
+        was, path = before.settings if before else {}, f"{PLURALS[kind]}/{name}"
+        after = done.settings if action != "remove" else {}
+        await self.cluster.trail.followed(action, path, was, after)
         return []
 
     async def _remove_strays(self, kind: Kind) -> None:

@@ -12,6 +12,7 @@ from adapter.actors.custom_resources import PAUSE_S_MAX, PAUSE_S_MIN, CustomReso
 from adapter.channels import answer
 from adapter.domain.custom_resources import (
     FINALIZER,
+    ClusterEdges,
     ClusterFigures,
     Listing,
     Resource,
@@ -136,13 +137,19 @@ class Clerk:
 class Stage:
     def __init__(self):
         self.cluster, self.clerk, self.events = Cluster(), Clerk(), []
-        self.figures = ClusterFigures()
+        self.figures, self.trail = ClusterFigures(), []
 
     def actor(self):
         return CustomResourcesActor(
-            resources=self.cluster, entities=self.clerk.given, listed=self.clerk.listed,
-            figures=self.figures, publish=self.events.append, retry_s=RETRY_S, stop=trio.Event(),
+            cluster=ClusterEdges(self.cluster, self), entities=self.clerk.given,
+            listed=self.clerk.listed, figures=self.figures, publish=self.events.append,
+            retry_s=RETRY_S, stop=trio.Event(),
         )  # fmt: skip
+
+    async def followed(self, action, path, before, after):
+        """Port ResourceTrail."""
+        await trio.lowlevel.checkpoint()
+        self.trail.append((action, path, before.get("host"), after.get("host")))
 
     def status(self, entity):
         return self.cluster.resources[kind_of(entity)][entity.name].status
@@ -299,3 +306,22 @@ async def test_entities_of_others_are_left_alone(stage, autojump_clock):
         await settle()
         assert stage.clerk.done == []
         assert not stage.cluster.resources["source"]
+
+
+async def test_what_was_done_is_in_the_audit_trail(stage, autojump_clock):
+    stage.cluster.want(CT1)
+    async with running(stage.actor()):
+        await settle()
+        stage.cluster.want(msgspec.structs.replace(CT1, host="10.9.9.9"))
+        await settle()
+        stage.clerk.refusal = "not now"
+        stage.cluster.want(msgspec.structs.replace(CT1, host="10.7.7.7"))
+        await settle()
+        stage.clerk.refusal = None
+        stage.cluster.want(CT1, deleting=True)
+        await settle()
+        assert stage.trail == [
+            ("create", "sources/ct1", None, "10.1.2.3"),
+            ("change", "sources/ct1", "10.1.2.3", "10.9.9.9"),
+            ("remove", "sources/ct1", "10.9.9.9", None),
+        ]

@@ -81,6 +81,9 @@ def test_change_of_a_spec_changes_what_runs(adapter: Adapter, cluster: ApiServer
     accepted(cluster, "aetitles", "brain")
     assert cluster.status("aetitles", "brain")["observedGeneration"] == 2
     assert row(adapter, AE_TITLES, "brain")["timeoutS"] == 7
+    entry = adapter.get("/api/audit?kind=configuration")[-1]
+    assert (entry["who"], entry["action"]) == ("kubernetes", "custom resource: change")
+    assert (entry["path"], entry["after"]) == ("aetitles/brain", {"timeout_s": 7.0})
 
 
 def test_status_is_written_once_for_each_change(adapter: Adapter, cluster: ApiServer) -> None:

@@ -120,7 +120,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         previews=make_previews(settings, layout.transcoding),
         web=_web(live, ledger, tls.api, trail),
         configuration=followed(live, follow, files, SettingsTrail(live, trail)),
-        custom_resources=make_custom_resources(settings.kubernetes),
+        custom_resources=make_custom_resources(settings.kubernetes, trail),
         new_id=new_id,
         new_uid=new_uid,
         now=time.time,

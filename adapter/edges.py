@@ -6,7 +6,7 @@ from typing import Protocol
 
 from adapter.domain.addresses import Resolver
 from adapter.domain.carriers import DestinationFiles
-from adapter.domain.custom_resources import CustomResources
+from adapter.domain.custom_resources import ClusterEdges
 from adapter.domain.dimse_ports import (
     CertificateExpiries,
     CertificateTroubles,
@@ -81,7 +81,7 @@ class Edges:
     web: WebFactory | None
     configuration: ConfigurationSource | None
     """None: it does not change."""
-    custom_resources: CustomResources | None = None
+    custom_resources: ClusterEdges | None = None
     """None: no cluster has any for us."""
     new_id: NewId
     new_uid: NewUid

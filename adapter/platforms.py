@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adapter.domain.custom_resources import CustomResources, KubernetesSettings
+from adapter.domain.custom_resources import ClusterEdges, KubernetesSettings, ResourceTrail
 from adapter.domain.job_files import JobFiles
 from adapter.domain.ports import PayloadStore, Platform
 from adapter.domain.results_service import FetchedFiles, ResultsSettings, ServiceEdges
@@ -47,7 +47,9 @@ def make_http_platform(
     )
 
 
-def make_custom_resources(settings: KubernetesSettings) -> CustomResources | None:
+def make_custom_resources(
+    settings: KubernetesSettings, trail: ResourceTrail
+) -> ClusterEdges | None:
     """Return what reaches the API server of Kubernetes, if it is to be watched.
 
     Raises:
@@ -60,7 +62,7 @@ def make_custom_resources(settings: KubernetesSettings) -> CustomResources | Non
     except ImportError as error:
         what = f"needs an extra: pip install dicom-adapter[kubernetes] ({error})"
         raise ConfigurationError([f"kubernetes.watch_custom_resources: {what}"]) from error
-    return KubernetesResources(settings)
+    return ClusterEdges(KubernetesResources(settings), trail)
 
 
 def make_hooks(webhooks: Sequence[Webhook]) -> HookEdges:

@@ -244,7 +244,7 @@ class Wiring:
         if self.edges.custom_resources is None:
             return
         actor = CustomResourcesActor(
-            resources=self.edges.custom_resources, entities=self.desk.entities.clone(),
+            cluster=self.edges.custom_resources, entities=self.desk.entities.clone(),
             listed=self.directory.listed, figures=self.measurements.cluster, publish=self.publish,
             retry_s=self.settings.kubernetes.retry_s, stop=self.stop,
         )  # fmt: skip

@@ -1,9 +1,9 @@
 """Custom resources: AE Titles, sources and destinations as a Kubernetes cluster wants them.
 
 Consumes: lists and watches of three kinds of resources, what is listed. Produces: EntityOrder,
-statuses and finalizers of resources, `kubernetes` events. Owns: what the cluster was last heard to
-want. Rebuilds from: the cluster; what came of it is in the ledger. Restart policy: replica: without
-it everything stays as it is.
+statuses and finalizers of resources, `kubernetes` events, entries of the audit trail. Owns: what
+the cluster was last heard to want. Rebuilds from: the cluster; what came of it is in the ledger.
+Restart policy: replica: without it everything stays as it is.
 
 Whatever is heard only leads to a look at everything: what is wanted, what is listed, and which
 order is missing between them. So nothing depends on the order in which resources come, and what
@@ -22,8 +22,8 @@ from adapter.domain.custom_resources import (
     FINALIZER,
     PLURALS,
     RESOURCE_KINDS,
+    ClusterEdges,
     ClusterFigures,
-    CustomResources,
     Resource,
     ResourceChange,
     next_action,
@@ -55,7 +55,7 @@ WRITING = "status"
 class CustomResourcesActor:
     """Has run what custom resources describe, and tells them what came of it."""
 
-    resources: CustomResources
+    cluster: ClusterEdges
     entities: trio.MemorySendChannel[EntityOrder]
     listed: Mapping[Kind, Mapping[str, ListedEntity]]
     figures: ClusterFigures
@@ -69,12 +69,14 @@ class CustomResourcesActor:
     _tried: set[Kind] = field(default_factory=set)
     _told: dict[tuple[Kind, str], list[str]] = field(default_factory=dict)
     """Why something was refused, so that it is told once."""
+    _written: dict[tuple[Kind, str], list[str]] = field(default_factory=dict)
+    """Versions written here that the watch has not told yet."""
     _failure: UnavailableError | None = None
     """Of the latest look: something could not be written."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        for memory in (self._wanted, self._versions, self._told):
+        for memory in (self._wanted, self._versions, self._told, self._written):
             memory.clear()
         self._tried.clear()
         self.figures.watches = True
@@ -98,40 +100,60 @@ class CustomResourcesActor:
         """Hear of all resources of a kind, over outages."""
 
         def heard(change: ResourceChange) -> None:
-            self._hear(kind, change)
-            notify(wake)
+            if self._hear(kind, change):
+                notify(wake)
 
         outages = 0
         while True:
+            began = trio.current_time()
             try:
                 if kind not in self._versions:
-                    listing = await self.resources.list(kind)
+                    listing = await self.cluster.resources.list(kind)
                     self._wanted[kind] = dict(listing.resources)
                     self._versions[kind] = listing.version
+                    for one in [one for one in self._written if one[0] == kind]:
+                        del self._written[one]  # their echoes are not heard any more
                     self._reached(PLURALS[kind])
                 self._tried.add(kind)
                 notify(wake)
-                await self.resources.watch(kind, self._versions[kind], heard)
+                await self.cluster.resources.watch(kind, self._versions[kind], heard)
                 outages = 0
             except UnavailableError as error:
                 if getattr(error, "status", 0) == GONE:
                     log.info("kubernetes.outdated", kind=kind, version=self._versions.pop(kind, ""))
                 else:
-                    outages += 1
+                    lasted_s = trio.current_time() - began
+                    outages = 1 if lasted_s > PAUSE_S_MAX else outages + 1
                     self._lost(PLURALS[kind], error)
                 self._tried.add(kind)
                 notify(wake)
             await trio.sleep(min(PAUSE_S_MIN * 2.0 ** min(outages, 16), PAUSE_S_MAX))
 
-    def _hear(self, kind: Kind, change: ResourceChange) -> None:
+    def _hear(self, kind: Kind, change: ResourceChange) -> bool:
+        """Take note of what is wanted now; return whether it is something else than before."""
         self._reached(PLURALS[kind])
         if change.version:
             self._versions[kind] = change.version
-        if change.resource is not None:
-            wanted = self._wanted[kind]
-            wanted.pop(change.resource.name, None)
-            if not change.gone:
-                wanted[change.resource.name] = change.resource
+        if change.resource is None:
+            return False
+        wanted, now = self._wanted[kind], change.resource
+        if self._is_overtaken(now):
+            return False
+        before = wanted.pop(now.name, None)
+        if not change.gone:
+            wanted[now.name] = now
+        if before is None or change.gone:
+            return True
+        # Else it may be the echo of what was written here.
+        return (before.generation, before.deleting) != (now.generation, now.deleting)
+
+    def _is_overtaken(self, heard: Resource) -> bool:
+        """Return whether it is the echo of a write here, and what was written later is known."""
+        written = self._written.get((heard.kind, heard.name), [])
+        if heard.version in written:
+            del written[: written.index(heard.version) + 1]
+            return bool(written)
+        return False
 
     def _lost(self, what: str, error: UnavailableError) -> None:
         outages, why = self.figures.outages, str(error)
@@ -205,14 +227,15 @@ class CustomResourcesActor:
                 rest = tuple(one for one in resource.finalizers if one != FINALIZER)
                 await self._put_finalizers(resource, rest)
             self._told.pop((kind, name), None)
+            self._written.pop((kind, name), None)
             return
         self._tell_refused(kind, name, problems)
         status = status_of(resource, listed, problems)
         if status != resource.status:
-            self._keep(resource, await self.resources.put_status(resource, status))
+            self._keep(resource, await self.cluster.resources.put_status(resource, status))
 
     async def _put_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource:
-        written = await self.resources.put_finalizers(resource, finalizers)
+        written = await self.cluster.resources.put_finalizers(resource, finalizers)
         self._keep(resource, written)
         return written
 
@@ -221,6 +244,7 @@ class CustomResourcesActor:
         wanted = self._wanted.get(before.kind, {})
         if before.name in wanted and wanted[before.name].version == before.version:
             wanted[before.name] = written
+            self._written.setdefault((before.kind, before.name), []).append(written.version)
 
     async def _order(
         self, action: EntityAction, kind: Kind, name: str, resource: Resource | None
@@ -234,9 +258,13 @@ class CustomResourcesActor:
                 drain=action == "remove", origin="kubernetes", reply=reply,
             )  # fmt: skip
 
+        before = self.listed[kind].get(name)
         done = await ask(self.entities, order, ANSWER_S)
         if isinstance(done, EntityRefused):
-            return [self.resources.spelled(kind, problem) for problem in done.problems]
+            return [self.cluster.resources.spelled(kind, problem) for problem in done.problems]
+        was, path = before.settings if before else {}, f"{PLURALS[kind]}/{name}"
+        after = done.settings if action != "remove" else {}
+        await self.cluster.trail.followed(action, path, was, after)
         return []
 
     async def _remove_strays(self, kind: Kind) -> None:

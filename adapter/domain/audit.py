@@ -45,7 +45,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True, rename="camel"):
     at: float
     who: str
     """Name of a key; "anybody" where none is asked for; "offline", "start", "SIGHUP", "file
-    change": nobody over the API."""
+    change", "kubernetes": nobody over the API."""
     role: str = ""
     key_id: str = ""
     address: str = ""

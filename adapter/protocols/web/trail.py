@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from adapter.domain.access import Caller, Role
-from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger, changed
+from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger, changed, hidden
 from adapter.domain.audit_chain import link_to
 from adapter.domain.ports import WallClock
 from adapter.domain.repetition import Repetition
@@ -51,6 +51,17 @@ class Trail:
             kind=AuditKind.CONFIGURATION, at=self.now(), who=who, action="configuration"
         )
         await self._told(entry, partial(self.ledger.add_configuration, values, entry))
+
+    async def followed(
+        self, action: str, path: str, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> None:
+        """Note what a custom resource of Kubernetes has brought about (port `ResourceTrail`)."""
+        was, is_now = changed(hidden(before), hidden(after))
+        entry = AuditEntry(
+            kind=AuditKind.CONFIGURATION, at=self.now(), who="kubernetes",
+            action=f"custom resource: {action}", path=path, before=was, after=is_now,
+        )  # fmt: skip
+        await self._add(entry)
 
     async def refused(self, problems: Sequence[str], who: str) -> None:
         """Note that a configuration was to count, and why it does not."""

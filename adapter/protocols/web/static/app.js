@@ -51,7 +51,7 @@ function draw() {
   const those = topics;
   topics = new Set();
   page?.update(those);
-  if (["hello", "actor", "storage", "destination", "config"].some((topic) => those.has(topic))) drawHealth();
+  if (["hello", "actor", "storage", "destination", "config", "kubernetes"].some((topic) => those.has(topic))) drawHealth();
   drawBadges();
 }
 

@@ -9,6 +9,7 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -101,15 +102,21 @@ def _whole_traceback(exc_info: structlog.typing.ExcInfo) -> str:
 def _silent_traceback(exc_info: structlog.typing.ExcInfo) -> str:
     """Return where an exception and its causes came from, without what they quote."""
     told = traceback.TracebackException(*exc_info)
-    _silence(told)
+    _silence(told, exc_info[1])
     return "".join(told.format()).rstrip("\n")
 
 
-def _silence(told: traceback.TracebackException) -> None:
-    is_ours = issubclass(told.exc_type, GatewayError)
-    if not is_ours and told.exceptions is None:  # a group's own words are its author's
+def _silence(told: traceback.TracebackException, error: BaseException) -> None:
+    if (
+        not isinstance(error, GatewayError) and told.exceptions is None
+    ):  # a group's own words are its author's
         told._str = HIDDEN  # type: ignore[attr-defined]
     told.__notes__ = None
-    for below in (told.__cause__, told.__context__, *(told.exceptions or ())):
-        if below is not None:
-            _silence(below)
+    inner: Sequence[BaseException] = getattr(error, "exceptions", ())
+    for below, cause in zip(
+        (told.__cause__, told.__context__, *(told.exceptions or ())),
+        (error.__cause__, error.__context__, *inner),
+        strict=False,  # what was met before is told once
+    ):
+        if below is not None and cause is not None:
+            _silence(below, cause)

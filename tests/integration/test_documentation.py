@@ -245,8 +245,11 @@ def test_performance(room: Room) -> None:
 @follows("examples/http_platform/README.md")
 def test_platform_example(room: Room) -> None:
     follow(room, "examples/http_platform/README.md")
-    asked = "curl http://127.0.0.1:8080/jobs -H 'Authorization: Bearer %s'"
-    assert room.run(asked % "guessed").returncode != 0
+    asked = (
+        "curl -so answer -w '%{http_code}' http://127.0.0.1:8080/jobs/x -H 'Authorization: Bearer "
+    )
+    assert room.said(f"{asked}guessed'") == "401"
+    assert room.said(f"{asked}secret'") == "404"
 
 
 @follows("docs/deployment.md")

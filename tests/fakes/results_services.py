@@ -5,7 +5,7 @@ has a `FakeService` to talk to it and `FakeFetched` on the same disk.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -157,7 +157,8 @@ class FakeService:
                 transfer_syntax_uid=SYNTAX, data_set_offset=1, data_set_bytes=1,
             )  # fmt: skip
 
-        yield chunks()
+        async with aclosing(chunks()) as all_chunks:
+            yield all_chunks
 
 
 class FakeFetched:

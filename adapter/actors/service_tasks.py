@@ -139,6 +139,9 @@ class ServiceTasks:
         """Retry what the service was told to offer later: only what has failed is sent again."""
         if self.rules.fetches:
             await self._fetch(offered, task.job_id)
+        if problem := self._problem(offered):
+            await self._refuse(offered, problem)
+            return
         if self.ledger.tasks.find(task.id) != task:
             return  # an operator has retried it meanwhile
         changed = await self.ledger.tasks.change(
@@ -148,16 +151,16 @@ class ServiceTasks:
         notify(self.results_wake)
 
     async def _accept(self, offered: OfferedTask) -> None:
-        names, unknown = canonical(offered.destinations, self.rules.destinations)
-        problem = offered.problem or (f"{unknown[0]!r} is not a destination" if unknown else "")
-        if not names and self.rules.fetches:
-            problem = problem or "parameters name no destination"
-        if problem:
+        if problem := self._problem(offered):
             await self._refuse(offered, problem)
             return
         job = await (self._fetched_job(offered) if self.rules.fetches else self._our_job(offered))
         if job is None:
             return
+        if problem := self._problem(offered):  # a destination has been removed meanwhile
+            await self._refuse(offered, problem)
+            return
+        names, _ = canonical(offered.destinations, self.rules.destinations)
         now = self.now()
         task = Task(
             id=_local_id(offered), job_id=job.id, pipeline_id=offered.pipeline_id,
@@ -170,6 +173,13 @@ class ServiceTasks:
             return  # the job has just gone: the next offer begins anew
         self.publish(task_event("registered", task))
         notify(self.results_wake)
+
+    def _problem(self, offered: OfferedTask) -> str:
+        """Return why nothing can be done with a task now; empty: something can."""
+        names, unknown = canonical(offered.destinations, self.rules.destinations)
+        if offered.problem or unknown:
+            return offered.problem or f"{unknown[0]!r} is not a destination"
+        return "" if names or not self.rules.fetches else "parameters name no destination"
 
     async def _refuse(self, offered: OfferedTask, problem: str) -> None:
         """Report what can never be done."""

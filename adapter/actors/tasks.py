@@ -96,8 +96,7 @@ class TasksActor:
         if agent == self.own_agent:
             destinations, unknown = canonical(destinations, self.destinations)
         if unknown:
-            problems = [f"destinations: {name!r} is not configured" for name in unknown]
-            return TaskRefused(TaskRefusal.INVALID, tuple(problems))
+            return TaskRefused(TaskRefusal.INVALID, _not_configured(unknown))
         try:
             job = await self.ledger.job(order.job_id)
             now = self.now()
@@ -154,6 +153,9 @@ class TasksActor:
             return task  # the answer to an earlier report got lost
         if (task.state, event) not in TASK_TRANSITIONS or (mine and not _is_dismissed(task, event)):
             return TaskRefused(TaskRefusal.STATE, (f"it is {task.state}",))
+        _, unknown = canonical(task.destinations if mine else (), self.destinations)
+        if unknown and event is StepEvent.RESUBMIT:
+            return TaskRefused(TaskRefusal.STATE, _not_configured(unknown))
         changes: dict[str, object] = {"error": "", "due_at": 0.0}
         if event is StepEvent.FAIL:
             changes = {"retries": task.retries + 1, "due_at": self.now() + self.retry_delay_s}
@@ -176,6 +178,10 @@ class TasksActor:
 
 
 _VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
+
+
+def _not_configured(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"destinations: {name!r} is not configured" for name in names)
 
 
 def _is_dismissed(task: Task, event: StepEvent) -> bool:

@@ -58,6 +58,7 @@ class Collection:
         self.rows.rows["format"] = b"1"
         self.ledger = RowLedger(self.rows, self.rows, wall)
         self.woken, self.destinations = {}, DESTINATIONS
+        self.names = [each.name for each in DESTINATIONS]
 
     def restart(self):
         """Go on with what is durable."""
@@ -81,7 +82,7 @@ class Collection:
         tasks = TasksActor(
             ledger=self.ledger, orders=orders, results_wake=self.wake.clone(),
             publish=self.events.append, now=wall, own_agent=OWN,
-            destinations=[each.name for each in DESTINATIONS], report_s=REPORT_S,
+            destinations=self.names, report_s=REPORT_S,
             retry_delay_s=RETRY_S, stop=trio.Event(),
         )  # fmt: skip
         async with trio.open_nursery() as nursery:

@@ -191,6 +191,19 @@ async def test_file_that_comes_late_is_sent_before_its_task_succeeds(autojump_cl
         assert collection.ledger.tasks.find(task.id).state is TaskState.SUCCEEDED
 
 
+async def test_task_is_not_done_again_for_a_destination_that_has_gone(autojump_clock, collection):
+    async with collection.running():
+        await collection.job()
+        task, _ = await collection.register("a.dcm", to=["pacs"])
+        collection.exported(ExportState.FAILED, error="status 0xC000")
+        await trio.sleep(1)
+        collection.names.remove("pacs")
+        refused = await collection.report(task.id, StepEvent.RESUBMIT)
+        assert refused.problems == ("destinations: 'pacs' is not configured",)
+        assert collection.ledger.tasks.find(task.id).state is TaskState.FAILED
+        assert (await collection.report(task.id, StepEvent.SUCCEED)).state is TaskState.SUCCEEDED
+
+
 async def test_task_nobody_says_where_to_is_held(autojump_clock, collection):
     async with collection.running():
         await collection.job()

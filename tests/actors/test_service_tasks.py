@@ -1,5 +1,6 @@
 """Tasks of a Results Service elsewhere: pauses, space, deadlines, and each task by itself."""
 
+import dataclasses
 import itertools
 from contextlib import asynccontextmanager
 
@@ -247,6 +248,24 @@ async def test_what_was_fetched_for_a_task_that_is_refused_by_now_is_deleted(aut
         await trio.sleep(2)
         assert stage.service.reports[0] == ("t-1", TaskReport(False))
     assert not stage.files.finished
+
+
+async def test_destination_that_goes_while_files_are_fetched_refuses_the_task(autojump_clock):
+    """Simulation, seed 216: an export to nobody waited for ever, and so did the service."""
+    stage, names = Stage(), ["pacs"]
+    stage.actor.rules = dataclasses.replace(stage.actor.rules, destinations=names)
+    stage.offer()
+    receive = stage.files.receive
+
+    async def received(job_id, file, chunks):
+        names.clear()
+        await receive(job_id, file, chunks)
+
+    stage.files.receive = received
+    async with running(stage.actor):
+        await trio.sleep(2)
+        assert stage.service.reports[0] == ("t-1", TaskReport(False))
+        assert stage.ledger.tasks.select() == []
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,19 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from dicom_peers import free_port
+from http_lives import HttpLives
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the hook server").decode()
 
 
-class HookServer:
+class HookServer(HttpLives):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__(_Handler)
         self.deliveries: list[tuple[str, list[dict[str, Any]]]] = []
         """Id and messages of those that were signed and taken."""
         self.refused: list[str] = []
@@ -33,7 +31,7 @@ class HookServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{super().url}/hook"
 
     def messages(self) -> list[dict[str, Any]]:
         return [message for _, messages in self.deliveries for message in messages]
@@ -55,35 +53,20 @@ class HookServer:
         self.deliveries.append((identity, json.loads(body)))
         return 200
 
-    @contextmanager
-    def running(self) -> Iterator["HookServer"]:
-        """Answer on its port."""
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.hangs.set()
-            server.shutdown()
-            thread.join()
-            server.server_close()
+    def let_go(self) -> None:
+        self.hangs.set()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        hook = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    server_side: HookServer
+    protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status = hook.take(self.headers, body)
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        status = self.server_side.take(self.headers, body)
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        return Handler
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

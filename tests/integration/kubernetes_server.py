@@ -10,12 +10,11 @@ import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from dicom_peers import free_port
+from http_lives import HttpLives
 
 GROUP, VERSION, NAMESPACE = "dicom-adapter.io", "v1alpha1", "imaging"
 KINDS = {"aetitles": "AETitle", "sources": "Source", "destinations": "Destination"}
@@ -24,11 +23,11 @@ BASE = ["apis", GROUP, VERSION, "namespaces", NAMESPACE]
 Document = dict[str, Any]
 
 
-class ApiServer:
+class ApiServer(HttpLives):
     """One life after another on one port; what it stores outlives the lives."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__(_Handler)
         self.objects: dict[tuple[str, str], Document] = {}
         self.calls: list[tuple[str, str, int]] = []
         """Method, path with query, status."""
@@ -44,43 +43,18 @@ class ApiServer:
         """Versions up to this one are too old to watch from."""
         self._history: list[tuple[int, str, str, Document]] = []
         self._changed = threading.Condition()
-        self._life = 0
-        """Watches of another life, or of an earlier cut, end."""
-        self._server: ThreadingHTTPServer | None = None
+        self._watches = 0
+        """Watches of before the last cut end."""
 
     # --- life
 
-    @contextmanager
-    def running(self) -> Iterator["ApiServer"]:
-        """Serve until the block ends."""
-        self.start()
-        try:
-            yield self
-        finally:
-            self.stop()
-
-    def start(self) -> None:
-        service = self
-
-        class Handler(_Handler):
-            server_side = service
-
-        ThreadingHTTPServer.allow_reuse_address = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
+    def let_go(self) -> None:
         self.cut()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
 
     def cut(self) -> None:
         """Break every connection that watches."""
         with self._changed:
-            self._life += 1
+            self._watches += 1
             self._changed.notify_all()
 
     def forget(self) -> None:
@@ -94,7 +68,7 @@ class ApiServer:
     def kubeconfig(self, folder: Path) -> Path:
         """Return a kubeconfig file for this server."""
         file = folder / "kubeconfig"
-        cluster = {"server": f"http://127.0.0.1:{self.port}"}
+        cluster = {"server": self.url}
         document = {
             "apiVersion": "v1", "kind": "Config", "current-context": "it",
             "clusters": [{"name": "it", "cluster": cluster}],
@@ -220,14 +194,14 @@ class ApiServer:
 
     def watched(self, plural: str, since: int) -> Iterator[Document]:
         """Yield what changes after a version; ends when the watch is cut."""
-        life = self._life
+        life = self._watches
         if since < self._forgotten:
             _, status = self.refusal(410, f"too old resource version: {since}")
             yield {"type": "ERROR", "object": status}
             return
         while True:
             with self._changed:
-                if self._life != life:
+                if self._watches != life:
                     return
                 news = [one for one in self._history if one[0] > since]
                 if not news:

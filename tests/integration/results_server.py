@@ -7,21 +7,20 @@ reported; a failure with RetryLater makes it pending again and counts a retry.
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from dicom_peers import free_port
+from http_lives import HttpLives
 
 KEY = "key-of-the-results-service"
 
 
-class ResultsServer:
+class ResultsServer(HttpLives):
     """One life after another on one port; tasks and files outlive the lives."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__(_Handler)
         self.tasks: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         """By payload and uri."""
@@ -36,11 +35,6 @@ class ResultsServer:
         self.forgets_reports = 0
         self.truncates = 0
         """So many downloads break in the middle."""
-        self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def offer(self, task_id: str, *uris: str, **changes: Any) -> None:
         """Add a task."""
@@ -61,32 +55,8 @@ class ResultsServer:
     def state(self, task_id: str) -> str:
         return str(self.tasks[task_id]["state"])
 
-    @contextmanager
-    def running(self) -> Iterator["ResultsServer"]:
-        """Serve until the block ends."""
-        self.start()
-        try:
-            yield self
-        finally:
-            self.stop()
-
-    def start(self) -> None:
-        service = self
-
-        class Handler(_Handler):
-            server_side = service
-
-        ThreadingHTTPServer.allow_reuse_address = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
+    def let_go(self) -> None:
         self.hangs.set()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
 
     def reply(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         """Return status and body of the answer."""

@@ -120,7 +120,7 @@ class FakeService:
                 **{name: getattr(offer.task, name) for name in OfferedTask.__struct_fields__}
                 | {"retries": retries}
             )
-            offer.due_at = self._now() + 3.0
+            offer.due_at, offer.ended = self._now() + 3.0, None
         elif offer.ended is None:
             offer.ended = report.success
         if self._life.rng.random() < self._life.rates.platform / 2:

@@ -17,6 +17,7 @@ from adapter.actors.entity_branch import Branch
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.export_destinations import ExportDestinations
 from adapter.actors.export_places import ExportPlaces
+from adapter.actors.held_exports import HeldExports
 from adapter.actors.known_sources import KnownSources
 from adapter.actors.reclaimer import Reclaimer
 from adapter.actors.results import ResultsActor
@@ -147,6 +148,10 @@ class Wiring:
             ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=wakes.held(),
             reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
             own_agent=self.settings.dicom.scu.ae_title, destinations=self.directory.addressable,
+            held=HeldExports(
+                ledger=edges.ledger, destinations=self.directory.addressable,
+                served=self.directory.destinations,
+            ),
         )  # fmt: skip
         await self._start(results, ESSENTIAL)
 

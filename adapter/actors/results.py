@@ -12,11 +12,12 @@ they do.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 import trio
 
+from adapter.actors.held_exports import HeldExports
 from adapter.channels import notify, wait_woken
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
@@ -26,7 +27,7 @@ from adapter.domain.messages import Wake
 from adapter.domain.own_results import made_by
 from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.records import Export, Job, OutgoingInstance, Results
-from adapter.domain.routing import found_again, routed, why_held
+from adapter.domain.routing import routed
 from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
 from adapter.domain.tasks import Task, exports_of, follows, task_event
 from adapter.errors import UnavailableError
@@ -56,15 +57,13 @@ class ResultsActor:
     publish: Publish
     now: WallClock
     destinations: Sequence[Destination]
+    held: HeldExports
     own_agent: str
     """Tasks of this agent are ours."""
     name: str = "results"
-    _addressed: list[Destination] = field(default_factory=list)
-    """Those that what was held has been looked through for."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
-        self._addressed = []
         task_status.started()
         while True:
             await self._look()
@@ -82,20 +81,10 @@ class ResultsActor:
         for wake in self.exporter_wakes.values():
             wake.close()
 
-    async def _readdress(self) -> None:
-        """Let go what was held for a destination that there is now."""
-        if self._addressed == self.destinations:
-            return
-        self._addressed = list(self.destinations)
-        waiting = await self.ledger.exports(frozenset({ExportState.QUEUED}))
-        held = [(each.id, each.destination) for each in waiting if why_held(each.destination)]
-        for key, destination in found_again(held, self.destinations):
-            export = await self.ledger.readdress_export(key, destination)
+    async def _look(self) -> None:
+        for export in await self.held.readdressed():
             self._tell_opened(await self.ledger.job(export.job_id), export)
             self._wake(export)
-
-    async def _look(self) -> None:
-        await self._readdress()
         for job in await self.ledger.jobs(frozenset({JobState.COMPLETED})):
             if not job.collected:
                 with _patience(job):
@@ -161,7 +150,7 @@ class ResultsActor:
                     opened_at=now,
                     changed_at=now,
                     instances=len(files),
-                    error=why_held(destination),
+                    error=self.held.why(destination),
                 ),
                 files,
             )

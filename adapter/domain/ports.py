@@ -194,8 +194,8 @@ class Ledger(Protocol):
     ) -> None:
         """Replace an export with its outcomes, and add another with its own, in one transaction."""
 
-    async def readdress_export(self, export_id: str, destination: str) -> Export:
-        """Have another destination get an export that is held for want of one."""
+    async def readdress_export(self, export_id: str, destination: str, error: str) -> Export:
+        """Have another destination get an export that waits, or say why nobody gets it."""
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes while the export is being sent."""

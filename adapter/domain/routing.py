@@ -1,6 +1,6 @@
 """Where results go: names of destinations, and senders that get them back. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from adapter.domain.entities import RETURN_TO_SENDER, Destination
 
@@ -35,22 +35,25 @@ def by_ae_title(title: str, destinations: Sequence[Destination]) -> str:
     return next(names, "")
 
 
-def why_held(destination: str) -> str:
-    """Return why nobody gets what is for this destination; empty: somebody does."""
+def why_held(destination: str, destinations: Sequence[Destination]) -> str:
+    """Return why nobody gets what is for this destination; empty: somebody does.
+
+    A job that is retried late may name one that has been removed meanwhile.
+    """
     if destination == RETURN_TO_SENDER:
         return "nobody knows who has sent the instances"
     if destination.startswith(NOBODY):
         return f"no destination has the AE Title {destination[1:]!r}"
+    if all(one.name != destination for one in destinations):
+        return f"no destination has the name {destination!r}"
     return ""
 
 
-def found_again(
-    held: Sequence[tuple[str, str]], destinations: Sequence[Destination]
-) -> Iterator[tuple[str, str]]:
-    """Yield the key of what is held and the destination that is configured for it now."""
-    for key, destination in held:
-        if name := by_ae_title(destination[1:], destinations):
-            yield key, name
+def now_for(destination: str, destinations: Sequence[Destination]) -> str:
+    """Return who gets what is for this destination, now that there are these."""
+    if not destination.startswith(NOBODY):
+        return destination
+    return by_ae_title(destination[1:], destinations) or destination
 
 
 def canonical(

@@ -255,10 +255,10 @@ class RowLedger:
             rows += [self._exports.put(export), *self._exports.put_outcomes(outcomes)]
         await self._commit(rows)
 
-    async def readdress_export(self, export_id: str, destination: str) -> Export:
+    async def readdress_export(self, export_id: str, destination: str, error: str) -> Export:
         """See `Ledger.readdress_export`."""
         held = self._exports.find(export_id)
-        export = msgspec.structs.replace(held, destination=destination, error="")
+        export = msgspec.structs.replace(held, destination=destination, error=error)
         await self._commit([self._exports.put(export)])
         return export
 

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 from actor_ports import CT, EXPLICIT, Rows, a_job, wall
 
+from adapter.actors.held_exports import HeldExports
 from adapter.actors.results import ResultsActor
 from adapter.actors.tasks import TasksActor
 from adapter.channels import UNANSWERED, ask, notify
@@ -77,7 +78,9 @@ class Collection:
         results = ResultsActor(
             ledger=self.ledger, source=self.folders, wake=woken, exporter_wakes=wakes,
             reclaimer_wake=reclaimer, publish=self.events.append, now=wall, own_agent=OWN,
-            destinations=self.destinations,
+            destinations=self.destinations, held=HeldExports(
+                ledger=self.ledger, destinations=self.destinations, served=self.destinations,
+            ),
         )  # fmt: skip
         tasks = TasksActor(
             ledger=self.ledger, orders=orders, results_wake=self.wake.clone(),

@@ -6,6 +6,7 @@ import trio
 import trio.testing
 from collecting import DESTINATIONS, OWN, REPORT_S, RETRY_S, Collection
 
+from adapter.channels import notify
 from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
 from adapter.domain.tasks import TaskRefusal
 
@@ -357,6 +358,29 @@ async def test_unknown_sender_is_held_until_it_is_configured(autojump_clock, col
     collection.restart()
     assert (await collection.ledger.exports())[0] == export
     assert len(await collection.ledger.outcomes(export.id)) == 2
+
+
+async def test_destination_that_has_gone_is_missed_until_there_is_one_again(
+    autojump_clock, collection
+):
+    """A job that is retried late names it still; or it went from the file while we were down."""
+    gone, collection.destinations = DESTINATIONS[0], DESTINATIONS[1:]
+    async with collection.running():
+        await collection.job(destinations=(gone.name,))
+        (export,) = await collection.ledger.exports()
+        assert export.error == f"no destination has the name {gone.name!r}"
+        collection.destinations[:0] = [gone]
+        notify(collection.wake)
+        await trio.testing.wait_all_tasks_blocked()
+        (export,) = await collection.ledger.exports()
+        assert export.error == ""
+        assert collection.woken[gone.name].receive_nowait()
+    collection.restart()
+    collection.destinations = []
+    async with collection.running():
+        (export,) = await collection.ledger.exports()
+        assert (export.state, export.destination) == (ExportState.QUEUED, gone.name)
+        assert collection.told("export.opened")[-1]["error"] == export.error != ""
 
 
 async def test_registered_results_go_back_as_well(autojump_clock, collection):

@@ -18,6 +18,8 @@ from adapter.domain.entities import ApplicationEntity, Destination
 from adapter.domain.entity_orders import EntityAction, EntityOrder, EntityRefusal, EntityRefused
 from adapter.domain.entity_rows import Configured, Kind, ListedEntity, kind_of, settings_of
 from adapter.domain.made_destination import MadeDestination
+from adapter.domain.routing import why_held
+from adapter.domain.tables import ExportState
 from adapter.domain.views import Views
 
 ANSWER_S = 30.0
@@ -73,6 +75,13 @@ class Administrator:
                 await self._meddle()
             elif not self.life.rates.changes:
                 await self._make(MADE[1])  # whoever has sent as CT2 gets results back in the end
+                if await self._is_missed(MADE[0].name):
+                    await self._make(MADE[0])
+
+    async def _is_missed(self, name: str) -> bool:
+        """Return whether an export says that it waits for such a destination."""
+        waiting = await self.views.ledger.exports(frozenset({ExportState.QUEUED}))
+        return any(export.error == why_held(name, ()) for export in waiting)
 
     def _compare(self) -> None:
         """What was made in another life is there, as it was answered."""

@@ -103,3 +103,14 @@ class Dashboard:
     def until(self, expression: str, what: str = "") -> Any:
         """Wait until a function of the page returns something."""
         return eventually(lambda: self.page.evaluate(expression), 10, what or expression)
+
+
+@contextmanager
+def uncomplaining(
+    browser: Browser, adapter: Adapter, expected: Sequence[str] = ()
+) -> Iterator[Dashboard]:
+    """Give a page of its own; at the end nothing was complained of that is not expected."""
+    opened = Dashboard(browser.new_context().new_page(), adapter, expected)
+    yield opened
+    assert opened.unexpected() == []
+    opened.page.context.close()

@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from dicom_peers import PROGRAMS
 from harness import EXAMPLE, RUNNING, Adapter
 from health import MakeAdapter, crashes, missing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 LOG_LINES = 25
 DISK_BYTES = 24 << 20
@@ -79,6 +82,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         missing(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
     yield where
     subprocess.run(["/bin/umount", "-l", str(where)], check=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A Chromium without a screen; of a module, for its event loop lets nobody else have one."""
+    from browser import chromium  # few modules need playwright
+
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

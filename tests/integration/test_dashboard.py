@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import trio
-from browser import PAGES, REFUSED, UNREACHABLE, Dashboard, chromium
+from browser import PAGES, REFUSED, UNREACHABLE, Dashboard
 from dicom_peers import free_port
 from harness import Adapter, eventually
 from health import MakeAdapter
@@ -30,12 +30,6 @@ from adapter.store.ledger import RowLedger
 pytestmark = pytest.mark.peer("chromium")
 Open = Callable[..., Dashboard]
 NARROW = {"width": 390, "height": 780}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """The dashboard by the rules of axe-core (WCAG 2.2 A and AA, and its best practices)."""
 
-from collections.abc import Iterator
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import PAGES, Dashboard, chromium
+from browser import PAGES, Dashboard
 from health import MakeAdapter
 from playwright.sync_api import Browser
 from test_dashboard import reject, send
@@ -12,12 +10,6 @@ from wire import Wire
 
 pytestmark = pytest.mark.peer("chromium")
 MORE = ("setup/destinations", "setup/sources", "setup/self-test", "jobs/none", "exports/none")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

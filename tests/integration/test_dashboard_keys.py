@@ -4,19 +4,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from browser import REFUSED, Dashboard, chromium
+from browser import REFUSED, Dashboard, uncomplaining
 from harness import Adapter, run_cli
 from health import MakeAdapter
 from playwright.sync_api import Browser
 from test_dashboard import send
 
 pytestmark = pytest.mark.peer("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
@@ -37,11 +31,8 @@ def made(adapter: Adapter, role: str) -> str:
 
 @pytest.fixture
 def dashboard(browser: Browser, adapter: Adapter) -> Iterator[Dashboard]:
-    page = browser.new_context().new_page()
-    opened = Dashboard(page, adapter, REFUSED)
-    yield opened
-    assert opened.unexpected() == []
-    page.context.close()
+    with uncomplaining(browser, adapter, REFUSED) as opened:
+        yield opened
 
 
 def enter(dashboard: Dashboard, key: str) -> None:

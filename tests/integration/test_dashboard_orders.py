@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import Dashboard, chromium
+from browser import Dashboard, uncomplaining
 from harness import Adapter, eventually
 from health import MakeAdapter
 from playwright.sync_api import Browser
@@ -11,12 +11,6 @@ from test_dashboard import reject, send
 from wire import Wire
 
 pytestmark = pytest.mark.peer("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
@@ -29,11 +23,8 @@ def adapter(make_adapter: MakeAdapter) -> Adapter:
 
 @pytest.fixture
 def dashboard(browser: Browser, adapter: Adapter) -> Iterator[Dashboard]:
-    page = browser.new_context().new_page()
-    opened = Dashboard(page, adapter)
-    yield opened
-    assert opened.unexpected() == []
-    page.context.close()
+    with uncomplaining(browser, adapter) as opened:
+        yield opened
 
 
 def test_association_is_aborted(adapter: Adapter, dashboard: Dashboard) -> None:

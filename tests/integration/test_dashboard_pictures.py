@@ -1,11 +1,10 @@
 """Pictures on the page Study: on a canvas, one at a time, under the same strict policy."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import REFUSED, Dashboard, chromium
+from browser import REFUSED, Dashboard
 from harness import Adapter
 from health import MakeAdapter
 from playwright.sync_api import Browser
@@ -19,12 +18,6 @@ SHADES = """() => {
     const context = document.querySelector("canvas").getContext("2d");
     return new Set(context.getImageData(0, 0, width, height).data).size;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def on_study(browser: Browser, adapter: Adapter, name: str, *expected: str) -> Dashboard:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import REFUSED, Dashboard, chromium
+from browser import REFUSED, Dashboard, uncomplaining
 from dicom_peers import dcmtk_storescp, free_port
 from harness import Adapter, eventually
 from health import MakeAdapter
@@ -12,12 +12,6 @@ from playwright.sync_api import Browser
 
 JSON = {"content-type": "application/json"}
 pytestmark = pytest.mark.peer("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
@@ -30,11 +24,10 @@ def adapter(make_adapter: MakeAdapter) -> Adapter:
 
 @pytest.fixture
 def dashboard(browser: Browser, adapter: Adapter) -> Iterator[Dashboard]:
-    page = browser.new_context().new_page()
-    opened = Dashboard(page, adapter, (*REFUSED, "the server responded with a status of 502"))
-    yield opened
-    assert opened.unexpected() == []
-    page.context.close()
+    with uncomplaining(
+        browser, adapter, (*REFUSED, "the server responded with a status of 502")
+    ) as opened:
+        yield opened
 
 
 def fill(dashboard: Dashboard, **fields: str) -> None:

@@ -4,18 +4,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from browser import Dashboard, chromium
+from browser import Dashboard, uncomplaining
 from harness import Adapter, eventually
 from health import MakeAdapter
 from playwright.sync_api import Browser, Locator
 
 pytestmark = pytest.mark.peer("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
@@ -25,10 +19,8 @@ def adapter(make_adapter: MakeAdapter) -> Adapter:
 
 @pytest.fixture
 def dashboard(browser: Browser, adapter: Adapter) -> Iterator[Dashboard]:
-    opened = Dashboard(browser.new_context().new_page(), adapter)
-    yield opened.open("system")
-    assert opened.unexpected() == []
-    opened.page.context.close()
+    with uncomplaining(browser, adapter) as opened:
+        yield opened.open("system")
 
 
 def row(dashboard: Dashboard, key: str) -> Locator:

@@ -11,6 +11,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 import trio
 
@@ -86,11 +87,12 @@ class ProcessorActor:
         except UnavailableError as error:
             log.warning("group.waiting", entity=entity.name, why=str(error))
             return
-        self._suspects &= {group.record.id for group in groups}
+        waiting = {group.record.id for group in groups}
+        self._suspects &= waiting
         for group in sorted(groups, key=lambda group: group.record.id in self._suspects):
             self._in_hand = group.record.id
             try:
-                await self._process(group)
+                await self._process(group, waiting)
             except UnavailableError as error:  # the others may have more luck
                 log.warning("group.waiting", entity=entity.name, group=group.record.id,
                             why=str(error))  # fmt: skip
@@ -99,13 +101,20 @@ class ProcessorActor:
     def _is_mine(self, group: StoredGroup) -> bool:
         return owner_of(group.record.processor, self.names) == self.assignment.name
 
-    async def _process(self, group: StoredGroup) -> None:
-        """Open the group's jobs; doing it again after a crash changes nothing."""
+    async def _process(self, group: StoredGroup, waiting: Set[str]) -> None:
+        """Open the group's jobs; doing it again after a crash changes nothing.
+
+        Args:
+            waiting: Ids of this group and others whose jobs are to be opened.
+        """
         opened_at = self.now()
         is_new = group.instances and group.record.id not in self._opened
         specs = self.assignment.processor.jobs(group) if is_new else []
         jobs = [self._job(group, spec, opened_at) for spec in specs]
-        known = await self.ledger.known_jobs({job.id for job in jobs})
+        named = {job.id for job in jobs} | {job.supplements for job in jobs}
+        known = await self.ledger.known_jobs(named)
+        if group.record.supplements not in waiting:  # its AE Title may have had other pipelines
+            jobs = [_supplementing(job, known) for job in jobs]
         for job in jobs:
             if job.id not in known:
                 await self.payloads.create_payload(job)
@@ -175,3 +184,10 @@ class ProcessorActor:
                 },
             )
         )
+
+
+def _supplementing(job: Job, known: Set[str]) -> Job:
+    """Return a job without the first one that it names, if there is none."""
+    if not job.supplements or job.supplements in known:
+        return job
+    return msgspec.structs.replace(job, supplements="")

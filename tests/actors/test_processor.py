@@ -71,11 +71,12 @@ class Stage:
             publish=self.events.append, now=wall,
         )  # fmt: skip
 
-    def close_group(self, *numbers):
+    def close_group(self, *numbers, supplements=""):
         for number in numbers:
             record = GroupRecord(
-                id=f"group-{number}", ae_title="BRAIN", key="1", opened_at=float(number)
-            )
+                id=f"group-{number}", ae_title="BRAIN", key="1", opened_at=float(number),
+                supplements=supplements,
+            )  # fmt: skip
             self.disk.add(record, instances=2)
             self.disk.closed[record.id] = self.disk.open.pop(record.id)
         notify(self.wake)
@@ -250,3 +251,31 @@ async def test_jobs_of_a_group_are_looked_up_by_id_alone(autojump_clock):
         stage.close_group(1)
         await trio.sleep(1)
         assert calls == ["known_jobs", "open_jobs"]
+
+
+async def test_supplement_names_the_first_job_only_if_there_is_one(autojump_clock):
+    """Seed 2687 of the simulation: the AE Title had another pipeline by then."""
+    other = ApplicationEntity(name="brain", ae_title="BRAIN", pipelines={"seg": "p1", "new": "p3"})
+    stage = Stage()
+    async with running(stage.actor):
+        stage.close_group(1)
+        await trio.sleep(1)
+        (first,) = [job for job in await stage.ledger.jobs() if job.pipeline == "seg"]
+    stage.make(AETitleProcessor(other))
+    async with running(stage.actor):
+        stage.close_group(2, supplements="group-1")
+        await trio.sleep(1)
+        late = [job for job in await stage.ledger.jobs() if job.group_id == "group-2"]
+        assert {job.pipeline: job.supplements for job in late} == {"seg": first.id, "new": ""}
+
+
+async def test_supplement_names_a_first_job_that_is_to_be_opened_yet(autojump_clock):
+    stage = Stage()
+    async with running(stage.actor):
+        stage.close_group(2, supplements="group-1")
+        stage.close_group(1)
+        await trio.sleep(1)
+        jobs = await stage.ledger.jobs()
+        first = {job.pipeline: job.id for job in jobs if job.group_id == "group-1"}
+        late = {job.pipeline: job.supplements for job in jobs if job.group_id == "group-2"}
+        assert late == first

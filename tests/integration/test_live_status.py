@@ -49,8 +49,9 @@ class Terminal:
 def terminal(adapter: Adapter, *words: str) -> Iterator[Terminal]:
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, 140))
+    listening = ["/usr/bin/env", "--default-signal=INT"]  # whoever runs the tests may ignore it
     with subprocess.Popen(
-        [sys.executable, "-m", "adapter", "status", *words, "--url", adapter.url],
+        [*listening, sys.executable, "-m", "adapter", "status", *words, "--url", adapter.url],
         env={**environment(), "TERM": "xterm"}, cwd=REPOSITORY,
         stdin=slave, stdout=slave, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

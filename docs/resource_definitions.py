@@ -116,6 +116,8 @@ def _structural(schema: dict[str, Any], structs: dict[str, Any], kind: Kind) -> 
     if types is None:
         return {**ANYTHING, **_words(schema)}
     made = {"type": types, **{key: schema[key] for key in COPIED if key in schema}}
+    if "pattern" in made:  # RE2 looks nowhere ahead, and its `$` is the end
+        made["pattern"] = made["pattern"].replace(r"(?!\n)", "")
     for limit in ("Minimum", "Maximum"):
         if f"exclusive{limit}" in schema:  # a truth in OpenAPI 3.0
             made[limit.lower()] = schema[f"exclusive{limit}"]

@@ -23,7 +23,10 @@ ID_BYTES = 4
 DRAWN_BYTES = ID_BYTES + SECRET_BYTES
 DAY_S = 86_400.0
 KeyName = Annotated[
-    str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._@-]*[A-Za-z0-9])?$")
+    str,
+    Meta(
+        min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ._@-]*[A-Za-z0-9])?$(?!\n)"
+    ),
 ]
 _TOKEN = re.compile(r"da-([0-9a-f]{8})-[A-Za-z0-9_-]{43}", re.ASCII)
 

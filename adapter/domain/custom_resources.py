@@ -46,7 +46,7 @@ class KubernetesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             title="lower-case letters, digits and hyphens",
             max_length=63,
-            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$(?!\n)",
         ),
     ] = "default"
     kubeconfig: FilePath = ""

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+# In patterns `$(?!\n)` is the end: `$` alone lets a final newline pass (Python's re).
 AETitle = Annotated[
     str,
     Meta(
         title="1 to 16 printable ASCII characters but the backslash, and not only spaces",
         min_length=1,
         max_length=16,
-        pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$",
+        pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$(?!\n)",
     ),
 ]
 Name = Annotated[
@@ -24,20 +25,22 @@ Name = Annotated[
         title="letters, digits, dots, hyphens and underscores, a letter or digit first",
         min_length=1,
         max_length=64,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\n)",
     ),
 ]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 ListenPort = Annotated[int, Meta(ge=0, le=65535)]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
 Tag = Annotated[
-    str, Meta(title="a tag such as 0020,000D", pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$")
+    str, Meta(title="a tag such as 0020,000D", pattern=r"^[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}$(?!\n)")
 ]
 UIDText = Annotated[
     str,
-    Meta(title="a UID such as 1.2.840.10008.1.2", pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64),
+    Meta(
+        title="a UID such as 1.2.840.10008.1.2", pattern=r"^[0-9]+(\.[0-9]+)*$(?!\n)", max_length=64
+    ),
 ]
-WINDOW = r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
+WINDOW = r"^($|([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$)(?!\n)"
 Priority = Literal["lower", "normal", "higher", "immediate"]
 GroupedBy = Annotated[str, Meta(min_length=1, max_length=64)]
 """`GGGG,EEEE` or `association`; `domain.group_keys` says what is wrong with any other."""
@@ -118,7 +121,7 @@ class ApplicationEntity(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return "replace" if self.overwrite_same_instance else "keep-first"
 
 
-SourceName = Annotated[str, Meta(max_length=64, pattern=r"^([!-.0-~]([ -.0-~]*[!-.0-~])?)?$")]
+SourceName = Annotated[str, Meta(max_length=64, pattern=r"^([!-.0-~]([ -.0-~]*[!-.0-~])?)?$(?!\n)")]
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,7 +173,9 @@ class DestinationTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 EnvironmentName = Annotated[
     str,
-    Meta(title="the name of a variable", max_length=255, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$"),
+    Meta(
+        title="the name of a variable", max_length=255, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$(?!\n)"
+    ),
 ]
 Carrier = Literal["dicom", "dicomweb", "folder"]
 """C-STORE (PS3.4 B), STOW-RS (PS3.18 10.5), files in a folder (PS3.10)."""
@@ -221,7 +226,7 @@ class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tls: DestinationTls | None = None
     # dicom
     ae_title: AETitle = ""
-    host: Annotated[Host, Meta(title="an address or a name", pattern=r"^\S+$")] = ""
+    host: Annotated[Host, Meta(title="an address or a name", pattern=r"^\S+$(?!\n)")] = ""
     port: Port = 0
     storage_commitment: bool = False
     """What is sent there is held until it has committed to keep it (PS3.4 J)."""
@@ -243,7 +248,8 @@ class Destination(Varied, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Of the service: instances go to `url/studies`."""
     authentication: Literal["none", "basic", "bearer", "mtls"] = "none"
     user: Annotated[
-        str, Meta(title="a name without colon", max_length=255, pattern=r"^[^:\x00-\x1f\x7f]*$")
+        str,
+        Meta(title="a name without colon", max_length=255, pattern=r"^[^:\x00-\x1f\x7f]*$(?!\n)"),
     ] = ""  # RFC 7617
     password_file: FilePath = ""
     password_environment: EnvironmentName = ""

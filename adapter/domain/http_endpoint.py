@@ -17,7 +17,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`platform.http`."""
 
     api_key: Annotated[
-        str, Meta(max_length=4096, pattern=r"^[!-~]*$", extra_json_schema=SECRET)
+        str, Meta(max_length=4096, pattern=r"^[!-~]*$(?!\n)", extra_json_schema=SECRET)
     ] = ""
     api_key_file: FilePath = ""
     tls: DestinationTls = field(default_factory=DestinationTls)

@@ -21,7 +21,9 @@ _N, _R, _P = 1 << 14, 8, 1  # RFC 7914: 16 MiB each
 SALT_BYTES = 16
 _DIGEST_BYTES = 32
 
-PasscodeHash = Annotated[str, Meta(pattern=r"^scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=$")]
+PasscodeHash = Annotated[
+    str, Meta(pattern=r"^scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=$(?!\n)")
+]
 
 
 def objection(identity: UserIdentity | None) -> Why | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-LoggerName = Annotated[str, Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+LoggerName = Annotated[str, Meta(max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 LoggerLevels = Annotated[dict[LoggerName, LogLevel], Meta(max_length=64)]
 _RANKS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 

@@ -35,7 +35,7 @@ class ResultsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     files_url: Annotated[str, Meta(max_length=2048)] = ""
     """Where its files are: `<files_url>/<payloadId>/<uri>`; empty: in the folders of our jobs."""
     api_key: Annotated[
-        str, Meta(max_length=4096, pattern=r"^[!-~]*$", extra_json_schema=SECRET)
+        str, Meta(max_length=4096, pattern=r"^[!-~]*$(?!\n)", extra_json_schema=SECRET)
     ] = ""
     api_key_file: FilePath = ""
     tls: DestinationTls = field(default_factory=DestinationTls)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from resource_definitions import definitions
@@ -116,6 +116,7 @@ def test_what_the_schema_refuses_the_adapter_refuses(kind: Kind, spec: dict[str,
 
 
 @given(st.text(max_size=20))
+@example("BRAIN\n")
 @settings(max_examples=200)
 def test_both_have_one_mind_about_ae_titles(title: str) -> None:
     spec = {"aeTitle": title, "host": "10.1.2.3"}

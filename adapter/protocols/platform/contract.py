@@ -45,7 +45,7 @@ class JobRequest(Struct, frozen=True, kw_only=True, rename="camel"):
 class JobStatus(Struct, frozen=True, kw_only=True):
     """How far a job is."""
 
-    id: Annotated[str, Meta(max_length=128, pattern=r"^[ -~]*$")]
+    id: Annotated[str, Meta(max_length=128, pattern=r"^[ -~]*$(?!\n)")]
     state: Literal["created", "waiting", "running", "succeeded", "failed", "cancelled"]
     reason: str = ""
 
@@ -64,7 +64,7 @@ class InputFiles(Struct, frozen=True, kw_only=True):
 class ResultFile(Struct, frozen=True, kw_only=True):
     path: str
     bytes: Annotated[int, Meta(ge=0, lt=1 << 62)]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 
 
 class ResultFiles(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ ANSWER_S = 10.0
 TAKEN_MAX = 100
 """Tasks in an answer; each lists its files."""
 DESTINATIONS_MAX = 64
-Agent = Annotated[str, Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._-]*)?$")]
+Agent = Annotated[str, Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._-]*)?$(?!\n)")]
 DestinationText = Annotated[str, Meta(min_length=1, max_length=255)]
 InTaskState = Annotated[str | None, state_query(TaskState)]
 Size = Annotated[int, QueryParameter(ge=1, le=TAKEN_MAX)]

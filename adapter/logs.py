@@ -107,9 +107,8 @@ def _silent_traceback(exc_info: structlog.typing.ExcInfo) -> str:
 
 
 def _silence(told: traceback.TracebackException, error: BaseException) -> None:
-    if (
-        not isinstance(error, GatewayError) and told.exceptions is None
-    ):  # a group's own words are its author's
+    is_group = told.exceptions is not None  # its own words are its author's
+    if not isinstance(error, GatewayError) and not is_group:
         told._str = HIDDEN  # type: ignore[attr-defined]
     told.__notes__ = None
     inner: Sequence[BaseException] = getattr(error, "exceptions", ())

@@ -147,7 +147,7 @@ class Wiring:
         results = ResultsActor(
             ledger=edges.ledger, source=edges.results, wake=woken, exporter_wakes=wakes.held(),
             reclaimer_wake=reclaimer_wake.clone(), publish=self.publish, now=edges.now,
-            own_agent=self.settings.dicom.scu.ae_title, destinations=self.directory.addressable,
+            own_agent=self.settings.dicom.scu.ae_title,
             held=HeldExports(
                 ledger=edges.ledger, destinations=self.directory.addressable,
                 served=self.directory.destinations,

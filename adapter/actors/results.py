@@ -19,7 +19,6 @@ import trio
 
 from adapter.actors.held_exports import HeldExports
 from adapter.channels import notify, wait_woken
-from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
 from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.identifiers import export_id
@@ -56,7 +55,6 @@ class ResultsActor:
     reclaimer_wake: trio.MemorySendChannel[Wake]
     publish: Publish
     now: WallClock
-    destinations: Sequence[Destination]
     held: HeldExports
     own_agent: str
     """Tasks of this agent are ours."""
@@ -125,7 +123,7 @@ class ResultsActor:
         return results
 
     def _routed(self, job: Job, destinations: Sequence[str]) -> list[str]:
-        return routed(destinations, job.calling_ae_titles, self.destinations)
+        return routed(destinations, job.calling_ae_titles, self.held.destinations)
 
     async def _open(
         self,

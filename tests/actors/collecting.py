@@ -78,7 +78,7 @@ class Collection:
         results = ResultsActor(
             ledger=self.ledger, source=self.folders, wake=woken, exporter_wakes=wakes,
             reclaimer_wake=reclaimer, publish=self.events.append, now=wall, own_agent=OWN,
-            destinations=self.destinations, held=HeldExports(
+            held=HeldExports(
                 ledger=self.ledger, destinations=self.destinations, served=self.destinations,
             ),
         )  # fmt: skip

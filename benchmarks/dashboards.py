@@ -28,6 +28,7 @@ from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.domain.events import Event
 from adapter.domain.messages import Subscribe
 from adapter.domain.snapshot import Snapshot
+from adapter.main import spare_what_stays
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.places import Places
 from adapter.protocols.web.server import WebServer, bind
@@ -69,6 +70,7 @@ async def publish(per_s: int, seconds: float) -> None:
             began=trio.lowlevel.checkpoint,
         )  # fmt: skip
         await nursery.start(server.run)
+        spare_what_stays()
         _say({"port": sock.getsockname()[1]})
         await trio.to_thread.run_sync(sys.stdin.readline)  # subscribers are there
         told = Publisher(events_in)

@@ -1,6 +1,6 @@
 """Hub: numbers, encodes and streams the live events.
 
-Consumes: events, subscriptions. Produces: encoded events to subscribers. Owns: the sequence, the
+Consumes: events, subscriptions. Produces: frames of encoded events to subscribers. Owns: the sequence, the
 ring of recent events, the snapshot. Rebuilds from: nothing; a new epoch begins, and subscribers get
 a new snapshot. Restart policy: essential.
 
@@ -8,8 +8,8 @@ Nobody waits for a subscriber: one that does not keep up is told which numbers i
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ import trio
 
 from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import Subscribe, Subscription
+from adapter.domain.messages import Frame, Subscribe, Subscription
 from adapter.domain.ports import WallClock
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.throughput import Throughput
@@ -32,6 +32,9 @@ LATEST_MAX = 50
 """Events that a snapshot begins with."""
 FEED_MAX = 2_000
 """Events on their way to one subscriber; then it has a gap."""
+FRAME_EVENTS_MAX = 500
+COALESCE_S = 0.05
+"""Events that happen within it share a frame."""
 
 
 class Publisher:
@@ -68,30 +71,41 @@ class _Numbered:
         return self._encoded
 
 
+def _frame(numbered: Iterable[_Numbered], topics: frozenset[str], last: int) -> Frame:
+    """Return the frame of those that are about the topics; empty: all."""
+    wanted = [one.encoded for one in numbered if not topics or one.event.topic in topics]
+    return Frame(messages=b",".join(wanted), count=len(wanted), last=last)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Subscriber:
-    feed: trio.MemorySendChannel[bytes]
+    feed: trio.MemorySendChannel[Frame]
     topics: frozenset[str]
-    missed: tuple[int, int] | None = None
+    _counts: deque[int] = field(default_factory=deque)
+    """Of events, by frame in the feed."""
+    _waiting: int = 0
+    """Their sum."""
+    _missed: tuple[int, int] | None = None
 
-    def send(self, numbered: _Numbered) -> None:
-        """Send without waiting.
+    def send(self, frame: Frame, first: int) -> None:
+        """Send without waiting; `first` is the number the frame begins with.
 
         Raises:
             trio.BrokenResourceError: The subscriber has gone.
         """
-        if self.topics and numbered.event.topic not in self.topics:
+        while len(self._counts) > self.feed.statistics().current_buffer_used:
+            self._waiting -= self._counts.popleft()
+        if self._waiting + frame.count > FEED_MAX:
+            self._missed = (self._missed[0] if self._missed else first, frame.last)
             return
-        try:
-            if self.missed is not None:
-                first, last = self.missed
-                self.feed.send_nowait(
-                    msgspec.json.encode({"type": "gap", "from": first, "to": last})
-                )
-                self.missed = None
-            self.feed.send_nowait(numbered.encoded)
-        except trio.WouldBlock:
-            self.missed = (self.missed[0] if self.missed else numbered.seq, numbered.seq)
+        if self._missed is not None:
+            begin, end = self._missed
+            gap = msgspec.json.encode({"type": "gap", "from": begin, "to": end})
+            frame = replace(frame, messages=b"%b,%b" % (gap, frame.messages))
+        self.feed.send_nowait(frame)
+        self._counts.append(frame.count)
+        self._waiting += frame.count
+        self._missed = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,19 +124,25 @@ class Hub:
     _seq: int = 0
     _ring: deque[_Numbered] = field(default_factory=lambda: deque(maxlen=RING_MAX))
     _subscribers: list[_Subscriber] = field(default_factory=list)
+    _untold: list[_Numbered] = field(default_factory=list)
+    _news: trio.Event = field(default_factory=trio.Event)
+    """Set when something is untold."""
     _throughput: Throughput = field(default_factory=Throughput)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Actor.run`."""
         self._epoch, self._seq = self.new_id(), 0
         self._ring.clear()
+        self._untold.clear()
         self._end_subscriptions()  # a crash left them with numbers of another epoch
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_subscriptions)
+            nursery.start_soon(self._tell_news)
             task_status.started()
             async for event in self.events:
-                self._stream(event)
+                self._take(event)
             nursery.cancel_scope.cancel()
+        self._tell()
         self._end_subscriptions()
 
     def _end_subscriptions(self) -> None:
@@ -135,7 +155,7 @@ class Hub:
         self.events.close()
         self.subscriptions.close()
 
-    def _stream(self, event: Event) -> None:
+    def _take(self, event: Event) -> None:
         self._seq += 1
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
         numbered = _Numbered(self._seq, self.now(), event)
@@ -143,20 +163,43 @@ class Hub:
         if event.type == "instance.stored":
             self._throughput.add(numbered.at, 1, event.data.get("bytes", 0))
         self._ring.append(numbered)
-        gone = []
-        for subscriber in self._subscribers:
+        if self._subscribers:
+            self._untold.append(numbered)
+            self._news.set()
+
+    async def _tell_news(self) -> None:
+        while True:
+            await self._news.wait()
+            await trio.sleep(COALESCE_S)
+            self._news = trio.Event()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Send what is untold to everybody who wants it."""
+        untold, self._untold = self._untold, []
+        for begin in range(0, len(untold), FRAME_EVENTS_MAX):
+            self._send(untold[begin : begin + FRAME_EVENTS_MAX])
+
+    def _send(self, numbered: list[_Numbered]) -> None:
+        first, last = numbered[0].seq, numbered[-1].seq
+        frames = dict[frozenset[str], Frame]()
+        for subscriber in self._subscribers.copy():
+            topics = subscriber.topics
+            if topics not in frames:
+                frames[topics] = _frame(numbered, topics, last)
+            if not frames[topics].count:
+                continue
             try:
-                subscriber.send(numbered)
+                subscriber.send(frames[topics], first)
             except trio.BrokenResourceError:
-                gone.append(subscriber)
-        for subscriber in gone:
-            subscriber.feed.close()
-            self._subscribers.remove(subscriber)
+                subscriber.feed.close()
+                self._subscribers.remove(subscriber)
 
     async def _serve_subscriptions(self) -> None:
         async for request in self.subscriptions:
             with request.reply:
-                send, receive = trio.open_memory_channel[bytes](FEED_MAX)
+                self._tell()  # the newcomer's greeting has it already
+                send, receive = trio.open_memory_channel[Frame](FEED_MAX)
                 subscription = self._subscription(request, receive)
                 try:
                     request.reply.send_nowait(subscription)
@@ -166,31 +209,24 @@ class Hub:
                 self._subscribers.append(_Subscriber(feed=send, topics=request.topics))
 
     def _subscription(
-        self, request: Subscribe, feed: trio.MemoryReceiveChannel[bytes]
+        self, request: Subscribe, feed: trio.MemoryReceiveChannel[Frame]
     ) -> Subscription:
         hello: dict[str, Any] = {"type": "hello", "epoch": self._epoch, "seq": self._seq}
-        is_known = request.epoch in ("", self._epoch)
-        backlog = self._since(request.since, request.topics) if is_known else None
-        if backlog is None:
+        since = request.since if request.epoch in ("", self._epoch) else None
+        first = self._ring[0].seq if self._ring else self._seq + 1
+        if since is None or not first - 1 <= since <= self._seq:
+            since = self._seq
             hello["snapshot"] = {
                 "time": rfc3339(self.now()), "latest": self._latest(),
                 "throughput": self._throughput.as_dict(), **self.snapshot.as_dict(),
             }  # fmt: skip
-            backlog = []
-        return Subscription(hello=msgspec.json.encode(hello), backlog=list(backlog), feed=feed)
+        missed = islice(self._ring, since + 1 - first, None)
+        backlog = _frame(missed, request.topics, self._seq)
+        return Subscription(
+            hello=msgspec.json.encode(hello), epoch=self._epoch, backlog=backlog, feed=feed
+        )
 
     def _latest(self) -> list[msgspec.Raw]:
         """Return the latest events that are not about single instances, oldest first."""
         told = (one for one in reversed(self._ring) if one.event.topic != "instance")
         return [msgspec.Raw(one.encoded) for one in islice(told, LATEST_MAX)][::-1]
-
-    def _since(self, since: int | None, topics: frozenset[str]) -> Sequence[bytes] | None:
-        """Return the events behind `since`, or None if they are not all known any more."""
-        first = self._ring[0].seq if self._ring else self._seq + 1
-        if since is None or not first - 1 <= since <= self._seq:
-            return None
-        return [
-            numbered.encoded
-            for numbered in self._ring
-            if numbered.seq > since and (not topics or numbered.event.topic in topics)
-        ]

@@ -10,12 +10,11 @@ hub, a bounded number of them; whoever is away for longer is told which numbers 
 
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 import trio
 
 from adapter.channels import UNANSWERED, ask
-from adapter.domain.messages import Subscribe, Subscription
+from adapter.domain.messages import Frame, Subscribe, Subscription
 from adapter.domain.ports import WallClock
 from adapter.domain.webhooks import Hook
 from adapter.errors import UnavailableError
@@ -25,25 +24,12 @@ log = structlog.get_logger("adapter.webhook")
 ANSWER_S = 10.0
 COALESCE_S = 0.25
 EVENTS_MAX = 500
-"""In one delivery."""
+"""With so many a delivery waits for no more."""
 GRACE_S = 2.0
 """For the last events at a stop."""
 RETRY_S, RETRY_S_MAX = 1.0, 300.0
 AGAIN = frozenset({408, 409, 425, 429})
 """Statuses of the 4xx that may be others later; 5xx as well."""
-
-
-class _Told(msgspec.Struct):
-    """What is looked at of a message."""
-
-    type: str
-    seq: int = 0
-    to: int = 0
-    epoch: str = ""
-
-    @property
-    def number(self) -> int:
-        return self.to if self.type == "gap" else self.seq
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,13 +55,13 @@ class WebhookActor:
         except UNANSWERED:
             return  # the hub has ended
         task_status.started()
-        hello = msgspec.json.decode(subscription.hello, type=_Told)
-        if self._seq is None or hello.epoch != self._epoch:
-            self._epoch, self._seq = hello.epoch, hello.seq
+        backlog = subscription.backlog
+        if self._seq is None or subscription.epoch != self._epoch:
+            self._epoch, self._seq = subscription.epoch, backlog.last
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._leave, nursery.cancel_scope)
             with subscription.feed:
-                delivery = list(subscription.backlog) or await self._next(subscription.feed)
+                delivery = [backlog] if backlog.count else await self._next(subscription.feed)
                 while delivery:
                     await self._deliver(delivery)
                     delivery = await self._next(subscription.feed)
@@ -98,22 +84,22 @@ class WebhookActor:
             ANSWER_S,
         )  # fmt: skip
 
-    async def _next(self, feed: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:
+    async def _next(self, feed: trio.MemoryReceiveChannel[Frame]) -> list[Frame]:
         """Return what comes next, with what comes soon after it; empty: the hub has ended."""
-        messages: list[bytes] = []
+        frames: list[Frame] = []
         try:
-            messages.append(await feed.receive())
+            frames.append(await feed.receive())
             await trio.sleep(COALESCE_S)
-            while len(messages) < EVENTS_MAX:
-                messages.append(feed.receive_nowait())
+            while _events(frames) < EVENTS_MAX:
+                frames.append(feed.receive_nowait())
         except (trio.WouldBlock, trio.EndOfChannel):
             pass
-        return messages
+        return frames
 
-    async def _deliver(self, messages: list[bytes]) -> None:
+    async def _deliver(self, frames: list[Frame]) -> None:
         """Deliver, again until it is taken or given up. Cancel: it may arrive once more."""
-        last = msgspec.json.decode(messages[-1], type=_Told).number
-        identity, body = f"{self._epoch}:{last}", b"[" + b",".join(messages) + b"]"
+        last = frames[-1].last
+        identity, body = f"{self._epoch}:{last}", b"[%b]" % b",".join(f.messages for f in frames)
         figures, pause_s = self.hook.figures, RETRY_S
         for tries_left in range(self.hook.settings.max_retries, -1, -1):
             status, why = await self._post(identity, body)
@@ -122,7 +108,7 @@ class WebhookActor:
                 break
             if tries_left == 0 or (400 <= status < 500 and status not in AGAIN):
                 figures.given_up += 1
-                log.error("webhook.given_up", webhook=self.name, why=why, events=len(messages))
+                log.error("webhook.given_up", webhook=self.name, why=why, events=_events(frames))
                 break
             figures.retried += 1
             figures.outage = why
@@ -143,3 +129,7 @@ class WebhookActor:
     def close(self) -> None:
         """See `Actor.close`."""
         self.subscriptions.close()
+
+
+def _events(frames: list[Frame]) -> int:
+    return sum(frame.count for frame in frames)

@@ -5,7 +5,7 @@ answer or the end of the channel (the actor crashed), never silence.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal
 
@@ -291,9 +291,23 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Messages that go out together; those who want the same topics share it."""
+
+    messages: bytes
+    """JSON, with commas between them."""
+    count: int
+    """Of the events among them."""
+    last: int
+    """The number of the last event that they tell of, or say was missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """Hub -> web: the greeting and the stream behind it. Closing `feed` unsubscribes."""
 
     hello: bytes
-    backlog: list[bytes] = field(default_factory=list)
-    feed: trio.MemoryReceiveChannel[bytes]
+    """JSON."""
+    epoch: str
+    backlog: Frame
+    feed: trio.MemoryReceiveChannel[Frame]

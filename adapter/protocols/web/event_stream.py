@@ -5,9 +5,9 @@ Its id is `EPOCH:SEQ`, so a browser that comes back resumes by `Last-Event-ID`; 
 epoch mean nothing and get a snapshot. A comment goes out when nothing else does, for proxies.
 """
 
+from contextlib import suppress
 from typing import Annotated
 
-import msgspec
 import trio
 from litestar import get
 from litestar.exceptions import HTTPException, ValidationException
@@ -15,8 +15,8 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from adapter.channels import UNANSWERED
-from adapter.domain.messages import Subscription
-from adapter.protocols.web.events import frame_of, next_frame, parameters, subscribed
+from adapter.domain.messages import Frame, Subscription
+from adapter.protocols.web.events import array, greeting, parameters, subscribed
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER
 
@@ -58,26 +58,19 @@ class EventStream:
 
     async def _stream(self, send: Send) -> None:
         told = self._subscription
-        hello = msgspec.json.decode(told.hello)
-        epoch = hello["epoch"]
-        frame = [told.hello, *told.backlog]
         await _body(send, f"retry: {RETRY_MS}\n\n".encode())
-        while frame:
-            number = _number(frame[-1])
-            await _body(send, _event(f"{epoch}:{number}", frame_of(frame)))
-            frame = await self._next(send)
+        await _body(send, _event(f"{told.epoch}:{told.backlog.last}", greeting(told)))
+        with suppress(trio.EndOfChannel):  # the adapter stops
+            while True:
+                frame = await self._next(send)
+                await _body(send, _event(f"{told.epoch}:{frame.last}", array(frame.messages)))
 
-    async def _next(self, send: Send) -> list[bytes]:
-        """Return the next frame; empty: the adapter stops."""
+    async def _next(self, send: Send) -> Frame:
+        """Return the next frame; raises `trio.EndOfChannel` if there is none."""
         while True:
             with trio.move_on_after(SILENCE_S):
-                return await next_frame(self._subscription.feed)
+                return await self._subscription.feed.receive()
             await _body(send, b": nothing happened\n\n")
-
-
-def _number(message: bytes) -> int:
-    decoded = msgspec.json.decode(message)
-    return int(decoded["to"] if decoded["type"] == "gap" else decoded["seq"])
 
 
 def _event(identity: str, data: bytes) -> bytes:

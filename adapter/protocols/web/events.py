@@ -2,7 +2,7 @@
 
 Rules: every frame is a JSON array. The sender waits on the hub's channel, never on the socket's
 state; a reader runs beside it and ends both when the peer leaves, because sending on a closed
-WebSocket is a silent no-op. Events that come close together share a frame.
+WebSocket is a silent no-op.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,6 @@ from adapter.domain.views import Views
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER
 
-COALESCE_S = 0.05
-FRAME_EVENTS_MAX = 1000
 ANSWER_S = 5.0
 SINCE_DIGITS_MAX = 15
 SERVICE_RESTART = 1012  # RFC 6455 registry: the server goes away and comes back
@@ -93,28 +91,17 @@ async def _read_until_gone(socket: WebSocket, scope: trio.CancelScope) -> None: 
 
 
 async def _send(socket: WebSocket, subscription: Subscription) -> None:  # type: ignore[type-arg]
-    frame = [subscription.hello, *subscription.backlog]
-    while frame:
-        await socket.send_data(frame_of(frame).decode(), mode="text")
-        frame = await next_frame(subscription.feed)
+    await socket.send_data(greeting(subscription).decode(), mode="text")
+    async for frame in subscription.feed:
+        await socket.send_data(array(frame.messages).decode(), mode="text")
     await socket.close(SERVICE_RESTART)
 
 
-async def next_frame(feed: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:
-    """Return what comes next, with all that comes soon after it; empty: the hub has ended."""
-    try:
-        frame = [await feed.receive()]
-    except trio.EndOfChannel:
-        return []
-    await trio.sleep(COALESCE_S)
-    while len(frame) < FRAME_EVENTS_MAX:
-        try:
-            frame.append(feed.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            break
-    return frame
+def greeting(subscription: Subscription) -> bytes:
+    """Return the first JSON array: the hello, and what happened since the number that was said."""
+    return array(b",".join(filter(None, (subscription.hello, subscription.backlog.messages))))
 
 
-def frame_of(encoded: list[bytes]) -> bytes:
+def array(messages: bytes) -> bytes:
     """Return messages as a JSON array."""
-    return b"[" + b",".join(encoded) + b"]"
+    return b"[%b]" % messages

@@ -6,8 +6,9 @@ import trio
 
 from adapter.channels import ExportDesk
 from adapter.domain.entity_orders import EntityOrder
-from adapter.domain.messages import JobOrder, Subscribe
+from adapter.domain.messages import JobOrder
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
+from adapter.domain.subscriptions import Subscribe
 from adapter.domain.tasks import TaskOrder
 
 

@@ -18,12 +18,12 @@ from adapter.actors.webhook import WebhookActor
 from adapter.desk import OrderDesk
 from adapter.domain.events import Event, Publish
 from adapter.domain.measurements import Measurements
-from adapter.domain.messages import Subscribe
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.subscriptions import Subscribe
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings

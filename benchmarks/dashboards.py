@@ -26,8 +26,8 @@ from trio_websocket import ConnectionClosed, open_websocket_url
 
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
 from adapter.domain.events import Event
-from adapter.domain.messages import Subscribe
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.subscriptions import Subscribe
 from adapter.main import spare_what_stays
 from adapter.protocols.web.app import make_app
 from adapter.protocols.web.places import Places

@@ -1,8 +1,8 @@
 """Hub: numbers, encodes and streams the live events.
 
-Consumes: events, subscriptions. Produces: frames of encoded events to subscribers. Owns: the sequence, the
-ring of recent events, the snapshot. Rebuilds from: nothing; a new epoch begins, and subscribers get
-a new snapshot. Restart policy: essential.
+Consumes: events, subscriptions. Produces: frames of encoded events to subscribers. Owns: the
+sequence, the ring of recent events, the snapshot. Rebuilds from: nothing; a new epoch begins, and
+subscribers get a new snapshot. Restart policy: essential.
 
 Nobody waits for a subscriber: one that does not keep up is told which numbers it missed.
 """
@@ -18,9 +18,9 @@ import trio
 
 from adapter.domain.events import EVENT_TYPES, Event
 from adapter.domain.identifiers import NewId
-from adapter.domain.messages import Frame, Subscribe, Subscription
 from adapter.domain.ports import WallClock
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.subscriptions import Frame, Subscribe, Subscription
 from adapter.domain.throughput import Throughput
 from adapter.domain.wall_time import rfc3339
 

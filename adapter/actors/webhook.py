@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from adapter.channels import UNANSWERED, ask
-from adapter.domain.messages import Frame, Subscribe, Subscription
 from adapter.domain.ports import WallClock
+from adapter.domain.subscriptions import Frame, Subscribe, Subscription
 from adapter.domain.webhooks import Hook
 from adapter.errors import UnavailableError
 

@@ -14,7 +14,7 @@ from adapter.domain.events import Publish
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporter_orders import ExporterOrder
 from adapter.domain.measurements import Measurements
-from adapter.domain.messages import EntityQuestion, JobOrder, Subscribe
+from adapter.domain.messages import EntityQuestion, JobOrder
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.previews import Previews
@@ -23,6 +23,7 @@ from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.storage_view import StorageView
+from adapter.domain.subscriptions import Subscribe
 from adapter.domain.survey import Survey
 from adapter.domain.tasks import TaskOrder
 from adapter.domain.webhooks import HookEdges

@@ -9,8 +9,8 @@ from actor_ports import counting_ids, running, wall
 from adapter.actors.hub import COALESCE_S, FEED_MAX, FRAME_EVENTS_MAX, RING_MAX, Hub, Publisher
 from adapter.channels import ask
 from adapter.domain.events import Event
-from adapter.domain.messages import Subscribe
 from adapter.domain.snapshot import Snapshot
+from adapter.domain.subscriptions import Subscribe
 from adapter.supervision import ESSENTIAL, supervise
 
 

@@ -15,7 +15,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from adapter.channels import UNANSWERED
-from adapter.domain.messages import Frame, Subscription
+from adapter.domain.subscriptions import Frame, Subscription
 from adapter.protocols.web.events import array, greeting, parameters, subscribed
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from adapter.channels import UNANSWERED, ask
 from adapter.domain.events import TOPICS
-from adapter.domain.messages import Subscribe, Subscription
+from adapter.domain.subscriptions import Subscribe, Subscription
 from adapter.domain.views import Views
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER

@@ -15,9 +15,10 @@ from adapter.actors.processor import ProcessorActor
 from adapter.channels import UNANSWERED, EntityDoor, ask
 from adapter.domain.assignments import Assignment, attributes_of, load_processors
 from adapter.domain.entities import ApplicationEntity
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.group_keys import lease_tags
 from adapter.domain.messages import EntityChanged, EntityNote, EntityQuestion, Wake
+from adapter.domain.system_events import ActorFacts, ActorStopped
 from adapter.edges import Edges
 from adapter.errors import UnavailableError
 from adapter.supervision import Post
@@ -100,7 +101,7 @@ class _Desk:
         self.close()
         if self._has_begun:
             await self.post.over.wait()
-        self._staff.publish(Event(type="actor.stopped", data={"actor": self.actor_name}))
+        self._staff.publish(ActorStopped(data=ActorFacts(actor=self.actor_name)))
 
 
 class RunningEntity:

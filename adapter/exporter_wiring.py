@@ -15,9 +15,10 @@ from adapter.actors.exporter import Exporter
 from adapter.actors.fallback_giver import FallbackGiver
 from adapter.channels import ExportDesk, notify
 from adapter.domain.entities import Destination
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.exporting import ExportRules
 from adapter.domain.messages import Wake
+from adapter.domain.system_events import ActorFacts, ActorStopped
 from adapter.edges import Edges
 from adapter.supervision import Post
 
@@ -166,4 +167,4 @@ class RunningExporter:
         staff.places.remove(name)
         staff.desk.figures.forget(name)
         staff.edges.destination_files.forget(name)
-        staff.publish(Event(type="actor.stopped", data={"actor": f"exporter:{name}"}))
+        staff.publish(ActorStopped(data=ActorFacts(actor=f"exporter:{name}")))

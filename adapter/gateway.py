@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-import msgspec
 import trio
 
 from adapter.actors.entity_directory import EntityDirectory
@@ -24,6 +23,7 @@ from adapter.domain.recovery import AS_IT_SHOULD_BE
 from adapter.domain.service_times import measured
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.subscriptions import Subscribe
+from adapter.domain.system_events import StorageRebuilt
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
@@ -112,7 +112,7 @@ def _occupancy(live: LiveSettings, edges: Edges) -> Occupancy:
 def _beginning(edges: Edges, publish: Publish) -> Publish:
     """Tell what the start has found, before anything else is told."""
     if edges.found != AS_IT_SHOULD_BE:
-        publish(Event(type="storage.rebuilt", data=msgspec.to_builtins(edges.found)))
+        publish(StorageRebuilt(data=edges.found))
     return publish
 
 

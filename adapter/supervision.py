@@ -17,6 +17,15 @@ import trio
 
 from adapter.domain.events import Event, Publish
 from adapter.domain.roster import LOOK_S, Roster
+from adapter.domain.system_events import (
+    ActorCrashed,
+    ActorFacts,
+    ActorParked,
+    ActorStarted,
+    ActorStopped,
+    CrashFacts,
+    StartFacts,
+)
 from adapter.errors import LedgerError, RowNotFoundError
 
 log = structlog.get_logger("adapter.supervision")
@@ -97,8 +106,8 @@ async def supervise(
     mailboxes = roster.enter(actor.name, actor, trio.current_time())
     try:
         while True:
-            data = {"actor": actor.name, "essential": policy.essential}
-            publish(Event(type="actor.started", data=data))
+            facts = StartFacts(actor=actor.name, essential=policy.essential)
+            publish(ActorStarted(data=facts))
             try:
                 await actor.run(task_status=status)
             except Exception as crash:
@@ -114,7 +123,7 @@ async def supervise(
                 if gave_up:
                     return
             else:
-                publish(Event(type="actor.stopped", data={"actor": actor.name}))
+                publish(ActorStopped(data=ActorFacts(actor=actor.name)))
                 return
             await trio.sleep(policy.backoff_s)
     finally:
@@ -152,7 +161,5 @@ def _ledger_failed(crash: BaseException) -> bool:
 
 
 def _crash_event(actor: Actor, crash: Exception, crashes: int, *, gave_up: bool) -> Event:
-    return Event(
-        type="actor.parked" if gave_up else "actor.crashed",
-        data={"actor": actor.name, "error": type(crash).__name__, "crashes": crashes},
-    )
+    facts = CrashFacts(actor=actor.name, error=type(crash).__name__, crashes=crashes)
+    return ActorParked(data=facts) if gave_up else ActorCrashed(data=facts)

@@ -25,6 +25,7 @@ import trio
 from trio_websocket import ConnectionClosed, open_websocket_url
 
 from adapter.actors.hub import EVENTS_MAX, Hub, Publisher
+from adapter.domain.association_events import InstanceStored, StoredFacts
 from adapter.domain.events import Event
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.subscriptions import Subscribe
@@ -38,7 +39,7 @@ from benchmarks.report import percentiles, report
 from benchmarks.scenarios import complete, plan
 from benchmarks.stress import run
 
-STAMP = '"at":'
+STAMP = '"receiveS":'
 TICK_S = 0.01
 WARM_UP_S = 2.0
 MEASURED_MAX = 10
@@ -88,9 +89,11 @@ async def publish(per_s: int, seconds: float) -> None:
 
 
 def _event(number: int) -> Event:
-    data = {"sopInstanceUid": f"1.2.840.113619.2.{number}", "bytes": 526_000,
-            "at": time.monotonic_ns()}  # fmt: skip
-    return Event(type="instance.stored", ae_title="BENCH", association="a-1", data=data)
+    facts = StoredFacts(
+        sop_instance_uid=f"1.2.840.113619.2.{number}", payload_bytes=526_000,
+        receive_s=time.monotonic_ns(),
+    )  # fmt: skip
+    return InstanceStored(ae_title="BENCH", association="a-1", data=facts)
 
 
 def _say(words: dict[str, Any]) -> None:

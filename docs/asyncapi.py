@@ -1,5 +1,5 @@
-"""The event stream as an AsyncAPI 3.0 document: types and envelope from the code, words from
-docs/events.md, whose table says what each type is told with.
+"""The event stream as an AsyncAPI 3.0 document: schemas of messages from their classes, which have
+nothing to say about the hub's number and time; words from the table of docs/events.md.
 """
 
 import re
@@ -10,24 +10,35 @@ from typing import Any
 import msgspec
 
 from adapter import __version__
-from adapter.domain.events import EVENT_TYPES, TOPICS, Event
+from adapter.domain.event_types import EVENTS, TOPICS
 
-EVENTS = Path(__file__).parent / "events.md"
+TABLE = Path(__file__).parent / "events.md"
 TYPE = re.compile(r"`([a-z]+\.[a-z]+)`")
-ENVELOPE = {
-    "seq": {
-        "type": "integer",
-        "minimum": 1,
-        "description": "One more with each event of an epoch.",
+NUMBERED = {
+    "description": "What the hub adds to every event.",
+    "type": "object",
+    "properties": {
+        "seq": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "One more with each event of an epoch.",
+        },
+        "time": {"type": "string", "format": "date-time"},
     },
-    "time": {"type": "string", "format": "date-time"},
+    "required": ["seq", "time"],
 }
 
 
 def asyncapi_document() -> dict[str, Any]:
     """Return the document."""
     told = dict(_told())
-    messages = {kind: _message(kind, *told[kind]) for kind in sorted(EVENT_TYPES)}
+    of_classes, schemas = msgspec.json.schema_components(
+        EVENTS.values(), ref_template="#/components/schemas/{name}"
+    )
+    messages = {
+        kind: _message(kind, *told[kind], reference)
+        for kind, reference in sorted(zip(EVENTS, of_classes, strict=True))
+    }
     references = {name: {"$ref": f"#/components/messages/{name}"} for name in (*messages, *_OTHERS)}
     return {
         "asyncapi": "3.0.0",
@@ -48,31 +59,25 @@ def asyncapi_document() -> dict[str, Any]:
         "operations": {
             "hear": {"action": "send", "channel": {"$ref": "#/channels/events"}},
         },
-        "components": {"messages": {**messages, **_OTHERS}, "schemas": _envelope()},
+        "components": {
+            "messages": {**messages, **_OTHERS},
+            "schemas": {**schemas, "Numbered": NUMBERED},
+        },
     }
 
 
 def _told() -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each type with the other two cells of its row."""
-    for line in EVENTS.read_text().splitlines():
+    for line in TABLE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 3:
             yield from ((kind, (cells[1], cells[2])) for kind in TYPE.findall(cells[0]))
 
 
-def _message(kind: str, when: str, data: str) -> dict[str, Any]:
-    payload = {
-        "allOf": [{"$ref": "#/components/schemas/Event"}],
-        "properties": {"type": {"const": kind}, "data": {"type": "object", "description": data}},
-    }
-    return {"name": kind, "summary": when, "tags": [{"name": kind.split(".")[0]}],
-            "payload": payload}  # fmt: skip
-
-
-def _envelope() -> dict[str, Any]:
-    (schema,) = msgspec.json.schema_components([Event])[1].values()
-    properties = {**ENVELOPE, **schema["properties"]}
-    return {"Event": {**schema, "properties": properties, "required": ["seq", "time", "type"]}}
+def _message(kind: str, when: str, told: str, schema: dict[str, Any]) -> dict[str, Any]:
+    payload = {"allOf": [schema, {"$ref": "#/components/schemas/Numbered"}]}
+    return {"name": kind, "summary": when, "description": told,
+            "tags": [{"name": kind.split(".")[0]}], "payload": payload}  # fmt: skip
 
 
 def _query() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from adapter.cli import app
 from adapter.configuration import effective_values, json_schema, load
-from adapter.domain.events import EVENT_TYPES
+from adapter.domain.event_types import EVENT_TYPES
 from adapter.settings import Settings
 
 ROOT = Path(__file__).parent.parent

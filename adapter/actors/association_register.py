@@ -6,14 +6,25 @@ none, it ends with its listener.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 import trio
 
 from adapter.channels import notify
 from adapter.domain.admission import AssociationRequest, Rejection
+from adapter.domain.association_events import (
+    AssociationAborted,
+    AssociationAccepted,
+    AssociationEnd,
+    AssociationFacts,
+    AssociationRejected,
+    AssociationRejection,
+    AssociationReleased,
+    AssociationRequested,
+)
 from adapter.domain.dimse_ports import AssociationReport, PendingAssociation, Unasked
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Data, Event, Publish
 from adapter.domain.messages import Wake
 from adapter.domain.occupancy import EVICTED, Occupancy, ServedAssociation
 from adapter.domain.ports import WallClock
@@ -51,7 +62,7 @@ class AssociationRegister:
 
     def requested(self, association: str, request: AssociationRequest) -> None:
         """A-ASSOCIATE-RQ has arrived."""
-        self._tell("requested", association, request)
+        self._tell(AssociationRequested, association, request, AssociationFacts(**_asked(request)))
 
     def rejected(self, association: str, request: AssociationRequest, rejection: Rejection) -> None:
         """It is not admitted."""
@@ -70,11 +81,13 @@ class AssociationRegister:
             self.now(),
         )
         notify(self.refused)
-        why = {"why": rejection.why, "result": rejection.result,
+        why: dict[str, Any] = {"why": rejection.why, "result": rejection.result,
                "source": rejection.source, "reason": rejection.reason}  # fmt: skip
         log.info("association.rejected", association=association, peer=request.peer, **why)
-        folded = {"rule": row.why.rule, "first": row.id, "count": row.count}
-        self._tell("rejected", association, request, **why, **folded)
+        facts = AssociationRejection(
+            **_asked(request), **why, rule=row.why.rule, first=row.id, count=row.count
+        )
+        self._tell(AssociationRejected, association, request, facts)
 
     def unasked(self, association: str, connection: PendingAssociation, end: str) -> None:
         """A connection ended that brought no A-ASSOCIATE-RQ."""
@@ -97,7 +110,7 @@ class AssociationRegister:
 
     def accepted(self, association: str, request: AssociationRequest) -> None:
         """It is admitted."""
-        self._tell("accepted", association, request)
+        self._tell(AssociationAccepted, association, request, AssociationFacts(**_asked(request)))
 
     def ended(
         self,
@@ -108,39 +121,39 @@ class AssociationRegister:
     ) -> None:
         """It is over."""
         aborted_by_order = served.by_order and not report.released
-        facts = {
-            "why": BY_ORDER if aborted_by_order else report.why,
-            "instances": report.instances,
-            "bytes": report.payload_bytes,
-            "refused": report.refused,
-        }
-        verb = "released" if report.released else "aborted"
+        facts = AssociationEnd(
+            **_asked(request),
+            why=BY_ORDER if aborted_by_order else report.why,
+            instances=report.instances,
+            payload_bytes=report.payload_bytes,
+            refused=report.refused,
+        )
+        kind = AssociationReleased if report.released else AssociationAborted
+        event = self._tell(kind, association, request, facts)
         log.info(
-            f"association.{verb}",
-            association=association, peer=request.peer, tls=request.tls, **facts,
+            f"association.{event.verb}", association=association, peer=request.peer,
+            tls=request.tls, why=facts.why, instances=facts.instances,
+            bytes=facts.payload_bytes, refused=facts.refused,
         )  # fmt: skip
-        self._tell(verb, association, request, **facts)
 
     def crashed(self, association: str, peer: str, bug: Exception) -> None:
         """A bug of ours has ended it."""
         log.error("association.crashed", association=association, peer=peer, exc_info=bug)
         why = f"internal failure: {type(bug).__name__}"
-        self.publish(Event(type="association.aborted", association=association, data={"why": why}))
+        self.publish(AssociationAborted(association=association, data=AssociationEnd(why=why)))
 
     def _tell(
-        self, verb: str, association: str, request: AssociationRequest, **data: object
-    ) -> None:
-        self.publish(
-            Event(
-                type=f"association.{verb}",
-                ae_title=request.called_ae_title,
-                association=association,
-                data={
-                    "callingAeTitle": request.calling_ae_title,
-                    "peer": request.peer,
-                    "tls": request.tls,
-                    "contexts": len(request.abstract_syntaxes),
-                    **data,
-                },
-            )
-        )
+        self, kind: type[Event], association: str, request: AssociationRequest, data: Data
+    ) -> Event:
+        event = kind(ae_title=request.called_ae_title, association=association, data=data)
+        self.publish(event)
+        return event
+
+
+def _asked(request: AssociationRequest) -> dict[str, Any]:
+    return {
+        "calling_ae_title": request.calling_ae_title,
+        "peer": request.peer,
+        "tls": request.tls,
+        "contexts": len(request.abstract_syntaxes),
+    }

@@ -11,9 +11,10 @@ import structlog
 import trio
 
 from adapter.domain.dimse_ports import CertificateExpiries, CertificateTroubles
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.ports import WallClock
 from adapter.domain.repetition import Repetition
+from adapter.domain.system_events import ConfigProblems, ConfigRefused
 
 log = structlog.get_logger("adapter.certificates")
 
@@ -52,8 +53,8 @@ class Certificates:
         now = self.now()
         for key, why in self.troubles().items():
             if self._told.is_news((key, why), now):
-                data = {"kind": "certificate", "name": key, "why": why}
-                self.publish(Event(type="config.refused", data=data))
+                facts = ConfigProblems(kind="certificate", name=key, why=why)
+                self.publish(ConfigRefused(data=facts))
         for key, at in self.expiries().items():
             left_s = at - now
             if left_s < WARNING_S and self._told.is_news((key, at), now):

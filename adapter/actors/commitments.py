@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 import trio
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from adapter.actors.committer import ReportRecorder
 from adapter.channels import PAUSE_S_MIN, answer, notify
@@ -18,6 +18,14 @@ from adapter.domain.commitment import CommitmentReport, CommitmentRequest, Repor
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
 from adapter.domain.events import Event, Publish
+from adapter.domain.export_events import (
+    CommitmentExpired,
+    CommitmentFacts,
+    CommitmentOutcome,
+    CommitmentRefused,
+    CommitmentReported,
+    CommitmentRequested,
+)
 from adapter.domain.exporting import outage_pause_s
 from adapter.domain.identifiers import NewId
 from adapter.domain.messages import (
@@ -136,7 +144,7 @@ class Commitments:
         )
         await self.ledger.commitments.open(commitment, request.references)
         self._changed.set()
-        self._tell("requested", commitment)
+        self._tell(CommitmentRequested, commitment)
         report = None
         try:
             with trio.move_on_after(self.look_s):
@@ -149,16 +157,15 @@ class Commitments:
 
     def _refused(self, asked: CommitmentAsked, status: int, why: str) -> CommitmentAnswer:
         self.publish(
-            Event(
-                type="commitment.refused",
+            CommitmentRefused(
                 ae_title=asked.ae_title,
-                data={
-                    "role": "SCP",
-                    "transactionUid": asked.request.transaction_uid,
-                    "callingAeTitle": asked.calling_ae_title,
-                    "instances": len(asked.request.references),
-                    "error": why,
-                },
+                data=CommitmentFacts(
+                    role="SCP",
+                    transaction_uid=asked.request.transaction_uid,
+                    calling_ae_title=asked.calling_ae_title,
+                    instances=len(asked.request.references),
+                    error=why,
+                ),
             )
         )
         return CommitmentAnswer(status=status, comment=why)
@@ -194,7 +201,7 @@ class Commitments:
             await self._later(commitment, f"the report was answered {status_words(status)}")
             return
         await self.ledger.commitments.remove(commitment.id)
-        self._tell("reported", commitment, status=status)
+        self._tell(CommitmentReported, commitment, status)
 
     async def _due(self, commitment: Commitment) -> None:
         await self._put_off(structs.replace(commitment, due_at=self.now()))
@@ -222,7 +229,7 @@ class Commitments:
             for commitment in await self.ledger.commitments.pending():
                 if now - commitment.requested_at >= self.rules.deadline_s:
                     await self.ledger.commitments.remove(commitment.id)
-                    self._tell("expired", commitment)
+                    self._tell(CommitmentExpired, commitment)
                 elif (due_at := self._due_at(commitment)) > now:
                     next_due_at = min(next_due_at, due_at)
                 elif commitment.calling_ae_title not in self._busy:
@@ -270,13 +277,12 @@ class Commitments:
             references=await self.ledger.commitments.references(commitment.id),
         )
 
-    def _tell(self, verb: str, commitment: Commitment, **data: object) -> None:
-        facts = {
-            "role": "SCP",
-            "transactionUid": commitment.transaction_uid,
-            "callingAeTitle": commitment.calling_ae_title,
-            "instances": commitment.instances,
-        }
-        self.publish(
-            Event(type=f"commitment.{verb}", ae_title=commitment.ae_title, data={**facts, **data})
+    def _tell(self, kind: type[Event], commitment: Commitment, status: int | None = None) -> None:
+        facts = CommitmentOutcome(
+            role="SCP",
+            transaction_uid=commitment.transaction_uid,
+            calling_ae_title=commitment.calling_ae_title,
+            instances=commitment.instances,
+            status=UNSET if status is None else status,
         )
+        self.publish(kind(ae_title=commitment.ae_title, data=facts))

@@ -7,6 +7,7 @@ Restart policy: that of its exporter.
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import trio
@@ -23,7 +24,16 @@ from adapter.domain.committing import (
     questions,
 )
 from adapter.domain.dimse_ports import OutboundAssociation
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
+from adapter.domain.export_events import (
+    CommitmentEvent,
+    CommitmentExpired,
+    CommitmentFacts,
+    CommitmentOutcome,
+    CommitmentRefused,
+    CommitmentReported,
+    CommitmentRequested,
+)
 from adapter.domain.exporting import RetryRules
 from adapter.domain.identifiers import NewUid
 from adapter.domain.ports import Ledger, WallClock
@@ -64,10 +74,16 @@ class ReportRecorder:
                 answered = await self.ledger.transactions(transaction.export_id)  # nothing is open
             over = [structs.replace(each, over=True) for each in answered]
             await self.ledger.record_transactions(over, changed)
-            tell(
-                self.publish, "reported", transaction,
-                committed=len(report.committed), failed=len(report.failed),
-            )  # fmt: skip
+            facts = CommitmentOutcome(
+                **_known(transaction),
+                committed=len(report.committed),
+                failed=len(report.failed),
+            )
+            self.publish(
+                CommitmentReported(
+                    export=transaction.export_id, destination=transaction.destination, data=facts
+                )
+            )
         return SUCCESS
 
 
@@ -122,11 +138,11 @@ class Committer:
             CommitmentRequest(transaction_uid=transaction.uid, references=references)
         )
         if result.status == SUCCESS:
-            tell(self.publish, "requested", transaction)
+            _tell(self.publish, CommitmentRequested, transaction)
             return True
         failed = structs.replace(transaction, over=True, error=result.error)
         await self.ledger.record_transactions([failed])
-        tell(self.publish, "refused", failed)
+        _tell(self.publish, CommitmentRefused, failed)
         return False
 
     async def open_transactions(self, export: Export) -> list[Transaction]:
@@ -150,24 +166,21 @@ class Committer:
         if late:
             await self.ledger.record_transactions(late)
         for transaction in late:
-            tell(self.publish, "expired", transaction)
+            _tell(self.publish, CommitmentExpired, transaction)
         latest = max((*transactions, *late), key=lambda t: (t.requested_at, t.over), default=None)
         return latest.error if latest and latest.error else "not all instances were reported"
 
 
-def tell(publish: Publish, verb: str, transaction: Transaction, **data: object) -> None:
+def _tell(publish: Publish, kind: type[CommitmentEvent], transaction: Transaction) -> None:
     """Publish what happened to a transaction of ours."""
-    facts = {
+    facts = CommitmentFacts(**_known(transaction))
+    publish(kind(export=transaction.export_id, destination=transaction.destination, data=facts))
+
+
+def _known(transaction: Transaction) -> dict[str, Any]:
+    return {
         "role": "SCU",
-        "transactionUid": transaction.uid,
+        "transaction_uid": transaction.uid,
         "instances": transaction.instances,
         "error": transaction.error,
     }
-    publish(
-        Event(
-            type=f"commitment.{verb}",
-            export=transaction.export_id,
-            destination=transaction.destination,
-            data={**facts, **data},
-        )
-    )

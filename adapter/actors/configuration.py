@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from adapter.channels import UNANSWERED, answer, ask
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.ports import WallClock
 from adapter.domain.reconfiguration import (
     ConfigurationSource,
@@ -27,6 +27,12 @@ from adapter.domain.reconfiguration import (
     ReloadFigures,
     ReloadOrder,
     ReloadRefused,
+)
+from adapter.domain.system_events import (
+    ConfigChanged,
+    ConfigFacts,
+    ConfigProblems,
+    ConfigRefused,
 )
 from adapter.errors import ConfigurationError
 
@@ -118,12 +124,12 @@ class Configuration:
 
     def _refuse(self, problems: Sequence[str]) -> ReloadRefused:
         log.error("config.refused", problems=problems)
-        self.publish(Event(type="config.refused", data={"problems": problems}))
+        self.publish(ConfigRefused(data=ConfigProblems(problems=list(problems))))
         return ReloadRefused(tuple(problems))
 
     def _tell(self, plan: Plan) -> None:
         keys, restart = plan.keys(restart=False), plan.keys(restart=True)
         log.info("config.reloaded", keys=keys, restart=restart)
         if plan.changes:
-            data = {"kind": "file", "keys": keys, "restart": restart}
-            self.publish(Event(type="config.changed", data=data))
+            facts = ConfigFacts(kind="file", keys=keys, restart=restart)
+            self.publish(ConfigChanged(data=facts))

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from adapter.channels import UNANSWERED, ask, notify, wait_woken
+from adapter.domain import system_events as told
 from adapter.domain.custom_resources import (
     FINALIZER,
     PLURALS,
@@ -31,7 +32,7 @@ from adapter.domain.custom_resources import (
 )
 from adapter.domain.entity_orders import EntityAction, EntityOrder, EntityRefused
 from adapter.domain.entity_rows import KINDS, Kind, ListedEntity
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.messages import Wake
 from adapter.errors import ClusterRefusalError, UnavailableError
 
@@ -159,14 +160,14 @@ class CustomResourcesActor:
         outages, why = self.figures.outages, str(error)
         if not outages:
             log.warning("kubernetes.lost", what=what, why=why)
-            self.publish(Event(type="kubernetes.lost", data={"what": what, "why": why}))
+            self.publish(told.KubernetesLost(data=told.ClusterOutage(what=what, why=why)))
         outages[what] = f"{what}: {why}"
 
     def _reached(self, what: str) -> None:
         outages = self.figures.outages
         if outages.pop(what, None) and not outages:
             log.info("kubernetes.reached")
-            self.publish(Event(type="kubernetes.reached"))
+            self.publish(told.KubernetesReached())
 
     # --- what is missing
 
@@ -284,9 +285,10 @@ class CustomResourcesActor:
             self._told.pop((kind, name), None)
         elif self._told.get((kind, name)) != problems:
             self._told[kind, name] = problems
-            data = {"kind": kind, "name": name, "problems": problems}
-            log.warning("kubernetes.refused", resource=RESOURCE_KINDS[kind], **data)
-            self.publish(Event(type="kubernetes.refused", data=data))
+            facts = told.ResourceProblems(kind=kind, name=name, problems=problems)
+            log.warning("kubernetes.refused", resource=RESOURCE_KINDS[kind], kind=kind, name=name,
+                        problems=problems)  # fmt: skip
+            self.publish(told.KubernetesRefused(data=facts))
 
     def _count(self) -> None:
         counts: dict[tuple[Kind, bool], int] = {}

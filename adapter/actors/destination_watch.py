@@ -16,7 +16,16 @@ from adapter.domain.delivery_window import opens_at
 from adapter.domain.destination_rows import DestinationHold, DestinationOutage, DestinationRows
 from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
+from adapter.domain.export_events import (
+    DestinationDown,
+    DestinationHeld,
+    DestinationReleased,
+    DestinationTried,
+    DestinationUp,
+    HoldFacts,
+    Outage,
+)
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporting import OUTAGE_PAUSE_S_MIN
 from adapter.domain.ports import WallClock
@@ -56,7 +65,7 @@ class DestinationWatch:
         if self._up is not True:
             self._up = True
             log.info("destination.up", destination=self.destination.name)
-            self.publish(Event(type="destination.up", destination=self.destination.name))
+            self.publish(DestinationUp(destination=self.destination.name))
 
     def opens_at(self, now: float) -> float:
         """Return the wall time from which it may be sent to: endless, while it is held."""
@@ -72,7 +81,7 @@ class DestinationWatch:
             self._tell_hold()
         elif self.holds.of(name):
             await self.holds.remove(name)
-            self.publish(Event(type="destination.released", destination=name))
+            self.publish(DestinationReleased(destination=name))
 
     def recall(self) -> None:
         """Take up a hold, and an outage, that began before this process did."""
@@ -93,8 +102,8 @@ class DestinationWatch:
     def _tell_hold(self) -> None:
         """Tell that it is held, if it is."""
         if hold := self.holds.of(self.destination.name):
-            data = {"why": hold.why, "heldAt": rfc3339(hold.at)}
-            self.publish(Event(type="destination.held", destination=hold.destination, data=data))
+            facts = HoldFacts(why=hold.why, held_at=rfc3339(hold.at))
+            self.publish(DestinationHeld(destination=hold.destination, data=facts))
 
     def room(self) -> int:
         """Return how many associations it may have now."""
@@ -144,13 +153,16 @@ class DestinationWatch:
         breaker, name = self.breaker, self.destination.name
         self.figures.outages[name] += 1
         self.figures.down[name] = breaker.why
-        facts = {
-            "why": breaker.why,
-            "tries": breaker.tries,
-            "sinceAt": rfc3339(breaker.down_since or 0.0),
-            "againAt": rfc3339(breaker.again_at),
-        }
-        verb = "tried" if self._up is False else "down"
-        log.warning(f"destination.{verb}", destination=name, why=breaker.why, tries=breaker.tries)
+        facts = Outage(
+            why=breaker.why,
+            tries=breaker.tries,
+            since_at=rfc3339(breaker.down_since or 0.0),
+            again_at=rfc3339(breaker.again_at),
+        )
+        kind = DestinationTried if self._up is False else DestinationDown
+        event = kind(destination=name, data=facts)
+        log.warning(
+            f"destination.{event.verb}", destination=name, why=breaker.why, tries=breaker.tries
+        )
         self._up = False
-        self.publish(Event(type=f"destination.{verb}", destination=name, data=facts))
+        self.publish(event)

@@ -37,8 +37,19 @@ from adapter.domain.entity_rows import (
     of_row,
     row_of,
 )
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.reconfiguration import EntitiesJudged, EntitiesProposed
+from adapter.domain.system_events import (
+    ActorFacts,
+    ActorParked,
+    ActorStopped,
+    ConfigChanged,
+    ConfigCreated,
+    ConfigDeleted,
+    ConfigEvent,
+    ConfigFacts,
+    CrashFacts,
+)
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.entities")
@@ -142,8 +153,8 @@ class Entities:
     def _tell_parked(self, listed: ListedEntity) -> None:
         actor = self.branches[listed.kind].actor(listed.name)
         log.warning("entity.parked", actor=actor, problems=listed.problems)
-        data = {"actor": actor, "error": "; ".join(listed.problems)}
-        self.publish(Event(type="actor.parked", ae_title=listed.ae_title, data=data))
+        facts = CrashFacts(actor=actor, error="; ".join(listed.problems))
+        self.publish(ActorParked(ae_title=listed.ae_title, data=facts))
 
     # --- orders
 
@@ -181,7 +192,7 @@ class Entities:
         row = row_of(order.entity, before.revision + 1 if before else 0, order.origin)
         await self.rows.put_entity(row)
         listed = await self._bring_about(of_row(row))
-        self._tell("created" if order.action == "create" else "changed", listed)
+        self._tell(ConfigCreated if order.action == "create" else ConfigChanged, listed)
         await self._reconsider()
         return listed
 
@@ -227,7 +238,7 @@ class Entities:
         if now is not None and now.retiring:
             await self.rows.remove_entity(listed.kind, listed.name)
         await self._bring_about(listed)
-        self._tell("created" if now is None else "changed", listed)
+        self._tell(ConfigCreated if now is None else ConfigChanged, listed)
 
     # --- removal
 
@@ -237,7 +248,7 @@ class Entities:
         self.directory.enter(listed)
         self.branches[listed.kind].enter(listed)
         if not await self._has_gone(listed):
-            self._tell("changed", listed)
+            self._tell(ConfigChanged, listed)
             drains.start_soon(self._drain, listed)
         return listed
 
@@ -255,7 +266,7 @@ class Entities:
         if await self.branches[listed.kind].left(listed):
             return False
         await self._forget(listed)
-        self._tell("deleted", listed)
+        self._tell(ConfigDeleted, listed)
         return True
 
     async def _forget(self, listed: ListedEntity) -> None:
@@ -264,9 +275,10 @@ class Entities:
         await branch.end(listed)
         await self.rows.remove_entity(listed.kind, listed.name)
         actor = branch.actor(listed.name)  # also if it was parked
-        self.publish(Event(type="actor.stopped", data={"actor": actor}))
+        self.publish(ActorStopped(data=ActorFacts(actor=actor)))
 
-    def _tell(self, verb: str, listed: ListedEntity) -> None:
-        data = {"kind": listed.kind, "name": listed.name, "retiring": listed.retiring}
-        log.info(f"config.{verb}", ae_title=listed.ae_title, **data)
-        self.publish(Event(type=f"config.{verb}", ae_title=listed.ae_title, data=data))
+    def _tell(self, kind: type[ConfigEvent], listed: ListedEntity) -> None:
+        facts = ConfigFacts(kind=listed.kind, name=listed.name, retiring=listed.retiring)
+        event = kind(ae_title=listed.ae_title, data=facts)
+        log.info(f"config.{event.verb}", ae_title=listed.ae_title, **event.facts)
+        self.publish(event)

@@ -17,8 +17,9 @@ from adapter.actors.staging import Staging
 from adapter.channels import answer
 from adapter.domain.assignments import Assignment, attributes_of
 from adapter.domain.entities import ApplicationEntity
-from adapter.domain.entity_events import instance_event, settled_events
+from adapter.domain.entity_events import ignored_event, refused_event, settled_events
 from adapter.domain.events import Publish
+from adapter.domain.group_events import GroupOpened
 from adapter.domain.group_keys import SERIES, STUDY, lease_tags
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
@@ -88,7 +89,7 @@ class ApplicationEntityActor:
             for stored in await self.store.open_groups(self.entity.ae_title):
                 group = keeper.adopt(stored)
                 self._staging.adopt(keeper, group, stored)
-                keeper.tell("opened", group)
+                keeper.tell(GroupOpened, group)
             self._staging.adopted_all()
             task_status.started()
             async with trio.open_nursery() as inbox:  # notes are taken while a question waits
@@ -146,10 +147,10 @@ class ApplicationEntityActor:
         groups = await self._groups_of(request, keeper)
         instance, title = request.instance, self.entity.ae_title
         if isinstance(groups, Refused):
-            self.publish(instance_event("refused", title, instance, status=groups.status))
+            self.publish(refused_event(title, instance, groups.status))
             return groups
         if isinstance(groups, Ignored):
-            self.publish(instance_event("ignored", title, instance, why=groups.why))
+            self.publish(ignored_event(title, instance, groups.why))
             return groups
         place = placement(self.entity, groups, instance)
         if may_come_back(self.own_results, self._guarded, instance.sop_class_uid):

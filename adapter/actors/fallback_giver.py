@@ -12,6 +12,7 @@ import trio
 from adapter.actors.sender import tell_export
 from adapter.channels import notify
 from adapter.domain.events import Publish
+from adapter.domain.export_events import ExportGiven, ExportOpened
 from adapter.domain.fallback import handed_over
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, WallClock
@@ -44,7 +45,7 @@ class FallbackGiver:
         if waiting:
             given, taken = handed_over(export, outcomes, self.fallback, self.now())
             await self.ledger.hand_over(given, taken)
-            tell_export(self.publish, "given", given[0])
-            tell_export(self.publish, "opened", taken[0])
+            tell_export(self.publish, ExportGiven, given[0])
+            tell_export(self.publish, ExportOpened, taken[0])
             notify(self.wake)
         return True

@@ -16,6 +16,13 @@ from adapter.channels import notify
 from adapter.domain.assignments import Assignment, owner_of
 from adapter.domain.entity_events import group_event
 from adapter.domain.events import Publish
+from adapter.domain.group_events import (
+    GroupClosed,
+    GroupEvent,
+    GroupExtended,
+    GroupHeld,
+    GroupOpened,
+)
 from adapter.domain.group_keys import GroupKey, group_key, grouped_by
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup, OpenGroups
@@ -89,7 +96,7 @@ class GroupKeeper:
             return Refused(status=OUT_OF_RESOURCES, comment=str(error))
         group = self._start(record, of, opened_ago=0.0, quiet_for=0.0)
         self.groups.join(group, instance.association)
-        self.tell("opened", group)
+        self.tell(GroupOpened, group)
         return group
 
     async def _takes_from(self, group: OpenGroup, instance: ReceivedInstance) -> bool:
@@ -189,7 +196,7 @@ class GroupKeeper:
             group.quiet_s, group.age_s = of.processor.timeout_s, of.entity.max_age_s
             group.instances_max = of.entity.max_instances
             self.restart(group)
-            self.tell("extended", group)
+            self.tell(GroupExtended, group)
 
     # --- closing
 
@@ -216,7 +223,7 @@ class GroupKeeper:
                 break
             except UnavailableError:
                 await trio.sleep(RETRY_S)
-        self.tell("closed", group)
+        self.tell(GroupClosed, group)
         notify(self.wakes[self._owner(record).name])
 
     async def _remember(self, record: GroupRecord, window_s: float) -> None:
@@ -256,21 +263,21 @@ class GroupKeeper:
         """
         await self._record(group, GroupHold(held=True, why=why))
         self.restart(group)
-        self.tell("held", group)
+        self.tell(GroupHeld, group)
 
     async def _extend(self, group: OpenGroup, seconds: float) -> None:
         await self._record(group, GroupHold(extended_at=self.now(), extended_s=seconds))
         group.not_before = trio.current_time() + seconds
-        self.tell("extended", group)
+        self.tell(GroupExtended, group)
 
     async def _record(self, group: OpenGroup, hold: GroupHold) -> None:
         await self.store.hold_group(group.record.id, hold)
         group.hold = hold
 
-    def tell(self, verb: str, group: OpenGroup) -> None:
+    def tell(self, kind: type[GroupEvent], group: OpenGroup) -> None:
         """Publish where the group stands."""
         on_abort = self._owner(group.record).entity.on_abort
-        self.publish(group_event(verb, group, trio.current_time(), on_abort))
+        self.publish(group_event(kind, group, trio.current_time(), on_abort))
 
 
 def _meaning_of_keys(one: Assignment) -> tuple[object, ...]:

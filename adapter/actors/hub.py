@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 import trio
 
-from adapter.domain.events import EVENT_TYPES, Event
+from adapter.domain.association_events import InstanceStored
+from adapter.domain.event_types import EVENT_TYPES
+from adapter.domain.events import Event
 from adapter.domain.identifiers import NewId
 from adapter.domain.ports import WallClock
 from adapter.domain.snapshot import Snapshot
@@ -66,8 +68,8 @@ class _Numbered:
     @property
     def encoded(self) -> bytes:
         if not self._encoded:
-            number: dict[str, Any] = {"seq": self.seq, "time": rfc3339(self.at)}
-            self._encoded = msgspec.json.encode({**number, **msgspec.to_builtins(self.event)})
+            number = b'{"seq":%d,"time":"%b",' % (self.seq, rfc3339(self.at).encode())
+            self._encoded = number + msgspec.json.encode(self.event)[1:]  # it has a type at least
         return self._encoded
 
 
@@ -160,8 +162,8 @@ class Hub:
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
         numbered = _Numbered(self._seq, self.now(), event)
         self.snapshot.apply(event, numbered.at)
-        if event.type == "instance.stored":
-            self._throughput.add(numbered.at, 1, event.data.get("bytes", 0))
+        if isinstance(event, InstanceStored):
+            self._throughput.add(numbered.at, 1, event.data.payload_bytes or 0)
         self._ring.append(numbered)
         if self._subscribers:
             self._untold.append(numbered)

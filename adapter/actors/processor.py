@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 import trio
+from msgspec import UNSET
 
 from adapter.channels import notify, wait_woken
 from adapter.domain.assignments import Assignment, owner_of
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.identifiers import job_id, job_name
+from adapter.domain.job_events import JobFacts, JobOpened
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, WallClock
 from adapter.domain.processors import JobSpec
@@ -168,22 +170,15 @@ class ProcessorActor:
     def _tell(self, job: Job) -> None:
         log.info("job.opened", job=job.id, group=job.group_id, pipeline=job.pipeline,
                  instances=job.instances)  # fmt: skip
-        self.publish(
-            Event(
-                type="job.opened",
-                ae_title=job.ae_title,
-                group=job.group_id,
-                job=job.id,
-                data={
-                    "name": job.name,
-                    "pipeline": job.pipeline,
-                    "state": job.state,
-                    "instances": job.instances,
-                    "bytes": job.payload_bytes,
-                    **({"supplements": job.supplements} if job.supplements else {}),
-                },
-            )
+        facts = JobFacts(
+            name=job.name,
+            pipeline=job.pipeline,
+            state=job.state,
+            instances=job.instances,
+            payload_bytes=job.payload_bytes,
+            supplements=job.supplements or UNSET,
         )
+        self.publish(JobOpened(ae_title=job.ae_title, group=job.group_id, job=job.id, data=facts))
 
 
 def _supplementing(job: Job, known: Set[str]) -> Job:

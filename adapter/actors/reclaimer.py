@@ -12,15 +12,23 @@ from dataclasses import dataclass
 
 import structlog
 import trio
+from msgspec import UNSET
 
 from adapter.channels import wait_woken
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, PayloadStore, SpaceGauge, WallClock
 from adapter.domain.records import Export, Job
 from adapter.domain.retention import Retention, goes_when_space_is_low, hold_of
 from adapter.domain.space_trend import SpaceTrend
+from adapter.domain.system_events import (
+    ReclaimedFacts,
+    SpaceFacts,
+    StorageLow,
+    StorageReclaimed,
+    StorageRecovered,
+)
 from adapter.domain.tasks import Task
 from adapter.errors import UnavailableError
 
@@ -76,15 +84,15 @@ class Reclaimer:
             reserved_bytes=reading.reserved_bytes,
         )  # fmt: skip
         if self.space.low != was_low:
-            kind = "storage.low" if self.space.low else "storage.recovered"
-            facts = {
-                "totalBytes": reading.total_bytes,
-                "freeBytes": reading.free_bytes,
-                "reservedBytes": reading.reserved_bytes,
-                **({"why": self.space.fault} if self.space.fault else {}),
-            }
-            log.warning(kind, **facts)
-            self.publish(Event(type=kind, data=facts))
+            facts = SpaceFacts(
+                total_bytes=reading.total_bytes,
+                free_bytes=reading.free_bytes,
+                reserved_bytes=reading.reserved_bytes,
+                why=self.space.fault or UNSET,
+            )
+            event = StorageLow(data=facts) if self.space.low else StorageRecovered(data=facts)
+            log.warning(f"storage.{event.verb}", **event.facts)
+            self.publish(event)
 
     async def _reclaim(self) -> None:
         exports: dict[str, list[Export]] = {}
@@ -126,11 +134,10 @@ class Reclaimer:
         freed = await self.payloads.remove_payload(job.id)
         await self.ledger.remove_job(job.id)
         self.publish(
-            Event(
-                type="storage.reclaimed",
+            StorageReclaimed(
                 ae_title=job.ae_title,
                 group=job.group_id,
                 job=job.id,
-                data={"bytes": freed},
+                data=ReclaimedFacts(freed_bytes=freed),
             )
         )

@@ -19,16 +19,18 @@ import trio
 
 from adapter.actors.held_exports import HeldExports
 from adapter.channels import notify, wait_woken
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
+from adapter.domain.export_events import ExportOpened, standing
 from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.identifiers import export_id
+from adapter.domain.job_events import CollectedFacts, JobCollected
 from adapter.domain.messages import Wake
 from adapter.domain.own_results import made_by
 from adapter.domain.ports import Ledger, ResultSource, WallClock
 from adapter.domain.records import Export, Job, OutgoingInstance, Results
 from adapter.domain.routing import routed
 from adapter.domain.tables import ExportState, JobState, StepEvent, TaskState
-from adapter.domain.tasks import Task, exports_of, follows, task_event
+from adapter.domain.tasks import Task, exports_of, follows, outcome_of, task_event
 from adapter.errors import UnavailableError
 
 log = structlog.get_logger("adapter.results")
@@ -41,7 +43,6 @@ SKIPPED_FILES_MAX = 20
 WAITING = frozenset({TaskState.PENDING})
 UNDER_WAY = frozenset({TaskState.IN_PROGRESS})
 FOLLOWED = frozenset({TaskState.IN_PROGRESS, TaskState.FAILED})
-_VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -231,7 +232,7 @@ class ResultsActor:
         changed = await self.ledger.tasks.change(task.id, event, **changes)
         if changed.error:
             log.warning("task.held", task=task.id, job=task.job_id, why=changed.error)
-        self.publish(task_event(_VERBS.get(event, "state"), changed))
+        self.publish(task_event(outcome_of(event), changed))
         notify(self.reclaimer_wake)
 
     # --- what is told
@@ -246,31 +247,19 @@ class ResultsActor:
             "exports": len(exports),
         }
         log.info("job.collected", job=job.id, **facts)
-        self.publish(
-            Event(
-                type="job.collected",
-                ae_title=job.ae_title,
-                group=job.group_id,
-                job=job.id,
-                data={"state": job.state, **facts},
-            )
-        )
+        data = CollectedFacts(state=job.state, **facts)
+        self.publish(JobCollected(ae_title=job.ae_title, group=job.group_id, job=job.id, data=data))
 
     def _tell_opened(self, job: Job, export: Export) -> None:
         if export.error:
             log.warning("export.held", job=job.id, export=export.id, why=export.error)
         self.publish(
-            Event(
-                type="export.opened",
+            ExportOpened(
                 ae_title=job.ae_title,
                 job=job.id,
                 export=export.id,
                 destination=export.destination,
-                data={
-                    "state": export.state,
-                    "instances": export.instances,
-                    "error": export.error,
-                },
+                data=standing(export),
             )
         )
 

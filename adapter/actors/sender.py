@@ -23,7 +23,16 @@ from adapter.channels import aborted_on_cancel
 from adapter.domain.commitment import COMMITMENT_CONTEXT
 from adapter.domain.dimse_ports import Context, OutboundAssociation, Requestor, SendResult
 from adapter.domain.entities import DIMSE_PRIORITY, Destination
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
+from adapter.domain.export_events import (
+    ExportChanged,
+    ExportCompleted,
+    ExportEvent,
+    ExportFailed,
+    ExportSent,
+    SentFacts,
+    standing,
+)
 from adapter.domain.export_figures import ExportFigures
 from adapter.domain.exporting import association_loads, outcome_after, report_of
 from adapter.domain.pacing import Pace
@@ -199,12 +208,17 @@ class Sender:
         await self.ledger.record_outcomes(outcomes)
         delivered = sum(o.delivered for o in outcomes)
         self.figures.sent[self.destination.name] += delivered
-        tell_export(
-            self.publish, "sent", export,
-            delivered=delivered, failed=len(outcomes) - delivered,
+        facts = SentFacts(
+            delivered=delivered,
+            failed=len(outcomes) - delivered,
             errors=sorted({o.error for o in outcomes if o.error})[:3],
             transcoded=sorted({o.transcoded for o in outcomes if o.transcoded}),
-        )  # fmt: skip
+        )
+        self.publish(
+            ExportSent(
+                job=export.job_id, export=export.id, destination=export.destination, data=facts
+            )
+        )
 
 
 def _is_answer(result: SendResult) -> bool:
@@ -214,32 +228,18 @@ def _is_answer(result: SendResult) -> bool:
 
 def tell_change(publish: Publish, export: Export, failure_threshold: float) -> None:
     """Publish that an export is in another state."""
-    verbs = {ExportState.COMPLETED: "completed", ExportState.FAILED: "failed"}
+    ended = {ExportState.COMPLETED: ExportCompleted, ExportState.FAILED: ExportFailed}
     report = report_of(export, failure_threshold)
-    facts = {"report": report} if report else {}
-    tell_export(publish, verbs.get(export.state, "state"), export, **facts)
+    tell_export(publish, ended.get(export.state, ExportChanged), export, report)
 
 
-def tell_export(publish: Publish, verb: str, export: Export, **data: object) -> None:
+def tell_export(
+    publish: Publish, kind: type[ExportEvent], export: Export, report: str = ""
+) -> None:
     """Publish what happened to an export."""
-    facts = {
-        "state": export.state,
-        "instances": export.instances,
-        "sent": export.sent,
-        "failed": export.failed,
-        "committed": export.committed,
-        "error": export.error,
-    }
-    if export.given_to:
-        facts |= {"given": export.given, "givenTo": export.given_to}
-    if export.instead_of:
-        facts |= {"insteadOf": export.instead_of}
     publish(
-        Event(
-            type=f"export.{verb}",
-            job=export.job_id,
-            export=export.id,
-            destination=export.destination,
-            data={**facts, **data},
+        kind(
+            job=export.job_id, export=export.id, destination=export.destination,
+            data=standing(export, report),
         )
-    )
+    )  # fmt: skip

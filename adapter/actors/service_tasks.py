@@ -18,6 +18,7 @@ import trio
 from adapter.channels import notify
 from adapter.domain.events import Publish
 from adapter.domain.identifiers import job_id, job_name
+from adapter.domain.job_events import TaskChanged, TaskFailed, TaskRegistered
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, SpaceGauge, WallClock
 from adapter.domain.records import Job, JobChange
@@ -147,7 +148,7 @@ class ServiceTasks:
         changed = await self.ledger.tasks.change(
             task.id, StepEvent.RESUBMIT, reported=False, retries=offered.retries, error=""
         )
-        self.publish(task_event("state", changed))
+        self.publish(task_event(TaskChanged, changed))
         notify(self.results_wake)
 
     async def _accept(self, offered: OfferedTask) -> None:
@@ -171,7 +172,7 @@ class ServiceTasks:
             await self.ledger.tasks.register(task, offered.uris)
         except RowNotFoundError:
             return  # the job has just gone: the next offer begins anew
-        self.publish(task_event("registered", task))
+        self.publish(task_event(TaskRegistered, task))
         notify(self.results_wake)
 
     def _problem(self, offered: OfferedTask) -> str:
@@ -193,7 +194,7 @@ class ServiceTasks:
                 files=len(offered.uris), state=TaskState.FAILED, opened_at=0.0, changed_at=0.0,
                 error=problem,
             )  # fmt: skip
-            self.publish(task_event("failed", refused))
+            self.publish(task_event(TaskFailed, refused))
         await self._discard(offered)
         await self.service.report(offered.id, TaskReport(False))
 

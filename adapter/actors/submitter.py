@@ -19,8 +19,16 @@ import trio
 
 from adapter.actors.order_keys import known_before
 from adapter.channels import answer, notify, wait_woken
-from adapter.domain.events import Event, Publish
+from adapter.domain.events import Publish
 from adapter.domain.exporting import RetryRules
+from adapter.domain.job_events import (
+    JobCancelled,
+    JobChanged,
+    JobCompleted,
+    JobEvent,
+    JobFaulted,
+    JobStanding,
+)
 from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused, Wake
 from adapter.domain.ports import Ledger, PayloadStore, Platform, WallClock
 from adapter.domain.queueing import Draw, QueueFigures, rank, retry_pause_s
@@ -37,10 +45,10 @@ STOPS_MAX = 4
 ERROR_LENGTH_MAX = 500
 RESUBMITTABLE = frozenset({JobState.FAULTED, JobState.CANCELLED})
 TAKEN_UP = JOB_WAITING | {JobState.CANCELLED}
-_VERBS = {
-    JobState.COMPLETED: "completed",
-    JobState.FAULTED: "faulted",
-    JobState.CANCELLED: "cancelled",
+_EVENTS: dict[JobState, type[JobEvent]] = {
+    JobState.COMPLETED: JobCompleted,
+    JobState.FAULTED: JobFaulted,
+    JobState.CANCELLED: JobCancelled,
 }
 
 
@@ -241,24 +249,18 @@ class Submitter:
         return changed
 
     def _tell(self, job: Job) -> None:
-        kind = f"job.{_VERBS.get(job.state, 'state')}"
-        if job.error:
-            log.warning(kind, job=job.id, state=job.state, error=job.error)
-        self.publish(
-            Event(
-                type=kind,
-                ae_title=job.ae_title,
-                group=job.group_id,
-                job=job.id,
-                data={
-                    "state": job.state,
-                    "pipeline": job.pipeline,
-                    "tries": job.try_count,
-                    "dueAt": rfc3339(job.due_at) if job.due_at > self.now() else "",
-                    "error": job.error,
-                },
-            )
+        facts = JobStanding(
+            state=job.state,
+            pipeline=job.pipeline,
+            tries=job.try_count,
+            due_at=rfc3339(job.due_at) if job.due_at > self.now() else "",
+            error=job.error,
         )
+        kind = _EVENTS.get(job.state, JobChanged)
+        event = kind(ae_title=job.ae_title, group=job.group_id, job=job.id, data=facts)
+        if job.error:
+            log.warning(f"job.{event.verb}", job=job.id, state=job.state, error=job.error)
+        self.publish(event)
 
 
 def _objection(job: Job, action: str) -> str:

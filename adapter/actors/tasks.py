@@ -17,7 +17,9 @@ import structlog
 import trio
 
 from adapter.channels import answer, notify
+from adapter.domain import job_events
 from adapter.domain.events import Publish
+from adapter.domain.job_events import TaskEvent, TaskTaken
 from adapter.domain.messages import Wake
 from adapter.domain.ports import Ledger, WallClock
 from adapter.domain.routing import canonical
@@ -30,6 +32,7 @@ from adapter.domain.tasks import (
     TaskRegistered,
     TaskReported,
     TasksTaken,
+    outcome_of,
     task_event,
 )
 from adapter.errors import RowNotFoundError
@@ -110,7 +113,7 @@ class TasksActor:
         except RowNotFoundError as error:
             return TaskRefused(TaskRefusal.UNKNOWN, (str(error),))
         if not known:
-            self._tell("registered", task)
+            self._tell(job_events.TaskRegistered, task)
             notify(self.results_wake)
         return task, not known
 
@@ -128,7 +131,7 @@ class TasksActor:
             try:
                 if await self._is_offered(task):
                     due_at = self.now() + self.report_s
-                    task = await self._change(task, StepEvent.BEGIN, "taken", due_at=due_at)
+                    task = await self._change(task, StepEvent.BEGIN, TaskTaken, due_at=due_at)
                     taken.append(task)
             except RowNotFoundError:
                 continue  # it went with its job just now
@@ -163,21 +166,23 @@ class TasksActor:
             changes["reported"] = False
         elif event is StepEvent.GIVE_UP:
             changes = {"error": "its agent says that it failed"}
-        changed = await self._change(task, event, _VERBS.get(event, "state"), **changes)
+        changed = await self._change(task, event, outcome_of(event), **changes)
         notify(self.results_wake)
         return changed
 
-    async def _change(self, task: Task, event: StepEvent, verb: str, **changes: object) -> Task:
+    async def _change(
+        self, task: Task, event: StepEvent, kind: type[TaskEvent], **changes: object
+    ) -> Task:
         changed = await self.ledger.tasks.change(task.id, event, **changes)
-        self._tell(verb, changed)
+        self._tell(kind, changed)
         return changed
 
-    def _tell(self, verb: str, task: Task) -> None:
-        log.info(f"task.{verb}", task=task.id, job=task.job_id, agent=task.agent, state=task.state)
-        self.publish(task_event(verb, task))
-
-
-_VERBS = {StepEvent.SUCCEED: "succeeded", StepEvent.GIVE_UP: "failed"}
+    def _tell(self, kind: type[TaskEvent], task: Task) -> None:
+        event = task_event(kind, task)
+        log.info(
+            f"task.{event.verb}", task=task.id, job=task.job_id, agent=task.agent, state=task.state
+        )
+        self.publish(event)
 
 
 def _not_configured(names: Sequence[str]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from adapter.demo.samples import sample_instances
 from adapter.demo.story import story
 from adapter.demo.traffic import stay_up
 from adapter.domain.entities import Destination
+from adapter.domain.event_types import ANY_EVENT
 from adapter.domain.events import Event
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.snapshot import Snapshot
@@ -91,8 +92,7 @@ class Demo:
             for row in message["snapshot"]["actors"]:
                 self.snapshot.sections["actors"][row["name"]] = row
             return
-        fields = {f.encode_name: f.name for f in msgspec.structs.fields(Event)}
-        event = Event(**{fields[key]: value for key, value in message.items() if key in fields})
+        event: Event = msgspec.convert(message, ANY_EVENT)
         self.snapshot.apply(event, datetime.fromisoformat(message["time"]).timestamp())
         self.counts[event.type] = self.counts.get(event.type, 0) + 1
         self.changed.set()

@@ -1,104 +1,113 @@
 """What an application entity tells of its instances and groups, as live events."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from msgspec import UNSET
+
+from adapter.domain.association_events import (
+    DuplicateFacts,
+    IgnoredFacts,
+    InstanceDuplicate,
+    InstanceIgnored,
+    InstanceRefused,
+    InstanceStored,
+    RefusedFacts,
+    StoredFacts,
+)
 from adapter.domain.entities import OnAbort
 from adapter.domain.events import Event
+from adapter.domain.group_events import DroppedFacts, GroupDropped, GroupEvent, GroupStanding
 from adapter.domain.grouping import OpenGroup, Staged
 from adapter.domain.messages import InstanceSettled, ReceivedInstance
 from adapter.domain.records import Duplicate, GroupRecord
 from adapter.domain.statuses import OUT_OF_RESOURCES
 
 
-def instance_event(
-    kind: str, ae_title: str, instance: ReceivedInstance, group: str = "", **data: object
-) -> Event:
-    """Return what became of an instance."""
-    return Event(
-        type=f"instance.{kind}",
-        ae_title=ae_title,
-        association=instance.association,
-        group=group,
-        data={
-            "sopInstanceUid": instance.sop_instance_uid,
-            "sopClassUid": instance.sop_class_uid,
-            "bytes": instance.payload_bytes,
-            **_as_sent(instance),
-            **data,
-        },
-    )
+def refused_event(ae_title: str, instance: ReceivedInstance, status: int) -> Event:
+    """Return that the entity, or the disk, refused an instance with this status."""
+    facts = RefusedFacts(status=status, **_as_sent(instance))
+    return InstanceRefused(ae_title=ae_title, association=instance.association, data=facts)
+
+
+def ignored_event(ae_title: str, instance: ReceivedInstance, why: str) -> Event:
+    """Return that an instance is not wanted."""
+    facts = IgnoredFacts(why=why, **_as_sent(instance))
+    return InstanceIgnored(ae_title=ae_title, association=instance.association, data=facts)
 
 
 def settled_events(ae_title: str, settled: InstanceSettled) -> Iterator[Event]:
     """Yield what became of an instance that had a place: stored once, a duplicate in each group."""
     instance = settled.instance
     if not settled.stored:
-        yield instance_event("refused", ae_title, instance, status=OUT_OF_RESOURCES)
+        yield refused_event(ae_title, instance, OUT_OF_RESOURCES)
         return
     stored = [one for one in settled.arrivals if one.stored]
     new = [one.group_id for one in stored if one.duplicate is None]
     if new:
-        facts: dict[str, object] = {"groups": new} if len(new) > 1 else {}
-        if settled.receive_s:
-            facts["receiveS"] = round(settled.receive_s, 4)
-        yield instance_event("stored", ae_title, instance, new[0], **facts)
+        facts = StoredFacts(
+            groups=new if len(new) > 1 else UNSET,
+            receive_s=round(settled.receive_s, 4) if settled.receive_s else UNSET,
+            **_as_sent(instance),
+        )
+        yield InstanceStored(
+            ae_title=ae_title, association=instance.association, group=new[0], data=facts
+        )
     for one in stored:
         if one.duplicate is not None:
-            facts = _of_duplicate(one.duplicate)
-            yield instance_event("duplicate", ae_title, instance, one.group_id, **facts)
+            yield InstanceDuplicate(
+                ae_title=ae_title,
+                association=instance.association,
+                group=one.group_id,
+                data=_of_duplicate(one.duplicate, **_as_sent(instance)),
+            )
 
 
 def merged_event(record: GroupRecord, association: str, name: str, duplicate: Duplicate) -> Event:
     """Return that a staged instance, when it was released, was in the group already."""
-    return Event(
-        type="instance.duplicate",
+    return InstanceDuplicate(
         ae_title=record.ae_title,
         association=association,
         group=record.id,
-        data={"sopInstanceUid": name, **_of_duplicate(duplicate)},
+        data=_of_duplicate(duplicate, sop_instance_uid=name),
     )
 
 
-def _of_duplicate(duplicate: Duplicate) -> dict[str, object]:
-    return {"differs": duplicate.differs, "kept": duplicate.kept}
+def _of_duplicate(duplicate: Duplicate, **instance: Any) -> DuplicateFacts:
+    return DuplicateFacts(differs=duplicate.differs, kept=duplicate.kept, **instance)
 
 
 def dropped_event(record: GroupRecord, association: str, staged: Staged) -> Event:
     """Return that an association was aborted, and its instances are dropped for it."""
-    return Event(
-        type="group.dropped",
+    return GroupDropped(
         ae_title=record.ae_title,
         association=association,
         group=record.id,
-        data={"instances": staged.instances, "bytes": staged.payload_bytes},
+        data=DroppedFacts(instances=staged.instances, payload_bytes=staged.payload_bytes),
     )
 
 
-def group_event(kind: str, group: OpenGroup, now: float, on_abort: OnAbort) -> Event:
-    """Return where a group stands; its `leftS` is null while its end is not known."""
+def group_event(
+    kind: type[GroupEvent], group: OpenGroup, now: float, on_abort: OnAbort
+) -> GroupEvent:
+    """Return where a group stands; its `left_s` is None while its end is not known."""
     record = group.record
-    facts: dict[str, object] = {
-        "processor": record.processor,
-        "instances": group.instances,
-        "bytes": group.payload_bytes,
-        "timeoutS": group.quiet_s,
-        "ageLeftS": _seconds(group.oldest_at - now),
-        "held": group.hold.held,
-        "leftS": _left(group, now),
-    }
-    if group.hold.held:
-        facts["why"] = group.hold.why
-    if group.not_before > now:
-        facts["notBeforeS"] = _seconds(group.not_before - now)
-    if record.fallback:
-        facts["fallback"] = True
-    if record.supplements:
-        facts["supplements"] = record.supplements
-    if record.association:
-        facts["ofAssociation"] = record.association
-    if on_abort != "keep":
-        facts["onAbort"] = on_abort
-    return Event(type=f"group.{kind}", ae_title=record.ae_title, group=record.id, data=facts)
+    facts = GroupStanding(
+        processor=record.processor,
+        instances=group.instances,
+        payload_bytes=group.payload_bytes,
+        timeout_s=group.quiet_s,
+        left_s=_left(group, now),
+        age_left_s=_seconds(group.oldest_at - now),
+        held=group.hold.held,
+        why=group.hold.why if group.hold.held else UNSET,
+        not_before_s=_seconds(group.not_before - now) if group.not_before > now else UNSET,
+        fallback=record.fallback or UNSET,
+        supplements=record.supplements or UNSET,
+        of_association=record.association or UNSET,
+        on_abort=on_abort if on_abort != "keep" else UNSET,
+    )
+    return kind(ae_title=record.ae_title, group=record.id, data=facts)
 
 
 def _left(group: OpenGroup, now: float) -> float | None:
@@ -113,12 +122,14 @@ def _seconds(left: float) -> float:
     return round(max(left, 0.0), 3)
 
 
-def _as_sent(instance: ReceivedInstance) -> dict[str, object]:
-    """Return what the sender said besides, where it is not the usual."""
-    said: dict[str, object] = {}
-    if instance.priority:
-        said["priority"] = instance.priority
-    if instance.move_originator is not None:
-        said["moveOriginator"] = instance.move_originator.ae_title
-        said["moveOriginatorMessageId"] = instance.move_originator.message_id
-    return said
+def _as_sent(instance: ReceivedInstance) -> dict[str, Any]:
+    """Return which one it is, and what the sender said besides, where it is not the usual."""
+    mover = instance.move_originator
+    return {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "sop_class_uid": instance.sop_class_uid,
+        "payload_bytes": instance.payload_bytes,
+        "priority": instance.priority or UNSET,
+        "move_originator": mover.ae_title if mover else UNSET,
+        "move_originator_message_id": mover.message_id if mover else UNSET,
+    }

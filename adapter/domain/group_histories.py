@@ -7,6 +7,7 @@ jobs, exports - is not kept here: it is asked of the ledger.
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapter.domain.association_events import groups_of
 from adapter.domain.events import Event
 
 GROUPS_MAX = 5_000
@@ -60,32 +61,32 @@ class GroupHistories:
         """Return what is known of a group."""
         return self._groups.get(group)
 
-    def apply(self, event: Event, topic: str, verb: str, at: float) -> None:
+    def apply(self, event: Event, at: float) -> None:
         """Fold an event in."""
-        if topic == "association":
-            self._association(event, verb, at)
-        elif topic == "group":
-            self._group(event, verb, at)
-        elif topic == "instance" and event.association:
-            for group in event.data.get("groups", (event.group,)):
+        if event.topic == "association":
+            self._association(event, at)
+        elif event.topic == "group":
+            self._group(event, at)
+        elif event.topic == "instance" and event.association:
+            for group in groups_of(event):
                 self._arrived(group, event.association)
 
-    def _association(self, event: Event, verb: str, at: float) -> None:
+    def _association(self, event: Event, at: float) -> None:
         notes = self._open.setdefault(event.association, AssociationNotes(event.association))
-        notes.notes.append(Note(at, event.type, event.data))
-        if verb in _OVER:
+        notes.notes.append(Note(at, event.type, event.facts))
+        if event.verb in _OVER:
             self._over[event.association] = self._open.pop(event.association)
             if len(self._over) > OVER_MAX:
                 del self._over[next(iter(self._over))]
 
-    def _group(self, event: Event, verb: str, at: float) -> None:
+    def _group(self, event: Event, at: float) -> None:
         history = self._groups.get(event.group)
         if history is None:
             history = self._groups[event.group] = GroupHistory(event.group, event.ae_title)
             if len(self._groups) > self._groups_max:
                 del self._groups[next(iter(self._groups))]
-        if verb == "closed" or len(history.notes) < NOTES_MAX:
-            history.notes.append(Note(at, event.type, event.data))
+        if event.verb == "closed" or len(history.notes) < NOTES_MAX:
+            history.notes.append(Note(at, event.type, event.facts))
 
     def _arrived(self, group: str, association: str) -> None:
         history = self._groups.get(group)

@@ -7,7 +7,10 @@ countdown does not need an event for each instance that moves it.
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import UNSET
+
 from adapter.domain.events import Event
+from adapter.domain.group_events import GroupClosed, GroupDropped, GroupEvent
 from adapter.domain.wall_time import rfc3339
 
 
@@ -32,33 +35,35 @@ class GroupRows:
         self._times: dict[str, _Times] = {}
         self._of_association: dict[str, set[str]] = {}
 
-    def apply(self, event: Event, verb: str, at: float) -> None:
+    def apply(self, event: Event, at: float) -> None:
         """Fold an event of a group into its row."""
-        match verb:
-            case "closed":
+        match event:
+            case GroupClosed():
                 self._rows.pop(event.group, None)
                 if times := self._times.pop(event.group, None):
                     for association in times.associations:
                         self._of_association[association].discard(event.group)
-            case "dropped":
+            case GroupDropped():
                 if row := self._rows.get(event.group):
-                    row["instances"] -= event.data["instances"]
-                    row["bytes"] -= event.data["bytes"]
+                    row["instances"] -= event.data.instances
+                    row["bytes"] -= event.data.payload_bytes
                     self._set_due(event.group, at)
+            case GroupEvent():
+                self._stands(event, at)
             case _:
-                self._stands(event, verb, at)
+                pass
 
-    def _stands(self, event: Event, verb: str, at: float) -> None:
+    def _stands(self, event: GroupEvent, at: float) -> None:
         """Take over what the entity says about where the group stands."""
-        data = dict(event.data)
-        left_s = data.pop("leftS", None)
+        told, data = event.data, event.facts
+        for ahead in ("leftS", "ageLeftS", "notBeforeS"):
+            data.pop(ahead, None)  # the row has them as times of the day
         old = self._times.get(event.group)
-        not_before_s = data.pop("notBeforeS", 0.0)
         self._times[event.group] = times = _Times(
-            quiet_s=data.get("timeoutS", 0.0),
-            latest_at=at + data.pop("ageLeftS", 0.0),
-            not_before_at=at + not_before_s,
-            waits_for_end="ofAssociation" in data or "onAbort" in data,
+            quiet_s=told.timeout_s,
+            latest_at=at + told.age_left_s,
+            not_before_at=at + (told.not_before_s or 0.0),
+            waits_for_end=told.of_association is not UNSET or told.on_abort is not UNSET,
             associations=old.associations if old else set(),
         )
         opened_at = rfc3339(at)
@@ -68,11 +73,11 @@ class GroupRows:
             "id": event.group,
             "aeTitle": event.ae_title,
             "openedAt": opened_at,
-            "state": verb,
+            "state": event.verb,
             "associations": sorted(times.associations),
-            "dueAt": None if left_s is None else rfc3339(at + left_s),
+            "dueAt": None if told.left_s is None else rfc3339(at + told.left_s),
             "latestAt": rfc3339(times.latest_at),
-            **({"notBeforeAt": rfc3339(times.not_before_at)} if not_before_s else {}),
+            **({"notBeforeAt": rfc3339(times.not_before_at)} if told.not_before_s else {}),
             **data,
         }
 

@@ -4,8 +4,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from adapter.domain.events import Data
 
-class LedgerReport(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+
+class LedgerReport(Data, frozen=True, kw_only=True, omit_defaults=True):
     """How ledger and folders were found, and what was done about it."""
 
     damage: str = ""

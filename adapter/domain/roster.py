@@ -58,14 +58,15 @@ class Roster:
         self.restarts = Counter[str]()
         self._mailboxes: dict[str, Mapping[str, Mailbox]] = {}
 
-    def apply(self, event: Event, verb: str, at: float) -> None:
+    def apply(self, event: Event, at: float) -> None:
         """Fold an event of an actor, which happened at this wall time, into its row."""
-        name = event.data["actor"]
+        facts = event.facts
+        name = facts["actor"]
         row = self._rows.setdefault(name, {"name": name, "crashes": 0})
-        if verb in ("crashed", "parked") and "crashes" in event.data:  # else it was never started
+        if "crashes" in facts:  # else it was never started
             self.crashes[name] += 1
-        self.restarts[name] += verb == "started" and row.get("state") == "crashed"
-        row.update(event.data, state=verb, changedAt=rfc3339(at))
+        self.restarts[name] += event.verb == "started" and row.get("state") == "crashed"
+        row.update(facts, state=event.verb, changedAt=rfc3339(at))
 
     def at_work(self) -> list[dict[str, Any]]:
         """Return the rows of actors that are meant to run, in the order in which they came."""

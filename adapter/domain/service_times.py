@@ -9,9 +9,20 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import UNSET
+
+from adapter.domain.association_events import (
+    AssociationAborted,
+    AssociationAccepted,
+    AssociationReleased,
+    InstanceStored,
+)
 from adapter.domain.events import Event, Publish
+from adapter.domain.export_events import ExportCompleted, ExportFailed, ExportOpened
+from adapter.domain.group_events import GroupClosed, GroupOpened
 from adapter.domain.histogram import Histogram
-from adapter.domain.tables import JobState
+from adapter.domain.job_events import JobEvent, JobOpened
+from adapter.domain.tables import JOB_TERMINAL, JobState
 
 BOUNDS_S: dict[str, tuple[float, ...]] = {
     "association": (0.1, 1, 10, 60, 300, 1800, 3600, 14_400),
@@ -39,27 +50,32 @@ class ServiceTimes:
         self.received_bytes = Counter[str]()
         """By AE Title."""
         self._begun: dict[tuple[str, str], _Begun] = {}
-        self._folds: dict[str, Callable[[Event, float], None]] = {
-            "association.accepted": self._association_accepted,
-            "association.released": self._association_over,
-            "association.aborted": self._association_over,
-            "instance.stored": self._instance_stored,
-            "group.opened": self._group_opened,
-            "group.closed": self._group_closed,
-            "job.opened": self._job_opened,
-            "job.state": self._job_state,
-            "job.completed": self._job_over,
-            "job.faulted": self._job_over,
-            "job.cancelled": self._job_over,
-            "export.opened": self._export_opened,
-            "export.completed": self._export_over,
-            "export.failed": self._export_over,
-        }
 
     def apply(self, event: Event, now: float) -> None:
         """Fold in an event that happens now; the clock never goes back."""
-        if fold := self._folds.get(event.type):
-            fold(event, now)
+        match event:
+            case InstanceStored():
+                self._stored(event)
+            case AssociationAccepted():
+                self._begin("association", event.association, event.ae_title, now)
+            case AssociationReleased() | AssociationAborted():
+                self._end("association", event.association, now)
+            case GroupOpened():
+                self._begin("group", event.group, event.ae_title, now)
+            case GroupClosed():
+                self._end("group", event.group, now)
+            case JobOpened():
+                self._begin("submit", event.job, event.ae_title, now)
+            case JobEvent():
+                self._job(event, now)
+            case ExportOpened():
+                self._begin("export", event.export, event.destination, now)
+            case ExportCompleted():
+                self._end("export", event.export, now)
+            case ExportFailed():
+                self._begun.pop(("export", event.export), None)
+            case _:
+                pass
 
     def _begin(self, kind: str, key: str, label: str, now: float) -> None:
         self._begun[kind, key] = _Begun(now, label.strip())
@@ -76,45 +92,21 @@ class ServiceTimes:
             by_label[label] = Histogram(BOUNDS_S[kind])
         by_label[label].observe(seconds)
 
-    def _association_accepted(self, event: Event, now: float) -> None:
-        self._begin("association", event.association, event.ae_title, now)
-
-    def _association_over(self, event: Event, now: float) -> None:
-        self._end("association", event.association, now)
-
-    def _instance_stored(self, event: Event, _now: float) -> None:
+    def _stored(self, event: InstanceStored) -> None:
         ae_title = event.ae_title.strip()
-        self.received_bytes[ae_title] += event.data["bytes"]
-        if "receiveS" in event.data:
-            self._observe("receive", ae_title, event.data["receiveS"])
+        self.received_bytes[ae_title] += event.data.payload_bytes or 0
+        if event.data.receive_s is not UNSET:
+            self._observe("receive", ae_title, event.data.receive_s)
 
-    def _group_opened(self, event: Event, now: float) -> None:
-        self._begin("group", event.group, event.ae_title, now)
-
-    def _group_closed(self, event: Event, now: float) -> None:
-        self._end("group", event.group, now)
-
-    def _job_opened(self, event: Event, now: float) -> None:
-        self._begin("submit", event.job, event.ae_title, now)
-
-    def _job_state(self, event: Event, now: float) -> None:
-        if event.data["state"] == JobState.STARTING:  # the platform has all of it
+    def _job(self, event: JobEvent, now: float) -> None:
+        if event.data.state is JobState.STARTING:  # the platform has all of it
             self._end("submit", event.job, now)
             self._begin("run", event.job, event.ae_title, now)
-
-    def _job_over(self, event: Event, now: float) -> None:
-        self._begun.pop(("submit", event.job), None)
-        if event.type == "job.completed":
-            self._end("run", event.job, now)
-        self._begun.pop(("run", event.job), None)
-
-    def _export_opened(self, event: Event, now: float) -> None:
-        self._begin("export", event.export, event.destination, now)
-
-    def _export_over(self, event: Event, now: float) -> None:
-        if event.type == "export.completed":
-            self._end("export", event.export, now)
-        self._begun.pop(("export", event.export), None)
+        elif event.data.state in JOB_TERMINAL:
+            if event.data.state is JobState.COMPLETED:
+                self._end("run", event.job, now)
+            for kind in ("submit", "run"):
+                self._begun.pop((kind, event.job), None)
 
 
 def measured(publish: Publish, times: ServiceTimes, clock: Callable[[], float]) -> Publish:

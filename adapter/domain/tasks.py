@@ -13,7 +13,13 @@ from typing import Protocol
 import trio
 from msgspec import Struct
 
-from adapter.domain.events import Event
+from adapter.domain.job_events import (
+    TaskChanged,
+    TaskEvent,
+    TaskFailed,
+    TaskStanding,
+    TaskSucceeded,
+)
 from adapter.domain.records import Export
 from adapter.domain.tables import EXPORT_TERMINAL, ExportState, StepEvent, TaskState
 
@@ -110,22 +116,24 @@ def follows(task: Task, exports: Sequence[Export]) -> tuple[StepEvent, str] | No
     return StepEvent.SUCCEED, ""
 
 
-def task_event(verb: str, task: Task) -> Event:
+def outcome_of(event: StepEvent) -> type[TaskEvent]:
+    """Return what is told when this has happened to a task."""
+    return {StepEvent.SUCCEED: TaskSucceeded, StepEvent.GIVE_UP: TaskFailed}.get(event, TaskChanged)
+
+
+def task_event(kind: type[TaskEvent], task: Task) -> TaskEvent:
     """Return the event that says where a task stands."""
-    return Event(
-        type=f"task.{verb}",
-        job=task.job_id,
-        data={
-            "task": task.id,
-            "agent": task.agent,
-            "state": task.state,
-            "files": task.files,
-            "skipped": task.skipped,
-            "missing": task.missing,
-            "retries": task.retries,
-            "error": task.error,
-        },
+    facts = TaskStanding(
+        task=task.id,
+        agent=task.agent,
+        state=task.state,
+        files=task.files,
+        skipped=task.skipped,
+        missing=task.missing,
+        retries=task.retries,
+        error=task.error,
     )
+    return kind(job=task.job_id, data=facts)
 
 
 class TaskRefusal(Enum):

@@ -132,7 +132,7 @@ class Collection:
         return sorted(found)
 
     def told(self, kind):
-        return [event.data for event in self.events if event.type == kind]
+        return [event.facts for event in self.events if event.type == kind]
 
     def exported(self, state, *, error=""):
         """Have every export in this state, as its exporter would leave it."""

@@ -131,4 +131,4 @@ class Stage:
 
     def states(self, job_id="job-1"):
         """Return the states that were told of a job."""
-        return [event.data["state"] for event in self.events if event.job == job_id]
+        return [event.facts["state"] for event in self.events if event.job == job_id]

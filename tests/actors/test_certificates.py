@@ -87,7 +87,7 @@ async def test_file_that_cannot_be_used_is_told_once_a_day(autojump_clock):
         (only,) = events
         await trio.sleep(DAY_S)
         actor.stop.set()
-    assert (only.type, only.data["name"], only.data["why"]) == (
+    assert (only.type, only.facts["name"], only.facts["why"]) == (
         "config.refused",
         "api.tls",
         "broken",

@@ -28,7 +28,7 @@ async def test_group_of_long_ago_closes_at_once_and_whole(autojump_clock, forwar
     async with running(stage.actor):
         await trio.sleep(0.1)
         assert list(stage.disk.closed) == ["group-old"]
-        assert stage.events[-1].data["instances"] == 4
+        assert stage.events[-1].facts["instances"] == 4
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, TEN_YEARS, -TEN_YEARS])

@@ -93,7 +93,7 @@ class Stage:
         )
 
     def told(self):
-        return [(e.type, e.data) for e in self.events if e.type.startswith("config.")]
+        return [(e.type, e.facts) for e in self.events if e.type.startswith("config.")]
 
 
 @pytest.fixture

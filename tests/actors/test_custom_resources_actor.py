@@ -229,7 +229,7 @@ async def test_refusal_is_told_once_and_tried_again(stage, autojump_clock):
         await trio.sleep(3 * RETRY_S)
         assert len(stage.clerk.done) == tries + 3
         assert stage.types() == ["kubernetes.refused"]
-        assert stage.events[0].data["problems"] == ["spelled: name: is used"]
+        assert stage.events[0].facts["problems"] == ["spelled: name: is used"]
         assert stage.cluster.statuses == [("ct1", "spelled: name: is used")]
         stage.clerk.refusal = None
         await trio.sleep(RETRY_S)

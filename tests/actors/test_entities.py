@@ -249,8 +249,8 @@ def actors(stage):
     """Return the processors of the AE Title BRAIN and their states, as events tell them."""
     states = {}
     for event in stage.events:
-        if event.type.startswith("actor.") and ":brain" in event.data["actor"]:
-            states[event.data["actor"]] = event.type.removeprefix("actor.")
+        if event.type.startswith("actor.") and ":brain" in event.facts["actor"]:
+            states[event.facts["actor"]] = event.type.removeprefix("actor.")
     return {name: state for name, state in states.items() if name.startswith("processor")}
 
 

@@ -204,7 +204,7 @@ async def test_group_closes_when_it_has_been_quiet(autojump_clock):
         assert list(stage.disk.closed) == [first_group(placement)]
         stage.woken[ONLY].receive_nowait()
         closed = stage.events[-1]
-        assert (closed.group, closed.data["instances"], closed.data["bytes"]) == (
+        assert (closed.group, closed.facts["instances"], closed.facts["bytes"]) == (
             first_group(placement), 2, 200,
         )  # fmt: skip
 
@@ -287,7 +287,7 @@ async def test_duplicate_is_told_and_not_counted(autojump_clock):
         await stage.store(instance(1), duplicate=SAME)
         await trio.sleep(6)
     assert stage.told("instance") == ["instance.stored", "instance.duplicate"]
-    assert stage.events[-1].data["instances"] == 1
+    assert stage.events[-1].facts["instances"] == 1
 
 
 async def test_failed_commit_is_told_as_a_refusal(autojump_clock):
@@ -296,7 +296,7 @@ async def test_failed_commit_is_told_as_a_refusal(autojump_clock):
         await stage.store(instance(1), stored=False)
         await trio.sleep(6)
     assert stage.told("instance") == ["instance.refused"]
-    assert stage.events[-1].data["instances"] == 0
+    assert stage.events[-1].facts["instances"] == 0
 
 
 # --- recovery
@@ -317,7 +317,7 @@ async def test_recovered_group_has_the_time_it_had_left(autojump_clock):
         assert stage.disk.closed == {}
         await trio.sleep(0.2)
         assert list(stage.disk.closed) == ["group-old"]
-        assert stage.events[-1].data["instances"] == 4
+        assert stage.events[-1].facts["instances"] == 4
 
 
 async def test_recovered_group_keeps_its_age(autojump_clock):

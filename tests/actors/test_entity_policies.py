@@ -60,7 +60,7 @@ async def test_group_closes_when_it_has_enough(autojump_clock):
         assert groups == ["group-000001"] * 3 + ["group-000002"] * 3 + ["group-000003"]
         assert trio.current_time() == 0
         assert list(stage.disk.closed) == ["group-000001", "group-000002"]
-        assert last(stage, "group.closed").data["instances"] == 3
+        assert last(stage, "group.closed").facts["instances"] == 3
 
 
 async def test_instances_on_their_way_count_as_there(autojump_clock):
@@ -82,7 +82,7 @@ async def test_group_of_which_an_instance_never_came_closes_when_quiet(autojump_
         await stage.store(instance(2), stored=False)
         assert stage.disk.closed == {}
         await trio.sleep(5.1)
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
 
 
 async def test_recovered_group_with_enough_closes_at_once(autojump_clock):
@@ -166,7 +166,7 @@ async def test_instances_without_the_attribute_are_visible_and_become_a_group(au
         assert first_group(await stage.store(instance(2, association="a-2"))) == first_group(first)
         assert first_group(await stage.store(instance(3, study="1.3"))) != first_group(first)
         opened = last(stage, "group.opened")
-        assert opened.data["fallback"] is True
+        assert opened.facts["fallback"] is True
         await trio.sleep(5.1)
         assert len(stage.disk.closed) == 2
 
@@ -196,7 +196,7 @@ async def test_late_instances_are_ignored_if_that_is_wanted(autojump_clock):
     async with running(stage.actor):
         await closed_once(stage)
         assert await stage.place(instance(2)) == Ignored(why="late")
-        assert last(stage, "instance.ignored").data["why"] == "late"
+        assert last(stage, "instance.ignored").facts["why"] == "late"
         assert stage.disk.open == {}
         assert type(await stage.place(instance(3, study="1.3"))) is Placement
         await trio.sleep(100)
@@ -209,7 +209,7 @@ async def test_late_instances_supplement_the_first_group(autojump_clock):
         first = await closed_once(stage)
         second = await stage.store(instance(2))
         assert stage.disk.open[first_group(second)].record.supplements == first
-        assert last(stage, "group.opened").data["supplements"] == first
+        assert last(stage, "group.opened").facts["supplements"] == first
         await trio.sleep(6)
         third = await stage.store(instance(3))
         assert stage.disk.open[first_group(third)].record.supplements == first
@@ -297,7 +297,7 @@ async def test_held_group_stays_open_and_takes_instances(autojump_clock):
     async with running(stage.actor):
         placement = await stage.store(instance(1))
         assert await order(stage, first_group(placement), "hold") is DONE
-        held = last(stage, "group.held").data
+        held = last(stage, "group.held").facts
         assert (held["held"], held["why"], held["leftS"]) == (True, "operator", None)
         await trio.sleep(1000)
         assert first_group(await stage.store(instance(2))) == first_group(placement)
@@ -315,7 +315,7 @@ async def test_hold_survives_a_restart(autojump_clock):
     async with running(stage.actor):
         await trio.sleep(1000)
         assert stage.disk.closed == {}
-        assert last(stage, "group.opened").data["held"] is True
+        assert last(stage, "group.opened").facts["held"] is True
         await order(stage, first_group(placement), "extend", 0)
         await trio.testing.wait_all_tasks_blocked()
         assert list(stage.disk.closed) == [first_group(placement)]
@@ -327,7 +327,7 @@ async def test_extension_counts_from_the_order(autojump_clock):
         placement = await stage.store(instance(1))
         await trio.sleep(4)
         assert await order(stage, first_group(placement), "extend", 100.0) is DONE
-        extended = last(stage, "group.extended").data
+        extended = last(stage, "group.extended").facts
         assert (extended["leftS"], extended["notBeforeS"]) == (100.0, 100.0)
         await trio.sleep(99.9)
         assert stage.disk.closed == {}
@@ -411,7 +411,7 @@ async def test_by_default_nothing_waits_for_a_release(autojump_clock):
         assert placement.association == ""
         await stage.end("a-1")
         await trio.sleep(6)
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
         assert [call for call, _ in stage.disk.calls] == ["open_group", "close_group"]
 
 
@@ -427,7 +427,7 @@ async def test_released_instances_join_their_group(autojump_clock, policy):
         assert stage.disk.calls[-1] == ("release_staged", (first_group(placement), "a-1"))
         await stage.end("a-1")
         await trio.testing.wait_all_tasks_blocked()
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
         assert "drop_staged" not in [call for call, _ in stage.disk.calls]
 
 
@@ -440,11 +440,11 @@ async def test_instances_of_an_aborted_association_are_dropped(autojump_clock):
         )
         await stage.end("a-1")
         dropped = last(stage, "group.dropped")
-        assert (dropped.association, dropped.data) == ("a-1", {"instances": 1, "bytes": 100})
+        assert (dropped.association, dropped.facts) == ("a-1", {"instances": 1, "bytes": 100})
         assert await release(stage, "a-2")
         await stage.end("a-2")
         await trio.sleep(5.1)
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
 
 
 async def test_instances_of_an_aborted_association_hold_their_group(autojump_clock):
@@ -452,12 +452,12 @@ async def test_instances_of_an_aborted_association_hold_their_group(autojump_clo
     async with running(stage.actor):
         placement = await stage.store(instance(1))
         await stage.end("a-1")
-        assert last(stage, "group.held").data["why"] == "an association was aborted"
+        assert last(stage, "group.held").facts["why"] == "an association was aborted"
         assert stage.disk.calls[-1][0] == "release_staged"
         await trio.sleep(1000)
         assert stage.disk.closed == {}
         assert await order(stage, first_group(placement), "close") is DONE
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
 
 
 async def test_group_of_an_aborted_association_with_timeout_0_is_empty_and_closes(autojump_clock):
@@ -465,7 +465,7 @@ async def test_group_of_an_aborted_association_with_timeout_0_is_empty_and_close
     async with running(stage.actor):
         await stage.store(instance(1))
         await stage.end("a-1")
-        assert last(stage, "group.closed").data["instances"] == 0
+        assert last(stage, "group.closed").facts["instances"] == 0
 
 
 async def test_association_is_to_be_aborted_if_what_it_staged_cannot_be_taken_in(autojump_clock):
@@ -491,10 +491,10 @@ async def test_what_was_in_the_group_already_is_told_at_the_release(autojump_clo
         )
         assert await release(stage)
         told = last(stage, "instance.duplicate")
-        assert told.data == {"sopInstanceUid": "1.2.1.1", "differs": True, "kept": "first"}
+        assert told.facts == {"sopInstanceUid": "1.2.1.1", "differs": True, "kept": "first"}
         await stage.end("a-1")
         await trio.sleep(5.1)
-        closed = last(stage, "group.closed").data
+        closed = last(stage, "group.closed").facts
         assert (closed["instances"], closed["bytes"]) == (1, 100)
 
 
@@ -520,7 +520,7 @@ async def test_association_that_a_kill_ended_counts_as_aborted(
         await trio.sleep(6)
         assert [call for call, _ in stage.disk.calls] == calls
         if instances is not None:
-            assert last(stage, "group.closed").data["instances"] == instances
+            assert last(stage, "group.closed").facts["instances"] == instances
 
 
 @pytest.mark.parametrize("policy", ["drop", "keep", "hold"])
@@ -530,7 +530,7 @@ async def test_association_that_was_released_before_a_kill_is_kept(autojump_cloc
     async with running(stage.actor):
         await trio.sleep(6)
         assert [call for call, _ in stage.disk.calls] == ["release_staged", "close_group"]
-        assert last(stage, "group.closed").data["instances"] == 6
+        assert last(stage, "group.closed").facts["instances"] == 6
 
 
 async def test_association_that_outlives_a_crash_of_its_entity_can_be_released(autojump_clock):
@@ -547,7 +547,7 @@ async def test_association_that_outlives_a_crash_of_its_entity_can_be_released(a
         assert await release(stage)
         await stage.end("a-1")
         await trio.sleep(6)
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
 
 
 async def test_release_of_nothing_is_granted(autojump_clock):
@@ -596,10 +596,10 @@ async def test_second_instance_is_told_and_counted_if_it_is_kept(autojump_clock,
     async with running(stage.actor):
         await stage.store(instance(1))
         await stage.store(instance(1), duplicate=Duplicate(differs=True, kept=kept))
-        told = last(stage, "instance.duplicate").data
+        told = last(stage, "instance.duplicate").facts
         assert (told["differs"], told["kept"]) == (True, kept)
         await trio.sleep(5.1)
-        assert last(stage, "group.closed").data["instances"] == instances
+        assert last(stage, "group.closed").facts["instances"] == instances
 
 
 # --- many

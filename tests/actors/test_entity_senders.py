@@ -79,7 +79,7 @@ async def test_result_of_its_own_pipeline_is_ignored_and_says_why(
         answer = await stage.place(instance(1))
         assert isinstance(answer, Ignored) == is_ignored
         assert isinstance(await stage.place(instance(2)), Placement)
-        told = [event.data["why"] for event in stage.events if event.type == "instance.ignored"]
+        told = [event.facts["why"] for event in stage.events if event.type == "instance.ignored"]
         assert told == (["result of job-1"] if is_ignored else [])
 
 

@@ -354,7 +354,7 @@ async def test_export_is_completed_only_when_all_is_committed(autojump_clock):
         assert stage.peer.proposals == [[(CT, EXPLICIT), COMMITMENT_CONTEXT]]
         assert stage.told("commitment") == ["commitment.requested", "commitment.reported"]
         walked = ("export.state", "export.completed")
-        states = [event.data["state"] for event in stage.events if event.type in walked]
+        states = [event.facts["state"] for event in stage.events if event.type in walked]
         assert list(dict.fromkeys(states)) == ["Sending", "Sent", "Committing", "Completed"]
 
 

@@ -148,7 +148,7 @@ async def test_outage_of_several_associations_is_one(autojump_clock):
         await trio.sleep(1)
         assert len(stage.peer.tries) <= 5
         down = next(event for event in stage.events if event.type == "destination.down")
-        assert down.data["tries"] == 1
+        assert down.facts["tries"] == 1
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses", "loses", "dead"])
@@ -274,7 +274,7 @@ async def test_failure_is_reported_over_the_threshold_and_files_are_kept_below_i
         await stage.open(an_export(instances=4))
         await trio.sleep(1)
         assert (await stage.row()).state is ExportState.FAILED
-        assert stage.events[-1].data["report"] == report
+        assert stage.events[-1].facts["report"] == report
 
 
 # --- orders of operators

@@ -55,9 +55,9 @@ async def test_outage_is_told_with_its_reason_and_when_it_is_probed(autojump_clo
         await trio.sleep(100)
         down, tried = [event for event in stage.events if event.topic == "destination"]
         assert (down.type, tried.type) == ("destination.down", "destination.tried")
-        assert down.data["why"] == tried.data["why"] == "no connection: refused"
-        assert down.data["sinceAt"] == tried.data["sinceAt"]
-        assert down.data["sinceAt"] < down.data["againAt"] < tried.data["againAt"]
+        assert down.facts["why"] == tried.facts["why"] == "no connection: refused"
+        assert down.facts["sinceAt"] == tried.facts["sinceAt"]
+        assert down.facts["sinceAt"] < down.facts["againAt"] < tried.facts["againAt"]
         stage.peer.up = True
         await trio.sleep(200)
         assert stage.figures.down == {}

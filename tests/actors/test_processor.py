@@ -97,7 +97,7 @@ async def test_group_becomes_one_job_for_each_pipeline(autojump_clock):
         }  # fmt: skip
         assert set(stage.disk.payloads) == {job.id for job in jobs}
         assert stage.disk.closed == {}
-        assert [event.data["state"] for event in stage.told("job.opened")] == ["Queued", "Queued"]
+        assert [event.facts["state"] for event in stage.told("job.opened")] == ["Queued", "Queued"]
         stage.submitter.receive_nowait()
 
 
@@ -205,7 +205,7 @@ async def test_plug_in_that_crashes_parks_its_ae_title_and_loses_nothing(autojum
         stage.close_group(1, 2, 3)
         await trio.sleep(120)
         (parked,) = stage.told("actor.parked")
-        assert parked.data["actor"] == "processor:brain"
+        assert parked.facts["actor"] == "processor:brain"
         assert set(stage.disk.closed) == {"group-1"}, "the others come first after a crash"
         assert {job.group_id for job in await stage.ledger.jobs()} == {"group-2", "group-3"}
         assert not nursery.child_tasks

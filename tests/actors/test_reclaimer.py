@@ -54,7 +54,7 @@ async def test_completed_job_goes_after_its_retention(autojump_clock):
         assert await stage.left() == []
         assert await stage.ledger.exports() == []
         assert stage.told() == ["storage.reclaimed"]
-        assert stage.events[0].data == {"bytes": 10}
+        assert stage.events[0].facts == {"bytes": 10}
 
 
 async def test_faulted_job_goes_after_its_own_retention(autojump_clock):
@@ -145,7 +145,7 @@ async def test_low_space_is_told_once_and_its_recovery_too(autojump_clock):
             stage.space.next_low = low
             await trio.sleep(POLL_S + 0.1)
         assert stage.told() == ["storage.low", "storage.recovered", "storage.low"]
-        assert stage.events[0].data == {"totalBytes": 100, "freeBytes": 1, "reservedBytes": 10}
+        assert stage.events[0].facts == {"totalBytes": 100, "freeBytes": 1, "reservedBytes": 10}
 
 
 async def test_space_is_known_before_anybody_is_admitted(autojump_clock):

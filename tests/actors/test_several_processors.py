@@ -173,7 +173,7 @@ async def test_group_waits_for_nothing_if_the_next_cannot_be_opened(autojump_clo
         assert (type(refused), refused.status) == (Refused, 0xA700)
         await trio.sleep(5.1)
         assert len(stage.disk.closed) == 1
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1
 
 
 async def test_group_does_not_close_while_the_next_one_is_being_opened(autojump_clock):
@@ -203,14 +203,14 @@ async def test_stored_is_told_once_with_all_groups(autojump_clock):
         assert stage.told("instance") == ["instance.stored"]
         stored = last(stage, "instance.stored")
         assert stored.group == placement.groups["by-study"]
-        assert stored.data["groups"] == list(placement.groups.values())
+        assert stored.facts["groups"] == list(placement.groups.values())
 
 
 async def test_only_group_is_not_told_twice(autojump_clock):
     stage = Stage()
     async with running(stage.actor):
         await stage.store(instance(1))
-        assert "groups" not in last(stage, "instance.stored").data
+        assert "groups" not in last(stage, "instance.stored").facts
 
 
 async def test_duplicate_is_told_for_the_group_that_has_it(autojump_clock):
@@ -226,10 +226,10 @@ async def test_duplicate_is_told_for_the_group_that_has_it(autojump_clock):
         assert stage.told("instance") == ["instance.stored", "instance.duplicate"]
         assert last(stage, "instance.duplicate").group == one
         stored = last(stage, "instance.stored")
-        assert (stored.group, "groups" in stored.data) == (other, False)
+        assert (stored.group, "groups" in stored.facts) == (other, False)
         await trio.sleep(20.1)
         closed = [event for event in stage.events if event.type == "group.closed"]
-        assert {e.group: e.data["instances"] for e in closed} == {one: 0, other: 1}
+        assert {e.group: e.facts["instances"] for e in closed} == {one: 0, other: 1}
 
 
 async def test_failed_commit_frees_every_group(autojump_clock):
@@ -250,7 +250,7 @@ async def test_group_says_whose_it_is(autojump_clock):
     async with running(stage.actor):
         await stage.store(instance(1))
         opened = [event for event in stage.events if event.type == "group.opened"]
-        assert [event.data["processor"] for event in opened] == ["by-study", "by-series"]
+        assert [event.facts["processor"] for event in opened] == ["by-study", "by-series"]
 
 
 # --- closing
@@ -467,4 +467,4 @@ async def test_what_is_on_its_way_into_a_group_of_a_processor_that_goes_arrives(
         await stage.notes.send(note)
         await trio.sleep(5.1)
         assert set(stage.disk.closed) == set(placement.groups.values())
-        assert last(stage, "group.closed").data["instances"] == 1
+        assert last(stage, "group.closed").facts["instances"] == 1

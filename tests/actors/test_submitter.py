@@ -26,7 +26,7 @@ async def test_job_walks_through_every_step(autojump_clock):
         assert [step for step, _, _ in stage.engine.calls] == [
             "create", "upload_metadata", "upload", "start", "wait",
         ]  # fmt: skip
-        assert [event.data["state"] for event in stage.events] == [
+        assert [event.facts["state"] for event in stage.events] == [
             "Creating", "Created", "MetadataUploading", "MetadataUploaded", "PayloadUploading",
             "PayloadUploaded", "Starting", "Completed",
         ]  # fmt: skip
@@ -115,7 +115,7 @@ async def test_outage_of_hours_counts_as_no_try(autojump_clock):
         await trio.sleep(3600)
         job = await stage.ledger.job("job-1")
         assert (job.state, job.try_count, job.error) == (JobState.QUEUED, 0, "away")
-        assert stage.events[-1].data["error"] == "away"
+        assert stage.events[-1].facts["error"] == "away"
         await trio.sleep(80_000)
         assert await stage.state() is JobState.COMPLETED
         assert len(stage.engine.times("create")) == 401
@@ -252,7 +252,7 @@ async def test_pauses_grow_and_differ_by_what_is_drawn(autojump_clock):
         await trio.sleep(1)
         job = await stage.ledger.job("job-1")
         assert job.due_at - wall() == pytest.approx(60 * 1.05 - 1)
-        assert stage.events[-1].data["dueAt"] == "2023-11-14T22:14:23.000Z"
+        assert stage.events[-1].facts["dueAt"] == "2023-11-14T22:14:23.000Z"
         assert stage.figures.retries == {JobState.CREATING: 1}
 
 

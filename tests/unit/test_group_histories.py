@@ -1,32 +1,32 @@
 """What is remembered of groups and of the associations that brought them."""
 
-from adapter.domain.events import Event
+from sample_events import sample
+
 from adapter.domain.group_histories import ASSOCIATIONS_MAX, NOTES_MAX, GroupHistories
 
 
 def fold(histories, *events):
     for at, event in enumerate(events):
-        topic, _, verb = event.type.partition(".")
-        histories.apply(event, topic, verb, float(at))
+        histories.apply(event, float(at))
 
 
 def association(verb, name="a-1"):
-    return Event(type=f"association.{verb}", association=name, data={"peer": "10.0.0.7"})
+    return sample(f"association.{verb}", association=name, data={"peer": "10.0.0.7"})
 
 
 def stored(group="g-1", name="a-1", **data):
-    return Event(type="instance.stored", group=group, association=name, data=data)
+    return sample("instance.stored", group=group, association=name, data=data)
 
 
 def opened(group="g-1"):
-    return Event(type="group.opened", group=group, ae_title="BRAIN")
+    return sample("group.opened", group=group, ae_title="BRAIN")
 
 
 def test_association_is_told_to_its_end_with_the_group_it_brought():
     histories = GroupHistories()
     fold(
         histories, association("requested"), association("accepted"), opened(), stored(), stored(),
-        Event(type="group.closed", group="g-1"), association("released"),
+        sample("group.closed", group="g-1"), association("released"),
     )  # fmt: skip
     history = histories.find("g-1")
     assert history.ae_title == "BRAIN"
@@ -58,7 +58,7 @@ def test_history_of_a_group_is_bounded_and_its_end_is_told():
     for number in range(2 * ASSOCIATIONS_MAX):
         name = f"a-{number}"
         fold(histories, association("requested", name), opened(), stored(name=name))
-    fold(histories, Event(type="group.closed", group="g-1"))
+    fold(histories, sample("group.closed", group="g-1"))
     history = histories.find("g-1")
     assert len(history.associations) == ASSOCIATIONS_MAX
     assert len(history.notes) == NOTES_MAX + 1

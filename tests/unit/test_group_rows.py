@@ -1,6 +1,7 @@
 """Rows of open groups: the time they are told to have left is the time the entity gives them."""
 
-from adapter.domain.events import Event
+from sample_events import sample
+
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.wall_time import rfc3339
 
@@ -19,19 +20,19 @@ class Rows:
 
     def group(self, verb, **data):
         self.snapshot.apply(
-            Event(type=f"group.{verb}", ae_title="BRAIN", group="g-1", data=self.facts | data),
+            sample(f"group.{verb}", ae_title="BRAIN", group="g-1", data=self.facts | data),
             self.at,
         )
 
     def instance(self, verb="stored", association="a-1", **data):
         self.snapshot.apply(
-            Event(type=f"instance.{verb}", ae_title="BRAIN", association=association, group="g-1",
+            sample(f"instance.{verb}", ae_title="BRAIN", association=association, group="g-1",
                   data={"bytes": 10, **data}),
             self.at,
         )  # fmt: skip
 
     def ended(self, association="a-1", verb="released"):
-        event = Event(type=f"association.{verb}", association=association)
+        event = sample(f"association.{verb}", association=association)
         self.snapshot.apply(event, self.at)
 
     @property
@@ -104,7 +105,7 @@ def test_dropped_instances_are_not_counted():
     for _ in range(3):
         rows.instance()
     rows.snapshot.apply(
-        Event(type="group.dropped", group="g-1", data={"instances": 2, "bytes": 20}), rows.at
+        sample("group.dropped", group="g-1", data={"instances": 2, "bytes": 20}), rows.at
     )
     assert (rows.row["instances"], rows.row["bytes"]) == (1, 10)
 
@@ -121,7 +122,7 @@ def test_duplicate_counts_only_if_both_are_kept():
 
 def test_instance_of_several_groups_counts_in_each():
     rows = Rows()
-    event = Event(type="group.opened", group="g-2", data=rows.facts)
+    event = sample("group.opened", group="g-2", data=rows.facts)
     rows.snapshot.apply(event, rows.at)
     rows.instance(groups=["g-1", "g-2", "g-gone"])
     rows.instance("duplicate", differs=True, kept="both")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import trio
+from sample_events import sample
 
-from adapter.domain.events import Event
 from adapter.domain.roster import LOOK_S, Roster
 from adapter.domain.snapshot import Snapshot
 from adapter.supervision import ESSENTIAL, list_in, supervise, watch_mailboxes
@@ -13,7 +13,7 @@ from adapter.supervision import ESSENTIAL, list_in, supervise, watch_mailboxes
 def folded(*events):
     snapshot = Snapshot()
     for at, (verb, data) in enumerate(events):
-        snapshot.apply(Event(type=f"actor.{verb}", data={"actor": "results"} | data), at)
+        snapshot.apply(sample(f"actor.{verb}", data={"actor": "results"} | data), at)
     return snapshot.roster
 
 

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_events import sample
 
 from adapter.domain import service_times
-from adapter.domain.events import Event
 from adapter.domain.histogram import Histogram
 from adapter.domain.service_times import ServiceTimes, measured
 from adapter.domain.space_trend import SPAN_MIN_S, WINDOW_S, SpaceTrend
@@ -21,7 +21,7 @@ def observed(times, what, label):
 def fold(*rows):
     times = ServiceTimes()
     for now, kind, fields in rows:
-        times.apply(Event(type=kind, **fields), now)
+        times.apply(sample(kind, **fields), now)
     return times
 
 
@@ -99,7 +99,7 @@ def test_what_never_ends_is_forgotten_in_time(monkeypatch):
 
 def test_events_go_on_to_whoever_publishes_them():
     told = []
-    times, event = ServiceTimes(), Event(type="group.opened", group="g", ae_title="MAIN")
+    times, event = ServiceTimes(), sample("group.opened", group="g", ae_title="MAIN")
     measured(told.append, times, lambda: 1.0)(event)
     assert told == [event]
 

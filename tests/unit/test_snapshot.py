@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+from sample_events import sample
 
-from adapter.domain.events import EVENT_TYPES, Event
+from adapter.domain.event_types import EVENT_TYPES
 from adapter.domain.snapshot import ENDED_MAX, Snapshot
 
 BEGIN = datetime(2026, 1, 31, 9, 30, tzinfo=UTC).timestamp()
@@ -22,16 +23,16 @@ def folded(*events):
 
 
 def association(verb, **data):
-    return Event(type=f"association.{verb}", ae_title="BRAIN", association="a-1", data=data)
+    return sample(f"association.{verb}", ae_title="BRAIN", association="a-1", data=data)
 
 
 def instance(verb, **data):
-    return Event(type=f"instance.{verb}", association="a-1", group="group-1", data=data)
+    return sample(f"instance.{verb}", association="a-1", group="group-1", data=data)
 
 
 def group(verb):
     data = {"instances": 0, "bytes": 0, "timeoutS": 5.0, "leftS": 3.0, "ageLeftS": 60.0}
-    return Event(type=f"group.{verb}", ae_title="BRAIN", group="group-1", data=data)
+    return sample(f"group.{verb}", ae_title="BRAIN", group="group-1", data=data)
 
 
 def test_nothing_is_known_at_first():
@@ -45,7 +46,7 @@ def test_nothing_is_known_at_first():
 def test_association_counts_its_instances():
     (row,) = folded(
         association("requested", peer="10.0.0.7"),
-        association("accepted"),
+        association("accepted", peer="10.0.0.7"),
         instance("stored", bytes=10),
         instance("stored", bytes=5),
         instance("refused", bytes=7),
@@ -55,6 +56,7 @@ def test_association_counts_its_instances():
     assert row == {
         "id": "a-1", "aeTitle": "BRAIN", "openedAt": at(0), "changedAt": at(6), "state": "released",
         "stored": 2, "bytes": 15, "refused": 1, "peer": "10.0.0.7", "why": "released",
+        "callingAeTitle": "", "contexts": 0, "tls": "",
     }  # fmt: skip
 
 
@@ -76,21 +78,20 @@ def test_instance_of_an_unknown_group_or_association_does_no_harm():
 
 
 def test_job_keeps_what_it_was_told():
-    opened = Event(type="job.opened", ae_title="BRAIN", group="group-1", job="job-1",
-                   data={"state": "Queued", "pipeline": "seg"})  # fmt: skip
-    done = Event(type="job.completed", ae_title="BRAIN", group="group-1", job="job-1",
-                 data={"state": "Completed"})  # fmt: skip
+    opened = sample("job.opened", ae_title="BRAIN", group="group-1", job="job-1",
+                   data={"state": "Queued", "pipeline": "seg", "name": "a name"})  # fmt: skip
+    done = sample("job.completed", ae_title="BRAIN", group="group-1", job="job-1",
+                 data={"state": "Completed", "pipeline": "seg"})  # fmt: skip
     (row,) = folded(opened, done)["jobs"]
     assert row == {
         "id": "job-1", "openedAt": at(0), "changedAt": at(1), "state": "Completed",
-        "pipeline": "seg", "aeTitle": "BRAIN", "group": "group-1",
+        "name": "a name", "pipeline": "seg", "aeTitle": "BRAIN", "group": "group-1",
+        "instances": 0, "bytes": 0, "tries": 0, "dueAt": "", "error": "",
     }  # fmt: skip
 
 
 def export(verb, **data):
-    return Event(
-        type=f"export.{verb}", job="job-1", export="export-1", destination="pacs", data=data
-    )
+    return sample(f"export.{verb}", job="job-1", export="export-1", destination="pacs", data=data)
 
 
 def test_export_adds_up_what_was_delivered():
@@ -104,11 +105,11 @@ def test_export_adds_up_what_was_delivered():
 
 def test_reclaimed_job_takes_its_exports_along():
     state = folded(
-        Event(type="job.opened", job="job-1"),
+        sample("job.opened", job="job-1"),
         export("opened"),
-        Event(type="export.opened", job="job-2", export="export-2"),
-        Event(type="storage.reclaimed", job="job-1", data={"bytes": 7}),
-        Event(type="storage.reclaimed", job="job-0", data={"bytes": 3}),
+        sample("export.opened", job="job-2", export="export-2"),
+        sample("storage.reclaimed", job="job-1", data={"bytes": 7}),
+        sample("storage.reclaimed", job="job-0", data={"bytes": 3}),
     )
     assert state["jobs"] == []
     assert [row["id"] for row in state["exports"]] == ["export-2"]
@@ -116,30 +117,30 @@ def test_reclaimed_job_takes_its_exports_along():
 
 
 def test_storage_is_low_until_it_recovers():
-    low = Event(type="storage.low", data={"freeBytes": 1})
+    low = sample("storage.low", data={"freeBytes": 1})
     assert folded(low)["storage"]["low"] is True
-    assert folded(low, Event(type="storage.recovered"))["storage"]["low"] is False
+    assert folded(low, sample("storage.recovered"))["storage"]["low"] is False
 
 
 def test_destination_has_its_last_state():
     events = [
-        Event(type="destination.down", destination="pacs", data={"why": "no connection"}),
-        Event(type="destination.up", destination="pacs"),
+        sample("destination.down", destination="pacs", data={"why": "no connection"}),
+        sample("destination.up", destination="pacs"),
     ]
     assert folded(*events)["destinations"] == [{"name": "pacs", "state": "up", "changedAt": at(1)}]
 
 
 def test_destination_that_is_gone_is_forgotten():
-    down = Event(type="destination.down", destination="pacs")
-    gone = Event(type="config.deleted", data={"kind": "destination", "name": "pacs"})
-    other = Event(type="config.deleted", data={"kind": "aetitle", "name": "pacs"})
+    down = sample("destination.down", destination="pacs")
+    gone = sample("config.deleted", data={"kind": "destination", "name": "pacs"})
+    other = sample("config.deleted", data={"kind": "aetitle", "name": "pacs"})
     assert folded(down, other)["destinations"] != []
     assert folded(down, other, gone)["destinations"] == []
 
 
 def test_destination_is_held_until_it_is_released():
     held, up, released = (
-        Event(type=f"destination.{verb}", destination="pacs") for verb in ("held", "up", "released")
+        sample(f"destination.{verb}", destination="pacs") for verb in ("held", "up", "released")
     )
     row = {"name": "pacs", "state": "unknown", "changedAt": at(0), "held": True}
     assert folded(held)["destinations"] == [row]
@@ -151,8 +152,8 @@ def test_destination_is_held_until_it_is_released():
 
 def test_actor_keeps_its_number_of_crashes():
     (row,) = folded(
-        Event(type="actor.crashed", data={"actor": "hub", "crashes": 2}),
-        Event(type="actor.started", data={"actor": "hub"}),
+        sample("actor.crashed", data={"actor": "hub", "crashes": 2}),
+        sample("actor.started", data={"actor": "hub"}),
     )["actors"]
     assert (row["state"], row["crashes"]) == ("started", 2)
 
@@ -160,11 +161,11 @@ def test_actor_keeps_its_number_of_crashes():
 @pytest.mark.parametrize(
     ("section", "ended"),
     [
-        ("associations", lambda n: Event(type="association.released", association=f"a-{n}")),
-        ("jobs", lambda n: Event(type="job.faulted", job=f"j-{n}", data={"state": "Faulted"})),
+        ("associations", lambda n: sample("association.released", association=f"a-{n}")),
+        ("jobs", lambda n: sample("job.faulted", job=f"j-{n}", data={"state": "Faulted"})),
         (
             "exports",
-            lambda n: Event(type="export.failed", export=f"e-{n}", data={"state": "Failed"}),
+            lambda n: sample("export.failed", export=f"e-{n}", data={"state": "Failed"}),
         ),
     ],
 )
@@ -176,11 +177,11 @@ def test_only_so_much_that_ended_is_kept(section, ended):
 
 def test_what_goes_on_is_never_forgotten():
     open_jobs = [
-        Event(type="job.opened", job=f"open-{n}", data={"state": "Queued"})
+        sample("job.opened", job=f"open-{n}", data={"state": "Queued"})
         for n in range(ENDED_MAX + 5)
     ]
     ended = [
-        Event(type="job.completed", job=f"done-{n}", data={"state": "Completed"})
+        sample("job.completed", job=f"done-{n}", data={"state": "Completed"})
         for n in range(ENDED_MAX + 5)
     ]
     rows = folded(*open_jobs, *ended)["jobs"]
@@ -195,6 +196,6 @@ def test_every_event_type_is_folded_into_its_section(kind):
         "group.closed",
         "group.dropped",
     )
-    state = folded(Event(type=kind, data={"actor": "x", "leftS": 1.0}))
+    state = folded(sample(kind))
     del state["storage"]
     assert [name for name, rows in state.items() if rows] == ([] if nowhere else [f"{topic}s"])

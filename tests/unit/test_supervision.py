@@ -54,7 +54,7 @@ async def test_crashed_actor_is_started_again_after_a_pause(autojump_clock):
     await supervise(actor, ESSENTIAL, events.append)
     assert actor.began == [0.0, 1.0, 2.0]
     assert told(events) == ["started", "crashed", "started", "crashed", "started", "stopped"]
-    assert events[3].data == {"actor": "scripted", "error": "RuntimeError", "crashes": 2}
+    assert events[3].facts == {"actor": "scripted", "error": "RuntimeError", "crashes": 2}
     assert actor.closed == 1
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from adapter.domain.events import TOPICS
+from adapter.domain.event_types import TOPICS
 from adapter.domain.webhooks import Topic, Webhook, signature, webhook_problems
 
 

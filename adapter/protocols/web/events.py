@@ -13,7 +13,7 @@ from litestar.exceptions import WebSocketDisconnect
 from msgspec import Struct
 
 from adapter.channels import UNANSWERED, ask
-from adapter.domain.events import TOPICS
+from adapter.domain.event_types import TOPICS
 from adapter.domain.subscriptions import Subscribe, Subscription
 from adapter.domain.views import Views
 from adapter.protocols.web.health import State
@@ -63,7 +63,7 @@ def parameters(query: Mapping[str, str]) -> Wanted:
         ValueError: One of them cannot be meant.
     """
     topics = frozenset(filter(None, query.get("topics", "").split(",")))
-    if unknown := topics - TOPICS.keys():
+    if unknown := topics - set(TOPICS):
         raise ValueError(f"unknown topic {min(unknown)[:32]}")
     since = query.get("since")
     if since is not None and not (since.isdecimal() and len(since) <= SINCE_DIGITS_MAX):

@@ -19,7 +19,7 @@ from adapter.domain.access import (
     shown,
     superfluous,
 )
-from adapter.domain.events import Event
+from adapter.domain.system_events import ConfigCreated, ConfigDeleted, ConfigEvent, ConfigFacts
 from adapter.domain.views import Views
 from adapter.protocols.web.access import CALLER, Access, Guarding
 from adapter.protocols.web.health import State
@@ -73,7 +73,7 @@ async def create(
     await access.keys.put(key)
     for old in superfluous(access.keys, now):
         await access.keys.remove(old.id)
-    _tell(web, "created", key)
+    _tell(web, ConfigCreated, key)
     return Response(
         {**shown(key, now), "key": token}, status_code=HTTPStatus.CREATED,
         headers={"Cache-Control": "no-store"},
@@ -99,14 +99,14 @@ async def revoke(web: State, access: Guarding, key_id: FromPath[str]) -> dict[st
         raise HTTPException(why, status_code=HTTPStatus.CONFLICT)
     revoked = msgspec.structs.replace(key, revoked_at=now)
     await access.keys.put(revoked)
-    _tell(web, "deleted", revoked)
+    _tell(web, ConfigDeleted, revoked)
     return shown(revoked, now)
 
 
-def _tell(web: Views, verb: str, key: ApiKey) -> None:
+def _tell(web: Views, kind: type[ConfigEvent], key: ApiKey) -> None:
     """Publish that there is a key, or no longer; nothing of its secret, nor its digest."""
-    data = {"kind": "key", "name": key.name, "id": key.id, "role": str(key.role)}
-    web.publish(Event(type=f"config.{verb}", data=data))
+    facts = ConfigFacts(kind="key", name=key.name, id=key.id, role=str(key.role))
+    web.publish(kind(data=facts))
 
 
 KEYS = [caller, keys, one_key, create, revoke]

@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from adapter.cli import app
 from adapter.configuration import effective_values, json_schema, load
-from adapter.domain.event_types import EVENT_TYPES
+from adapter.domain.event_types import EVENTS
 from adapter.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +59,16 @@ def test_dev_toml_is_valid() -> None:
 
 def test_every_event_type_is_documented() -> None:
     text = (ROOT / "docs" / "events.md").read_text()
-    missing = [kind for kind in sorted(EVENT_TYPES) if f"`{kind}`" not in text]
+    missing = [kind for kind in sorted(EVENTS) if f"`{kind}`" not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("kind", sorted(EVENTS))
+def test_what_an_event_tells_is_documented(kind: str) -> None:
+    text = (ROOT / "docs" / "events.md").read_text()
+    (told,) = (field.type for field in msgspec.structs.fields(EVENTS[kind]) if field.name == "data")
+    names = [field.encode_name for field in msgspec.structs.fields(told)]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_metric_is_documented() -> None:

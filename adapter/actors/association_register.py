@@ -62,7 +62,8 @@ class AssociationRegister:
 
     def requested(self, association: str, request: AssociationRequest) -> None:
         """A-ASSOCIATE-RQ has arrived."""
-        self._tell(AssociationRequested, association, request, AssociationFacts(**_asked(request)))
+        facts = AssociationFacts(**_asked(request))
+        self.publish(_event(AssociationRequested, association, request, facts))
 
     def rejected(self, association: str, request: AssociationRequest, rejection: Rejection) -> None:
         """It is not admitted."""
@@ -81,13 +82,15 @@ class AssociationRegister:
             self.now(),
         )
         notify(self.refused)
-        why: dict[str, Any] = {"why": rejection.why, "result": rejection.result,
-               "source": rejection.source, "reason": rejection.reason}  # fmt: skip
+        why: dict[str, Any] = {
+            "why": rejection.why, "result": rejection.result, "source": rejection.source,
+            "reason": rejection.reason,
+        }  # fmt: skip
         log.info("association.rejected", association=association, peer=request.peer, **why)
         facts = AssociationRejection(
             **_asked(request), **why, rule=row.why.rule, first=row.id, count=row.count
         )
-        self._tell(AssociationRejected, association, request, facts)
+        self.publish(_event(AssociationRejected, association, request, facts))
 
     def unasked(self, association: str, connection: PendingAssociation, end: str) -> None:
         """A connection ended that brought no A-ASSOCIATE-RQ."""
@@ -110,7 +113,8 @@ class AssociationRegister:
 
     def accepted(self, association: str, request: AssociationRequest) -> None:
         """It is admitted."""
-        self._tell(AssociationAccepted, association, request, AssociationFacts(**_asked(request)))
+        facts = AssociationFacts(**_asked(request))
+        self.publish(_event(AssociationAccepted, association, request, facts))
 
     def ended(
         self,
@@ -129,12 +133,13 @@ class AssociationRegister:
             refused=report.refused,
         )
         kind = AssociationReleased if report.released else AssociationAborted
-        event = self._tell(kind, association, request, facts)
+        event = _event(kind, association, request, facts)
         log.info(
             f"association.{event.verb}", association=association, peer=request.peer,
             tls=request.tls, why=facts.why, instances=facts.instances,
             bytes=facts.payload_bytes, refused=facts.refused,
         )  # fmt: skip
+        self.publish(event)
 
     def crashed(self, association: str, peer: str, bug: Exception) -> None:
         """A bug of ours has ended it."""
@@ -142,12 +147,9 @@ class AssociationRegister:
         why = f"internal failure: {type(bug).__name__}"
         self.publish(AssociationAborted(association=association, data=AssociationEnd(why=why)))
 
-    def _tell(
-        self, kind: type[Event], association: str, request: AssociationRequest, data: Data
-    ) -> Event:
-        event = kind(ae_title=request.called_ae_title, association=association, data=data)
-        self.publish(event)
-        return event
+
+def _event(kind: type[Event], association: str, request: AssociationRequest, data: Data) -> Event:
+    return kind(ae_title=request.called_ae_title, association=association, data=data)
 
 
 def _asked(request: AssociationRequest) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class CommittingDestination:
     """Of the response to the n-th request."""
     change: Callable[[Dataset], None] = lambda _: None
     """What is done to a report before it is sent."""
+    asked_first: int = 1
+    """So many requests are answered before the first report goes out."""
     offers_commitment: bool = True
     adapter_port: int = 0
     called: str = "ADAPTER"
@@ -68,6 +70,9 @@ class CommittingDestination:
     answers: list[int | None] = field(default_factory=list)
     """Statuses of our reports; None: there was no answer, or no association."""
     threads: list[threading.Thread] = field(default_factory=list)
+    _asked_enough: threading.Event = field(default_factory=threading.Event)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Reports go one by one: an association of pynetdicom has one request of its own at a time."""
 
     @contextmanager
     def listening(self, port: int = 0) -> Any:
@@ -82,6 +87,7 @@ class CommittingDestination:
             try:
                 yield self
             finally:
+                self._asked_enough.set()
                 for thread in self.threads:
                     thread.join(20)
 
@@ -92,6 +98,8 @@ class CommittingDestination:
     def _action(self, event: Any) -> tuple[int, None]:
         number, asked = len(self.asked), event.action_information
         self.asked.append(asked)
+        if len(self.asked) >= self.asked_first:
+            self._asked_enough.set()
         status = self.status(number)
         if status == 0x0000:
             said = report(asked, self.failures(number))
@@ -104,13 +112,14 @@ class CommittingDestination:
         return status, None
 
     def _report_all(self, here: Any, said: tuple[Dataset, int], places: Sequence[Where]) -> None:
+        self._asked_enough.wait()
         for place in places:
-            if place == "here":
-                # pynetdicom sends the response when the handler has returned.
-                threading.Event().wait(0.2)
-                self._send(here, said)
-            elif place == "anew":
-                self.report_anew(said)
+            with self._turn:
+                if place == "here":
+                    # It waits until the thread that asked us has sent its response (`Pause`).
+                    self._send(here, said)
+                elif place == "anew":
+                    self.report_anew(said)
 
     def report_anew(self, said: tuple[Dataset, int]) -> None:
         """Report on an association of our own, as SCP."""

@@ -84,7 +84,7 @@ def run_program(*command: str) -> str:
 def ended(*command: str) -> "subprocess.CompletedProcess[str]":
     """Run a peer's program to its end, whatever that is."""
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=60, check=False
+        command, capture_output=True, text=True, errors="replace", timeout=120, check=False
     )
 
 
@@ -147,7 +147,7 @@ class Orthanc:
     def read(self, path: str) -> bytes:
         """Return the body of a GET on its REST API."""
         request = urllib.request.Request(f"{self.url}{path}", headers=self.headers)
-        with urllib.request.urlopen(request, timeout=5) as body:
+        with urllib.request.urlopen(request, timeout=30) as body:
             found: bytes = body.read()
         return found
 
@@ -271,7 +271,7 @@ class LyingDestination(threading.Thread):
                 sock, _ = self._server.accept()
             except OSError:
                 return
-            sock.settimeout(10)
+            sock.settimeout(60)
             wire = Wire.__new__(Wire)
             wire.sock = sock
             with wire:

@@ -18,7 +18,11 @@ REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples" / "processor_plugin"
 """The processor plug-in of the documentation."""
 POLL_S = 0.02
-START_S = 60.0
+START_S = 120.0
+ANSWER_S = 60.0
+"""For an answer over HTTP."""
+END_S = 60.0
+"""For the process to end; a drain that takes longer than it may tells so by its exit code."""
 LOADED = 4
 """A machine on which much else runs takes so many times longer; a limit is for what hangs."""
 T = TypeVar("T")
@@ -94,7 +98,7 @@ def environment(packages: Path | None = None) -> dict[str, str]:
 
 
 def run_cli(
-    *arguments: str, timeout_s: float = 60.0, packages: Path | None = None
+    *arguments: str, timeout_s: float = 120.0, packages: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command of the program to its end."""
     return subprocess.run(
@@ -177,14 +181,14 @@ class Adapter:
         """Send SIGTERM; `wait` tells how it ended."""
         os.kill(self.pid, signal.SIGTERM)
 
-    def wait(self, timeout_s: float = 15.0) -> int:
+    def wait(self, timeout_s: float = END_S) -> int:
         """Wait for the end of the process; return its exit code."""
         assert self._process is not None
         status = self._process.wait(timeout_s)
         self._forget()
         return status
 
-    def stop(self, timeout_s: float = 15.0) -> int:
+    def stop(self, timeout_s: float = END_S) -> int:
         """Stop it politely; return its exit code."""
         self.terminate()
         return self.wait(timeout_s)
@@ -221,7 +225,7 @@ class Adapter:
         body: bytes | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body of an HTTP request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=ANSWER_S)
         try:
             connection.request(method, path, body, headers=dict(headers or {}))
             response = connection.getresponse()

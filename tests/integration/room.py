@@ -108,7 +108,7 @@ class Room:
             process, log = self._servers.pop()
             process.terminate()
             try:
-                code = process.wait(START_S)
+                code = process.wait(LIMIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

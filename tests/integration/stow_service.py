@@ -11,6 +11,8 @@ import trio
 
 from adapter.domain.entities import Destination
 
+ANSWER_S = 20.0
+"""For what is answered; who waits for an answer that does not come has less patience."""
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -97,7 +99,7 @@ class StowService:
 
     def destination(self, **changes: object) -> Destination:
         """Return this service as a destination."""
-        plain = {"url": f"http://127.0.0.1:{self.port}/dicom-web", "answer_s": 0.5}
+        plain = {"url": f"http://127.0.0.1:{self.port}/dicom-web", "answer_s": ANSWER_S}
         return Destination(name="web", type="dicomweb", **{**plain, **changes})
 
     async def serve(self, stream: trio.abc.Stream) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
-from test_reload import hang_up, write
+from test_reload import hang_up, reload, write
 
 from adapter.store.diskcache_engine import DiskcacheEngine
 
@@ -104,7 +104,7 @@ def test_file_and_orders_are_told_by_their_names(make_adapter: MakeAdapter) -> N
     (row,) = eventually(lambda: of_configuration(adapter)[1:], 15, "the file")
     assert row["who"] == "file change"
     write(adapter, {"platform": {"max_retries": 8}})
-    assert run_cli("config", "reload", "--url", adapter.url).returncode == 0
+    assert reload(adapter)[0] == 200  # at once: the file is looked at every other second
     row = of_configuration(adapter)[-1]
     assert (row["who"], row["after"]) == ("anybody", {"platform.max_retries": "8"})
     write(adapter, {"platform": {"max_retries": -1}})

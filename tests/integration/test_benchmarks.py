@@ -32,7 +32,7 @@ class Bench:
     def __call__(self, port: int, *arguments: str, called: str = "MAIN") -> dict[str, Any]:
         file = str(self._json)
         self.exit_code = main(
-            ["--port", str(port), "--called", called, "--timeout", "10", "--json", file, *arguments]
+            ["--port", str(port), "--called", called, "--timeout", "60", "--json", file, *arguments]
         )
         figures: dict[str, Any] = json.loads(self._json.read_text())
         requests = dict(figures["requests"])
@@ -98,7 +98,7 @@ def test_ill_behaved_senders_are_counted_apart(
     with unharmed(adapter):
         figures = bench(
             adapter.dicom_port, "--associations", str(total), "--ill-behaved", "0.5",
-            "--ill-s", "1.5", "--instances", "4", "--kind", "sr", "--picture", str(image),
+            "--ill-s", "5", "--instances", "4", "--kind", "sr", "--picture", str(image),
         )  # fmt: skip
     assert bench.exit_code == 0
     assert figures["requests"]["succeeded"] == 4 * len(BEHAVIOURS)

@@ -177,7 +177,7 @@ def test_eight_associations_to_two_ae_titles_become_eight_jobs(
     eventually(lambda: stored(adapter) == sent, 10, "every instance is told")
     close_all(adapter, 6)
     assert sizes(adapter, 8) == [4, 4, 4, 4, 8, 8, 8, 8]
-    made = adapter.get("/api/jobs")
+    made = eventually(lambda: len(rows := adapter.get("/api/jobs")) == 8 and rows, 10, "8 rows")
     assert sorted((job["aeTitle"], job["pipeline"], job["priority"]) for job in made) == (
         [("Clara1", "only", "higher")] * 4
         + [("Clara2", "first", "normal")] * 2

@@ -22,8 +22,8 @@ def committing(
     adapter = make_adapter({
         "dicom": {"scu": {
             "export": {"max_retries": 2, "retry_delay_s": 0.2},
-            "commitment": {"wait_s": 2.0, "deadline_s": 30.0, "max_retries": 1, **commitment},
-            "connect_s": 2, "acse_s": 2, "dimse_s": 5,
+            "commitment": {"wait_s": 20.0, "deadline_s": 60.0, "max_retries": 1, **commitment},
+            "connect_s": 10, "acse_s": 10, "dimse_s": 20,
         }},
         "storage": {"retention": {"completed_s": 0}},
         "application_entities": [{
@@ -211,7 +211,7 @@ def test_destination_that_does_not_commit_holds_the_export(
 
 
 def test_many_instances_take_several_transactions(make_adapter: MakeAdapter) -> None:
-    peer = CommittingDestination()
+    peer = CommittingDestination(asked_first=2)
     with peer.listening():
         adapter = committing(make_adapter, peer, max_instances=2)
         store(adapter)

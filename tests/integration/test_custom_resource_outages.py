@@ -27,6 +27,8 @@ def adapter(make_adapter: MakeAdapter, cluster: ApiServer, tmp_path: Path) -> Ad
 
 # --- outages
 
+ODD_ANSWERS = (b"<html>", b'{"type": "ADDED", "object": 1}', b'{"metadata": {}, "items": [1]}')
+
 
 def lists_of_sources(cluster: ApiServer) -> int:
     return len([path for _, path, _ in cluster.calls if "/sources?limit=" in path])
@@ -122,15 +124,18 @@ def test_status_that_may_not_be_written_is_told(
 def test_answers_of_something_else_are_an_outage_and_no_crash(
     adapter: Adapter, cluster: ApiServer
 ) -> None:
-    def is_told_of(body: bytes) -> None:
-        cluster.answer = lambda method, path: (200, body)
-        cluster.cut()
-        eventually(lambda: outage(adapter), 20)
-        cluster.answer = lambda method, path: None
-        eventually(lambda: not outage(adapter), 30)
+    odd = iter(ODD_ANSWERS)
+    served: list[bytes] = []
 
-    for body in (b"<html>", b'{"type": "ADDED", "object": 1}', b'{"metadata": {}, "items": [1]}'):
-        is_told_of(body)
+    def answer(method: str, path: str) -> tuple[int, bytes] | None:
+        if body := next(odd, b""):
+            served.append(body)
+        return (200, body) if body else None
+
+    cluster.answer = answer
+    cluster.cut()  # each kind is asked for again, and one answer is for each
+    eventually(lambda: len(served) == len(ODD_ANSWERS), 20)
+    eventually(lambda: not outage(adapter), 30)
     cluster.apply("sources", "ct1", aeTitle="CT1", host="10.1.2.3")
     accepted(cluster, "sources", "ct1")
 
@@ -166,14 +171,17 @@ def test_restart_keeps_entities_and_hears_what_was_missed(
     adapter.start()
     accepted(cluster, "aetitles", "brain")
     eventually(lambda: not entity_calls.names(adapter, SOURCES))
-    assert ("sources", "ct1") not in cluster.objects
+    eventually(lambda: ("sources", "ct1") not in cluster.objects)
     assert row(adapter, AE_TITLES, "brain")["timeoutS"] == 3
 
 
-def test_what_is_not_followed_any_more_is_for_rest(adapter: Adapter, cluster: ApiServer) -> None:
+def test_what_is_not_followed_any_more_is_for_rest(
+    make_adapter: MakeAdapter, cluster: ApiServer, tmp_path: Path
+) -> None:
+    adapter = make_adapter(settings(cluster, tmp_path) | {"shutdown": {"deadline_s": 120}})
     cluster.apply("sources", "ct1", aeTitle="CT1", host="10.1.2.3")
     accepted(cluster, "sources", "ct1")
-    assert adapter.stop(8) == 0  # no watch holds it up
+    assert adapter.stop(60) == 0  # no watch holds it up
     adapter.settings["kubernetes"]["watch_custom_resources"] = False
     adapter.start()
     assert row(adapter, SOURCES, "ct1")["origin"] == "kubernetes"

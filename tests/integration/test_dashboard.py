@@ -62,7 +62,7 @@ def adapter(make_adapter: MakeAdapter, tmp_path: Path) -> Adapter:
         },
         "sources": [{"ae_title": "TEST", "host": "127.0.0.1"}],
         "application_entities": [
-            {"name": "main", "ae_title": "MAIN", "timeout_s": 30,
+            {"name": "main", "ae_title": "MAIN", "timeout_s": 300,
              "pipelines": {"copy": "copy"}, "destinations": ["archive", "pacs"]},
             {"name": "faulty", "ae_title": "FAULTY", "timeout_s": 1, "pipelines": {"no": "no"}},
         ],

@@ -28,7 +28,7 @@ def exporting(
     return make_adapter({
         "dicom": {"scu": {
             "export": {"max_retries": max_retries, "retry_delay_s": 0.2},
-            "connect_s": 2, "acse_s": 2, "dimse_s": 11,
+            "connect_s": 2, "acse_s": 10, "dimse_s": 120,
         }},
         "shutdown": {"association_grace_s": 1, "deadline_s": deadline_s},
         "application_entities": [{
@@ -234,15 +234,15 @@ def test_destination_that_never_answers_does_not_hold_a_stop(make_adapter: MakeA
 
     def never(message_id: int, uid: bytes) -> None:
         asked.set()
-        leave.wait(60)
+        leave.wait(100)
 
     with LyingDestination(never) as peer:
         adapter = exporting(make_adapter, peer.port, deadline_s=3)
         store(adapter)
-        assert asked.wait(20)
+        assert asked.wait(60)
         adapter.terminate()
         try:
-            assert adapter.wait(9) == 1, "a cut drain is told by the exit code"
+            assert adapter.wait(60) == 1, "a cut drain is told by the exit code"
         finally:
             leave.set()
     assert adapter.payload_folders(), "what was not delivered is kept"

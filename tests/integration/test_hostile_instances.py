@@ -2,15 +2,16 @@
 (F38-F41, F46, F52): what is stored is always one whole instance that somebody sent.
 """
 
+import os
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import Adapter, eventually
 from health import MakeAdapter, unharmed
+from test_receivers import receivers
 from wire import (
     ABORT,
     C_STORE,
@@ -30,7 +31,8 @@ from wire import (
 
 SENDERS = 6
 PIXELS = 200_000
-SECONDS_MAX = 5.0
+CPU_S_MAX = 5.0
+HANGS_S = 60.0
 HARD = {"name": "hard", "ae_title": "HARD", "timeout_s": 60, "pipelines": {"one": "pipe-one"}}
 
 
@@ -63,8 +65,17 @@ def contents(adapter: Adapter, uid: str) -> list[bytes]:
     return [split_part10(path.read_bytes())[1] for path in copies(adapter, uid)]
 
 
+def cpu_s(adapter: Adapter) -> float:
+    """Return the processor time of the adapter, which does not depend on what else runs."""
+    ticks = 0
+    for pid in (adapter.pid, *receivers(adapter).values()):
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def stored(adapter: Adapter, uid: str, content: bytes, called: bytes = b"MAIN") -> Answer:
-    with Wire(adapter.dicom_port) as wire:
+    with Wire(adapter.dicom_port, timeout_s=HANGS_S) as wire:
         wire.associate(called=called)
         answer = wire.store(uid, content)
         wire.release()
@@ -104,7 +115,7 @@ def test_same_uid_on_many_associations_is_never_mixed(adapter: Adapter, called: 
     def send(content: bytes) -> None:
         with Wire(adapter.dicom_port) as wire:
             wire.associate(called=called)
-            ready.wait(10)
+            ready.wait(HANGS_S)
             answers.append(wire.store(uid, content))
             wire.release()
 
@@ -137,10 +148,10 @@ def test_a_million_elements_cost_little(adapter: Adapter) -> None:
     )
     head = data_set("1.2.3.5")
     at = head.index(struct.pack("<HH", 0x0020, 0x000D))
-    begin = time.monotonic()
+    before = cpu_s(adapter)
     answer = stored(adapter, "1.2.3.5", head[:at] + private * 17 + head[at:])
     assert answer in (("response", 0), ("response", 0xC000))
-    assert time.monotonic() - begin < SECONDS_MAX
+    assert cpu_s(adapter) - before < CPU_S_MAX
     assert len(copies(adapter, "1.2.3.5")) == (answer == ("response", 0))
 
 

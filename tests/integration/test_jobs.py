@@ -228,7 +228,7 @@ def test_attributes_are_in_the_meta_and_nowhere_else(make_adapter: MakeAdapter) 
     platform = {"upload_metadata": True, "metadata_dicom_source": tags}
     adapter = make_adapter({"platform": platform})
     assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
-    eventually(lambda: adapter.payload_folders(), 10)
+    eventually(lambda: adapter.get("/api/jobs"), 10)  # its folder is there before its row
     (folder,) = adapter.payload_folders()
     meta = json.loads((folder / "job.meta").read_bytes())
     assert meta["metadata"] == {

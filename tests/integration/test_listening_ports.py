@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dicom_peers import free_port, run_peer
-from harness import Adapter, configuration, run_cli
+from harness import Adapter, configuration, eventually, run_cli
 from health import MakeAdapter, missing, unharmed
 from wire import Wire, associate_rq, echo_works
 
@@ -163,7 +163,9 @@ def test_source_is_known_by_its_name(make_adapter: MakeAdapter) -> None:
     with Wire(adapter.dicom_port, "127.0.0.2") as wire:
         wire.send(associate_rq())
         assert wire.answer() == CALLING_UNKNOWN
-    assert [line["host"] for line in adapter.events("source.unresolved")][:1] == ["name.invalid"]
+    # A start waits for look-ups, but not for ever.
+    unresolved = eventually(lambda: adapter.events("source.unresolved"), 30)
+    assert unresolved[0]["host"] == "name.invalid"
 
 
 def test_source_may_have_several_addresses(make_adapter: MakeAdapter) -> None:

@@ -65,6 +65,7 @@ async def events_of(adapter: Adapter) -> str:
     heard = []
     for query in ("", "?since=0"):
         async with open_websocket_url(url + query, max_message_size=1 << 26) as socket:
+            heard.append(await socket.get_message())  # with all that was asked for
             with trio.move_on_after(2):
                 while True:
                     heard.append(await socket.get_message())
@@ -106,6 +107,7 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
                 wire.associate(called=title)
                 wire.store(f"{uid}.9", data)
     eventually(lambda: len(adapter.get("/api/jobs")) >= 2, 20)
+    eventually(lambda: not adapter.groups_on_disk(), 20, "nothing is moved any more")
     return adapter
 
 

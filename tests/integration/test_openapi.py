@@ -26,10 +26,11 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
     adapter = make_shared_adapter({
         "destinations": [{"name": "away", "ae_title": "AWAY", "host": "127.0.0.1", "port": 9}],
         "sources": [{"ae_title": "TEST", "host": "127.0.0.1"}],
-        "application_entities": [{
-            "name": "main", "ae_title": "MAIN", "timeout_s": 1, "pipelines": {"one": "pipe-one"},
-            "destinations": ["away"],
-        }],
+        "application_entities": [
+            {"name": "main", "ae_title": "MAIN", "timeout_s": 1, "pipelines": {"one": "pipe-one"},
+             "destinations": ["away"]},
+            {"name": "slow", "ae_title": "SLOW", "timeout_s": 600, "pipelines": {"a": "b"}},
+        ],
     })  # fmt: skip
     with Wire(adapter.dicom_port) as wire:
         wire.send(associate_rq(called=b"NOBODY"))
@@ -51,7 +52,7 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
     )
     assert status == 201
     with Wire(adapter.dicom_port) as wire:
-        wire.associate()
+        wire.associate(called=b"SLOW")
         assert wire.store("1.2.9.1", data_set("1.2.9.1", study="1.2.9")) == ("response", 0)
         (group,) = adapter.get("/api/groups")
         assert adapter.request("POST", f"/api/groups/{group['id']}/hold")[0] == 204

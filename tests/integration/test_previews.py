@@ -3,12 +3,12 @@
 import io
 import json
 import os
-import signal
 import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,16 @@ def adapter(shared: Adapter) -> Iterator[Adapter]:
 
 def drawing(adapter: Adapter) -> list[int]:
     """Return the processes of an adapter that decode."""
-    children = Path(f"/proc/{adapter.pid}/task")
-    pids = {
-        int(pid) for task in children.iterdir() for pid in (task / "children").read_text().split()
-    }
-    return sorted(pid for pid in pids if b"adapter.transcoder" in command_of(pid))
+    tasks = Path(f"/proc/{adapter.pid}/task").iterdir()
+    pids = {int(pid) for task in tasks for pid in text_of(task / "children").split()}
+    commands = {pid: text_of(Path(f"/proc/{pid}/cmdline")) for pid in pids}
+    return sorted(pid for pid, words in commands.items() if b"adapter.transcoder" in words)
 
 
-def command_of(pid: int) -> bytes:
+def text_of(file: Path) -> bytes:
+    """Return what is in a file about a process or a thread; of one that has ended: nothing."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return file.read_bytes()
     except OSError:
         return b""
 
@@ -266,35 +266,52 @@ def test_instance_of_too_many_bytes_is_not_read(make_adapter: MakeAdapter, tmp_p
 # --- what does not end
 
 
+STANDS_STILL = """
+import os, signal, sys
+
+if "adapter.transcoder" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+"""Python runs it in each process, before anything else."""
+
+
+def standing_still(make: MakeAdapter, folder: Path, timeout_s: float) -> Adapter:
+    """Start an adapter whose processes that draw never come to it."""
+    (folder / "sitecustomize.py").write_text(STANDS_STILL)
+    adapter = with_previews(partial(make, start=False), timeout_s=timeout_s)
+    adapter.packages = folder
+    return adapter.start()
+
+
 @contextmanager
-def stopped_process(adapter: Adapter, path: str) -> Iterator[tuple[int, Any]]:
-    """Ask for a picture, and have the process that draws it stand still."""
+def asked_for(adapter: Adapter, path: str) -> Iterator[tuple[int, Any]]:
+    """Ask for a picture; yield the process that is to draw it."""
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(adapter.request, "GET", path)
         (pid,) = eventually(lambda: drawing(adapter))
-        os.kill(pid, signal.SIGSTOP)
         yield pid, asked
 
 
-def test_process_that_does_not_end_is_killed_in_time(make_adapter: MakeAdapter) -> None:
-    adapter = with_previews(make_adapter, timeout_s=2.0)
+def test_process_that_does_not_end_is_killed_in_time(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = standing_still(make_adapter, tmp_path, 5.0)
     path = sent(adapter, get_testdata_file("CT_small.dcm"))
-    with unharmed(adapter), stopped_process(adapter, path) as (pid, asked):
+    with unharmed(adapter), asked_for(adapter, path) as (pid, asked):
         status, _, body = asked.result()
         assert status == 504
-        assert "it takes more than 2 s" in json.loads(body)["detail"]
+        assert "it takes more than 5 s" in json.loads(body)["detail"]
         assert not Path(f"/proc/{pid}").exists()
     assert list((adapter.root / "transcoding").iterdir()) == []
     assert adapter.metrics("dicom_adapter_previews")["time"] == 1
 
 
-def test_stop_of_the_adapter_waits_for_no_picture(make_adapter: MakeAdapter) -> None:
-    adapter = with_previews(make_adapter, timeout_s=600)
+def test_stop_of_the_adapter_waits_for_no_picture(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    adapter = standing_still(make_adapter, tmp_path, 600)
     path = sent(adapter, get_testdata_file("CT_small.dcm"))
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(adapter.request, "GET", path)
-        (pid,) = eventually(lambda: drawing(adapter))
-        os.kill(pid, signal.SIGSTOP)
+    with asked_for(adapter, path) as (pid, asked):
         assert adapter.stop() == 0
         assert asked.exception() is not None or asked.result()[0] != 200
     assert not Path(f"/proc/{pid}").exists()

@@ -173,6 +173,9 @@ def test_receivers_end_with_the_adapter_however_it_ends(adapter: Adapter) -> Non
 
 def test_stop_signal_to_all_processes_lets_associations_finish(adapter: Adapter) -> None:
     """A service manager signals the whole control group."""
+    adapter.stop()
+    adapter.settings["shutdown"] = {"association_grace_s": 30, "deadline_s": 60}
+    adapter.start()
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
         for pid in (*receivers(adapter).values(), adapter.pid):

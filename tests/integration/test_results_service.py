@@ -98,8 +98,8 @@ def test_task_is_fetched_sent_and_reported_once(
         assert len(service.files) == sum(path.startswith("/files/") for _, path, _ in service.calls)
         path = next(path for method, path, _ in service.calls if path.endswith("size=10"))
         assert path == "/api/tasks/ADAPTER/pending?size=10"
-        task = local(adapter, both)
-        assert (task["state"], task["reported"], len(task["exports"])) == ("Succeeded", True, 2)
+        task = eventually(lambda: (t := local(adapter, both)) and t["reported"] and t)
+        assert (task["state"], len(task["exports"])) == ("Succeeded", 2)
 
 
 @pytest.mark.peer("dcmtk")

@@ -107,7 +107,8 @@ def test_what_cannot_be_deleted_is_put_aside_and_the_rest_goes_on(
         adapter.kill()
         found.rename(unfinished)
         adapter.start()
-        assert len(items(adapter, "?goes=no")) == 3
+        # The kill may have come between the next job's folder and the end of its group.
+        eventually(lambda: len(items(adapter, "?goes=no")) == 3)
         assert not unfinished.exists()
     finally:
         for path in Path(adapter.root).rglob("kept"):
@@ -122,14 +123,15 @@ def test_folder_that_cannot_even_be_moved_is_tried_again(make_adapter: MakeAdapt
     send(adapter, "1.2.1")
     (folder,) = eventually(adapter.payload_folders, 10)
     eventually(lambda: items(adapter)[0]["state"] == "Starting", 10)
-    finish(adapter, folder.name)
     if subprocess.run([CHATTR, "+i", str(folder)], check=False, capture_output=True).returncode:
         missing("this file system has no immutable folders")
     try:
+        finish(adapter, folder.name)  # from here on it is tried
         eventually(lambda: items(adapter)[0]["goes"] == "now", 15)
         eventually(lambda: "Operation not permitted" in items(adapter)[0]["why"], 15)
+        eventually(lambda: adapter.events("payload.not_removed"))
         assert adapter.alive()
-        assert len(adapter.events("payload.not_removed")) == 1
     finally:
         subprocess.run([CHATTR, "-i", str(folder)], check=True)
     eventually(lambda: not items(adapter), 15, "it is gone")
+    assert len(adapter.events("payload.not_removed")) == 1, "told once, however often it is tried"

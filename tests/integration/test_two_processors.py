@@ -12,6 +12,7 @@ from harness import REPOSITORY, Adapter, eventually, run_cli
 from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from test_ae_titles import ROUTE, call, store
+from test_group_policies import groups_with
 from test_kill import PIPELINES, audit, many_lives
 from wire import Wire
 
@@ -64,7 +65,7 @@ def test_what_the_documentation_shows_is_a_configuration(example: Path, tmp_path
 @pytest.mark.peer("dcmtk")
 def test_both_processors_get_the_same_file_and_make_jobs_of_it(routing: Adapter) -> None:
     send(routing, "CT_small.dcm")
-    groups = eventually(lambda: (g := routing.get("/api/groups")) and len(g) == 2 and g)
+    groups = groups_with(routing, 2)
     assert {group["processor"]: group["instances"] for group in groups} == {
         "aetitle": 1, "modality-router": 1,
     }  # fmt: skip
@@ -145,13 +146,13 @@ def test_second_processor_is_added_while_groups_are_open(make_adapter: MakeAdapt
         wire.associate(called=b"BRAIN")
         assert store(wire, "1.2.2", "1.9") == ("response", 0)
         wire.release()
-    groups = eventually(lambda: (g := adapter.get("/api/groups")) and len(g) == 2 and g)
+    groups = groups_with(adapter, 3)
     assert {(g["processor"], g["instances"], g["id"] == first["id"]) for g in groups} == {
         ("aetitle", 2, True), ("series", 1, False),
     }  # fmt: skip
     adapter.kill()
     adapter.start()
-    assert len(eventually(lambda: adapter.get("/api/groups"))) == 2
+    assert len(groups_with(adapter, 3)) == 2
     close_all(adapter)
     jobs = eventually(lambda: (j := adapter.get("/api/jobs")) and len(j) == 2 and j)
     assert {(job["processor"], job["pipeline"], job["instances"]) for job in jobs} == {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from wire import Wire
+from wire import SILENCE_S, Wire
 
 HOST = "127.0.0.1"
 VERSIONS = {
@@ -99,7 +99,7 @@ class Files:
 class TlsWire(Wire):
     """A DICOM conversation inside TLS; shaken hands on return."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, timeout_s: float = 8.0) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext, timeout_s: float = SILENCE_S) -> None:
         super().__init__(port, timeout_s=timeout_s)
         try:
             self.sock: ssl.SSLSocket = context.wrap_socket(

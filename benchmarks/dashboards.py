@@ -145,7 +145,7 @@ class Audience:
         at = frame.rfind(STAMP)
         if at < 0:
             return
-        stamp = int(frame[at + len(STAMP) :].partition("}")[0])
+        stamp = float(frame[at + len(STAMP) :].partition("}")[0])
         if stamp >= self.since:
             self.latencies.append((now - stamp) / 1e9)
 

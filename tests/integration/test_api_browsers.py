@@ -7,7 +7,7 @@ import pytest
 from harness import Adapter
 from health import MakeAdapter, unharmed
 from test_web_hostile import http as lines
-from test_web_hostile import talk, upgrade
+from test_web_hostile import status_of, upgrade
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +19,6 @@ def shared(make_shared_adapter: MakeAdapter) -> Adapter:
 def adapter(shared: Adapter) -> Iterator[Adapter]:
     with unharmed(shared):
         yield shared
-
-
-def status_of(adapter: Adapter, request: bytes) -> int:
-    return int(talk(adapter, request).split(b" ", 2)[1])
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,10 @@ def disk(tmp_path: Path) -> Iterator[PowerDisk]:
         yield power
 
 
+def acknowledged_by(senders: list[Sender]) -> int:
+    return sum(len(sender.acknowledged) for sender in senders)
+
+
 class Cut:
     """A moment, and what had been acknowledged before it."""
 
@@ -63,8 +67,9 @@ def load_and_cut(adapter: Adapter, disk: PowerDisk, rng: random.Random) -> tuple
     for sender in senders:
         sender.start()
     cuts = []
-    for _ in range(CUTS):
+    for number in range(CUTS):
         pass_time(0.25 * rng.random())
+        eventually(lambda least=3 * number: acknowledged_by(senders) >= least, 30, "progress")
         cuts.append(Cut(senders, disk))
     adapter.kill()
     for sender in senders:

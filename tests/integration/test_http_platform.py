@@ -273,7 +273,7 @@ def test_stop_of_the_adapter_does_not_wait_for_the_platform(
     adapter = using(platform, make_adapter, "endless")
     store(adapter)
     eventually(lambda: "running" in platform.states().values(), 15)
-    assert adapter.stop(8) == 0
+    assert adapter.stop() == 0
     assert list(platform.states().values()) == ["running"]
 
 

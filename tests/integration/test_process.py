@@ -105,7 +105,7 @@ def test_sigterm_ends_an_idle_association_after_the_grace(make_adapter: MakeAdap
         wire.associate()
         adapter.terminate()
         assert wire.answer()[0] in ("abort", "closed")
-        assert adapter.wait(8) == 0
+        assert adapter.wait() == 0
 
 
 def test_second_sigterm_cuts_the_drain(make_adapter: MakeAdapter) -> None:
@@ -116,7 +116,7 @@ def test_second_sigterm_cuts_the_drain(make_adapter: MakeAdapter) -> None:
         eventually(lambda: adapter.events("process.stopping"))
         assert adapter.alive()
         adapter.terminate()
-        assert adapter.wait(12) == 1
+        assert adapter.wait() == 1
 
 
 def test_help_and_version_answer() -> None:

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -85,16 +86,18 @@ async def _serve(layered: Layered, follow: Follow) -> int:
     manager = ServiceManager(os.environ)
     lock = lock_root(layout)
     try:
-        edges = make_edges(live, layout, lock, follow)
-        if edges.found != AS_IT_SHOULD_BE:
-            log.warning("storage.rebuilt", **msgspec.to_builtins(edges.found))
-        stop = trio.Event()
-        clean = False
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope, manager)
-            nursery.start_soon(_reload_on_signal, edges)
-            clean = await _run(live, edges, stop, manager)
-            nursery.cancel_scope.cancel()
+        # First: from the moment that its ports are bound, who stops it finds it there.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            edges = make_edges(live, layout, lock, follow)
+            if edges.found != AS_IT_SHOULD_BE:
+                log.warning("storage.rebuilt", **msgspec.to_builtins(edges.found))
+            stop = trio.Event()
+            clean = False
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, signals, stop, nursery.cancel_scope, manager)
+                nursery.start_soon(_reload_on_signal, edges)
+                clean = await _run(live, edges, stop, manager)
+                nursery.cancel_scope.cancel()
         log.info("process.stopped", clean=clean)
         return CLEAN if clean else FAILED
     finally:
@@ -137,15 +140,17 @@ async def _show_life(manager: ServiceManager) -> None:
 
 
 async def _stop_on_signal(
-    stop: trio.Event, everything: trio.CancelScope, manager: ServiceManager
+    signals: AsyncIterator[int],
+    stop: trio.Event,
+    everything: trio.CancelScope,
+    manager: ServiceManager,
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("process.stopping", signal=signal.Signals(number).name)
-            if stop.is_set():
-                everything.cancel()  # asked twice: now
-            manager.tell(STOPPING)
-            stop.set()
+    async for number in signals:
+        log.info("process.stopping", signal=signal.Signals(number).name)
+        if stop.is_set():
+            everything.cancel()  # asked twice: now
+        manager.tell(STOPPING)
+        stop.set()
 
 
 async def _reload_on_signal(edges: Edges) -> None:

@@ -267,9 +267,18 @@ class Adapter:
     # --- its folders
 
     def instances(self, below: str) -> Iterator[Path]:
-        """Yield the instances below incoming, closed or payloads."""
-        for folder, _, names in os.walk(self.root / below):
+        """Yield the instances below incoming, closed or payloads.
+
+        Those in a hidden folder are not there yet, or not any more: it is being made or deleted.
+        """
+        for folder, folders, names in os.walk(self.root / below):
+            folders[:] = [name for name in folders if not name.startswith(".")]
             yield from (Path(folder, name) for name in names if name.endswith(".dcm"))
+
+    def everything(self) -> Iterator[Path]:
+        """Yield files and folders below the root; what goes meanwhile is left out."""
+        for folder, folders, names in os.walk(self.root):
+            yield from (Path(folder, name) for name in (*folders, *names))
 
     def payload_folders(self) -> list[Path]:
         """Return the finished job folders."""

@@ -220,12 +220,15 @@ def test_change_holds_for_open_groups_and_associations(make_adapter: MakeAdapter
     with Wire(adapter.dicom_port) as wire:
         wire.associate(called=b"BRAIN")
         assert store(wire, "1.2.1", "1.9") == ("response", 0)
-        document = BRAIN | {"pipelines": {"new": "other"}, "maxAssociations": 1}
+        document = BRAIN | {
+            "pipelines": {"new": "other"}, "maxAssociations": 1, "timeoutS": LONG_S,
+        }  # fmt: skip
         status, changed, _ = call(adapter, "PUT", "/brain", document)
         assert (status, changed["pipelines"]) == (200, {"new": "other"})
         assert answer_to(adapter) == ("reject", 2, 3, 2), "its limit is that of now"
         assert store(wire, "1.2.2", "1.9") == ("response", 0)
         wire.release()
+    assert call(adapter, "PUT", "/brain", document | {"timeoutS": 1})[0] == 200
     (job,) = eventually(lambda: adapter.get("/api/jobs"))
     assert (job["pipeline"], job["instances"]) == ("new", 2)
 
@@ -292,14 +295,16 @@ def test_removed_ae_title_drains(make_adapter: MakeAdapter) -> None:
 def test_held_group_of_a_removed_ae_title_waits_for_the_operator(
     make_adapter: MakeAdapter,
 ) -> None:
+    """It is held while its time is long, so that no slow machine is late with the order."""
     adapter = make_adapter()
-    make(adapter)
+    make(adapter, timeoutS=LONG_S)
     with Wire(adapter.dicom_port) as wire:
         wire.associate(called=b"BRAIN")
         assert store(wire, "1.2.1", "1.9") == ("response", 0)
         wire.release()
     (group,) = eventually(lambda: adapter.get("/api/groups"))
     assert adapter.request("POST", f"/api/groups/{group['id']}/hold")[0] == 204
+    assert call(adapter, "PUT", "/brain", BRAIN)[0] == 200
     assert call(adapter, "DELETE", "/brain")[0] == 200
     pass_time(2.5)
     assert call(adapter, "GET", "/brain")[1]["state"] == "draining"

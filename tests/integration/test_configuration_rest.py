@@ -89,9 +89,9 @@ def test_looking_is_no_entry_of_the_audit_trail(keyed: Keyed) -> None:
 
 def test_reload_changes_what_counts_and_leaves_what_waits(make_adapter: MakeAdapter) -> None:
     adapter: Adapter = make_adapter()
-    write(adapter, {"platform": {"max_retries": 7}, "dicom": {"scp": {"max_pdu": 65536}}})
     before = by_key(adapter.get("/api/configuration"))
     assert before["platform.max_retries"]["origin"] == "default"
+    write(adapter, {"platform": {"max_retries": 7}, "dicom": {"scp": {"max_pdu": 65536}}})
     assert reload(adapter)[0] == 200
     rows = by_key(adapter.get("/api/configuration"))
     retries, max_pdu = rows["platform.max_retries"], rows["dicom.scp.max_pdu"]

@@ -91,11 +91,13 @@ def test_status_is_written_once_for_each_change(adapter: Adapter, cluster: ApiSe
     accepted(cluster, "sources", "once")
     cluster.apply("sources", "twice", aeTitle="CT2", host="10.1.2.4")
     accepted(cluster, "sources", "twice")
-    cluster.cut()
     watches = len([call for call in cluster.calls if "watch=true" in call[1]])
+    cluster.cut()
     eventually(
         lambda: len([call for call in cluster.calls if "watch=true" in call[1]]) >= watches + 3
     )
+    cluster.apply("sources", "last", aeTitle="CT3", host="10.1.2.5")
+    accepted(cluster, "sources", "last")  # so all has been looked at since the cut
     patches = [path for method, path, _ in cluster.calls if method == "PATCH"]
     assert len([path for path in patches if path.endswith("/once/status")]) == 1
 

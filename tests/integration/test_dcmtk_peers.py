@@ -69,8 +69,7 @@ def test_dcmsend_of_a_folder_stores_every_instance(
         target.write_bytes(ct_small.read_bytes())
     run_peer("dcmodify", "-q", "-nb", "-gin", *map(str, sorted(folder.iterdir())))
     run_peer("dcmsend", *ANY_CALLED, *peer_of(adapter), "+sd", str(folder))
-    eventually(adapter.payload_folders, 5)
-    assert len(list(adapter.instances("payloads"))) == 30
+    eventually(lambda: len(list(adapter.instances("payloads"))) == 30, 10, "all are in jobs")
 
 
 def test_instance_without_study_uid_is_kept(

@@ -78,7 +78,9 @@ async def test_greeting_carries_epoch_number_and_snapshot(adapter: Adapter) -> N
     )
 
 
-async def test_story_of_an_instance_is_told_without_holes(adapter: Adapter) -> None:
+async def test_story_of_an_instance_is_told_without_holes(make_adapter: MakeAdapter) -> None:
+    main = {"name": "main", "ae_title": "MAIN", "timeout_s": 4, "pipelines": {"one": "pipe-one"}}
+    adapter = make_adapter({"application_entities": [main]})  # who is slow to release is in time
     async with subscribed(adapter) as stream:
         hello = await stream.until("hello")
         await in_thread(store, adapter, "1.2.3.1", "1.2.3.2")

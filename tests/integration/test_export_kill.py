@@ -64,6 +64,15 @@ def delivered(adapter: Adapter) -> set[tuple[str, str]]:
     return {(o["destination"], o["sopInstanceUid"]) for o in outcomes(adapter) if o["delivered"]}
 
 
+def until_durable(adapter: Adapter) -> None:
+    """Return when what was shown before is on the disk: what is shown is memory, a little ahead.
+
+    A request that changes something, or cannot, is answered when it is in the audit trail, and the
+    ledger writes in the order in which it was told.
+    """
+    assert adapter.request("POST", "/api/jobs/none/retry")[0] == 404
+
+
 def check(sinks: dict[str, Sink], said: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Return how often each of what is said to be delivered was answered 0x0000; at least once."""
     counts = {(name, uid): sinks[name].answered[uid] for name, uid in said}
@@ -107,7 +116,9 @@ def test_exports_survive_kills(
         eventually(lambda: first.answered and second.answered, 20, "exports have begun")
         done: dict[tuple[str, str], int] = {}
         for _ in range(KILLS):
-            done |= check(sinks, delivered(adapter))
+            said = delivered(adapter)
+            until_durable(adapter)
+            done |= check(sinks, said)
             adapter.kill()
             adapter.start()
             threading.Event().wait(0.15 * rng.random())  # any moment at all

@@ -12,9 +12,10 @@ from harness import Adapter, eventually
 from health import MakeAdapter, crashes, missing
 from system_calls import STRACE, failing
 from test_receivers import receivers
-from wire import Wire, data_set, echo_works, split_part10
+from wire import Wire, associate_rq, data_set, echo_works, split_part10
 
-REFUSALS = (("response", 0xA700), ("response", 0x0110))
+REFUSALS = (("response", 0xA700), ("response", 0x0110), ("reject", 2, 3, 1))
+"""The last one as long as the look at the storage, every 5 s, has been what failed."""
 CALLS = {
     "openat": ("EMFILE", "ENOSPC", "EIO"),
     "writev": ("ENOSPC", "EDQUOT", "EIO"),
@@ -53,12 +54,15 @@ class Sweep:
         self.failed = 0
         self._count = 0
 
-    def store(self, again: str = "") -> tuple[str, object]:
+    def store(self, again: str = "") -> tuple[str, tuple[object, ...]]:
         """Store a new instance, or one once more; return it with the answer."""
         self._count += 1
         uid = again or f"1.2.7.{self._count}"
         with Wire(self.adapter.dicom_port) as wire:
-            wire.associate()
+            wire.send(associate_rq())
+            answer = wire.answer()
+            if answer != ("accept",):
+                return uid, answer
             answer = wire.store(uid, self.content(uid))
             wire.release()
         if answer == ("response", 0):
@@ -77,6 +81,7 @@ class Sweep:
                 if not tracer.happened:
                     return  # there are no more
             self.failed += 1
+            eventually(self.is_ready, 15, "the storage can be written, and it has been seen")
             where = f"{calls} number {number} failed with {error}"
             if answer != ("response", 0):
                 assert answer in REFUSALS, where
@@ -84,6 +89,9 @@ class Sweep:
             assert self.store()[1] == ("response", 0), f"{where}: the next one"
             eventually(lambda: not self.parts(), 5, f"{where}: no part file is left")
         raise AssertionError(f"{calls}: no end")
+
+    def is_ready(self) -> bool:
+        return self.adapter.request("GET", "/health/ready")[0] == 200
 
     def parts(self) -> list[str]:
         return [p.name for p in (self.adapter.root / "incoming" / ".part").iterdir()]

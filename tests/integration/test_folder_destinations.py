@@ -17,12 +17,12 @@ CT = str(get_testdata_file("CT_small.dcm"))
 PIXELS = explicit(0x7FE00010, b"OW", bytes(24 << 20))
 
 
-def exporting(make_adapter: MakeAdapter, folder: Path, **scu: Any) -> Adapter:
+def exporting(make_adapter: MakeAdapter, folder: Path, timeout_s: float = 1) -> Adapter:
     """Start an adapter that drops what it receives into a folder."""
     return make_adapter({
-        "dicom": {"scu": {"export": {"max_retries": 0, "retry_delay_s": 0.2}, **scu}},
+        "dicom": {"scu": {"export": {"max_retries": 0, "retry_delay_s": 0.2}}},
         "application_entities": [{
-            "name": "main", "ae_title": "MAIN", "timeout_s": 1,
+            "name": "main", "ae_title": "MAIN", "timeout_s": timeout_s,
             "pipelines": {"copy": "copy"}, "destinations": ["watched"],
         }],
         "platform": {"engine": "command", "pipelines": [{"id": "copy", "command": COPY}]},
@@ -85,7 +85,8 @@ def test_full_folder_is_waited_for(make_adapter: MakeAdapter, small_disk: Path) 
     filler = fill(small_disk, leave=16 << 10)  # room for a probe, not for the file
     assert run_cli("send", adapter.destination(), CT).returncode == 0
     waits(adapter, "No space left on device")
-    assert os.listdir(small_disk) == [filler.name]
+    eventually(lambda: os.listdir(small_disk) == [filler.name], what="nothing is left of a try")
+    assert not [name for name in os.listdir(small_disk) if name.endswith(".dcm")]
     filler.unlink()
     completed(adapter)
 
@@ -95,7 +96,7 @@ def test_no_half_file_is_ever_seen_however_often_the_adapter_is_killed(
 ) -> None:
     watched = tmp_path / "watched"
     watched.mkdir()
-    adapter = exporting(make_adapter, watched)
+    adapter = exporting(make_adapter, watched, timeout_s=5)  # for one of them to come
     uids = [f"1.2.3.{number}" for number in range(4)]
     with Wire(adapter.dicom_port) as wire:
         wire.associate()

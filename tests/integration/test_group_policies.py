@@ -170,7 +170,7 @@ def open_group(adapter: Adapter) -> str:
         wire.associate()
         assert store(wire, "1.2.3.1") == 0
         wire.release()
-    (row,) = eventually(lambda: adapter.get("/api/groups"), 2)
+    (row,) = eventually(lambda: adapter.get("/api/groups"))
     return str(row["id"])
 
 
@@ -231,8 +231,12 @@ def test_late_instance_follows_the_policy_also_after_a_kill(
     make_adapter: MakeAdapter, policy: str
 ) -> None:
     adapter = with_entity(make_adapter, late_arrivals=policy)
-    open_group(adapter)
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        assert store(wire, "1.2.3.1") == 0
+        wire.release()
     (first,) = jobs(adapter, 1)
+    eventually(lambda: adapter.groups_on_disk() == [], what="the group goes after its job is known")
     adapter.kill()
     adapter.start()
     with Wire(adapter.dicom_port) as wire:
@@ -246,15 +250,17 @@ def test_late_instance_follows_the_policy_also_after_a_kill(
     (second,) = (job for job in jobs(adapter, 2) if job.name != first.name)
     meta = json.loads((second / "job.meta").read_bytes())
     assert meta["supplements"] == (first.name if policy == "supplement" else "")
-    row = adapter.get(f"/api/jobs/{second.name}")
-    assert row["supplements"] == meta["supplements"]
+    rows = eventually(lambda: [
+        row for row in adapter.get("/api/jobs") if row["id"] == second.name
+    ], what="the job is known, after its folder")  # fmt: skip
+    assert [row["supplements"] for row in rows] == [meta["supplements"]]
 
 
 # --- the same instance twice
 
 
 def test_second_instance_that_differs_is_kept_beside_the_first(make_adapter: MakeAdapter) -> None:
-    adapter = with_entity(make_adapter, overwrite_same_instance="keep-both")
+    adapter = with_entity(make_adapter, overwrite_same_instance="keep-both", timeout_s=3)
     sent = [data_set("1.2.3.1", tail=explicit(0x00204000, b"LT", text)) for text in (b"1", b"2")]
     for content in (*sent, *sent):
         with Wire(adapter.dicom_port) as wire:

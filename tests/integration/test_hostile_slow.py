@@ -29,17 +29,19 @@ from wire import (
     request,
 )
 
-ARTIM_S, IDLE_S, DIMSE_S = 1.0, 3.0, 2.0
-SLACK_S = 4.0
-"""For a machine on which much else runs."""
+ARTIM_S, IDLE_S, DIMSE_S = 3.0, 3.0, 2.0
+SLACK_S = 12.0
+"""For a machine on which much else runs; what is not ended by its deadline is not by then."""
+GIVEN_UP_S = 25.0
 DEAF_PEERS = 8
 TRICKLERS = 4
+PIECE = 20_000
 ECHO = pdu(DATA, pdv(1, 3, request(C_ECHO, VERIFICATION, data=NO_DATA)))
 
 
 @pytest.fixture(scope="module")
 def shared(make_shared_adapter: MakeAdapter) -> Adapter:
-    limits = {"artim_s": ARTIM_S, "idle_s": IDLE_S, "dimse_s": DIMSE_S, "answer_s": 1}
+    limits = {"artim_s": ARTIM_S, "idle_s": IDLE_S, "dimse_s": DIMSE_S, "answer_s": 1.9}
     return make_shared_adapter({"dicom": {"scp": {**limits, "max_associations": DEAF_PEERS + 1}}})
 
 
@@ -48,7 +50,7 @@ def adapter(shared: Adapter) -> Iterator[Adapter]:
     """The adapter; after the case it lives, answers a C-ECHO, and has no slot in use."""
     with unharmed(shared):
         yield shared
-        eventually(lambda: shared.get("/health/status")["activeDimseConnections"] == 0, 5)
+        eventually(lambda: shared.associations() == 0, 5)
 
 
 def until_closed(wire: Wire, drip: bytes = b"") -> float:
@@ -56,7 +58,7 @@ def until_closed(wire: Wire, drip: bytes = b"") -> float:
     begin = time.monotonic()
     wire.sock.settimeout(0.3)
     pending = iter(drip)
-    while time.monotonic() - begin < 15:
+    while time.monotonic() - begin < GIVEN_UP_S:
         try:
             if wire.read_pdu() is None:
                 return time.monotonic() - begin
@@ -67,8 +69,10 @@ def until_closed(wire: Wire, drip: bytes = b"") -> float:
 
 
 def test_silence_after_connect_is_ended_by_artim(adapter: Adapter) -> None:
+    begin = time.monotonic()  # before it can have been accepted
     with Wire(adapter.dicom_port) as wire:
-        assert ARTIM_S - 0.1 < until_closed(wire) < ARTIM_S + SLACK_S
+        until_closed(wire)
+        assert ARTIM_S <= time.monotonic() - begin < ARTIM_S + SLACK_S
 
 
 def test_request_byte_by_byte_is_ended_by_artim(adapter: Adapter) -> None:
@@ -94,11 +98,11 @@ def test_silent_connections_take_no_association_slot(adapter: Adapter) -> None:
 
 
 def test_association_that_falls_silent_is_aborted(adapter: Adapter) -> None:
+    begin = time.monotonic()  # before the adapter can have waited
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
-        begin = time.monotonic()
         assert wire.answer()[0] == "abort"
-        assert IDLE_S - 0.2 < time.monotonic() - begin < IDLE_S + SLACK_S
+        assert IDLE_S <= time.monotonic() - begin < IDLE_S + SLACK_S
 
 
 def test_pdu_that_stops_half_way_is_aborted(adapter: Adapter) -> None:
@@ -144,7 +148,7 @@ def until_aborted(wire: Wire, drip: bytes) -> float:
     """Return how long it takes to be aborted while `drip` is sent again and again."""
     begin = time.monotonic()
     wire.sock.settimeout(0.2)
-    while time.monotonic() - begin < 15:
+    while time.monotonic() - begin < GIVEN_UP_S:
         wire.send(drip)
         try:
             answer = wire.answer()
@@ -219,13 +223,16 @@ def test_senders_that_trickle_hold_up_nobody(make_adapter: MakeAdapter) -> None:
 
 
 def test_steady_sender_is_not_cut_off(adapter: Adapter) -> None:
-    """Slower than dimse_s as a whole, but 16 KiB at least in every dimse_s of it."""
-    piece = pdu(DATA, pdv(3, 0, bytes(8000)))
+    """Slower than dimse_s as a whole, but 16 KiB at least in every dimse_s of it.
+
+    Each piece has so much, so that only a pause of almost dimse_s between two would be too long.
+    """
+    piece = pdu(DATA, pdv(3, 0, bytes(PIECE)))
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
         wire.send(pdu(DATA, pdv(3, 3, request(C_STORE, CT, b"1.2.3.6"))))
         wire.send(pdu(DATA, pdv(3, 0, data_set("1.2.3.6", tail=b"\xe0\x7f\x10\0OB\0\0"))))
-        wire.send(pdu(DATA, pdv(3, 0, (8 * 8000).to_bytes(4, "little"))))
+        wire.send(pdu(DATA, pdv(3, 0, (8 * PIECE).to_bytes(4, "little"))))
         for _ in range(8):
             wire.send(piece)
             pass_time(DIMSE_S / 5)

@@ -135,7 +135,8 @@ def test_status_keeps_claras_words_and_says_how_it_is(adapter: Adapter) -> None:
     assert (status["state"], status["unreadyBecause"]) == ("ready", [])
 
 
-def test_draining_is_unready_and_alive(adapter: Adapter) -> None:
+def test_draining_is_unready_and_alive(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter({"shutdown": {"association_grace_s": 100, "deadline_s": 120}})
     with Wire(adapter.dicom_port) as wire:
         wire.associate()
         adapter.terminate()

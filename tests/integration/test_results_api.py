@@ -130,7 +130,7 @@ def test_task_of_a_dead_destination_waits_and_holds_the_job(make_adapter: MakeAd
 
 
 def test_agent_takes_reports_and_hears_of_it_again(make_adapter: MakeAdapter) -> None:
-    adapter = make_adapter({"results": {"report_s": 1, "retry_delay_s": 0}})
+    adapter = make_adapter({"results": {"report_s": 4, "retry_delay_s": 0}})
     job = send(adapter)
     _, task = register(adapter, job, "a.dcm", agent=AGENT, destinations=["any", "thing"])
     assert task["parameters"] == '["any","thing"]'

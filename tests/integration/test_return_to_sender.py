@@ -86,6 +86,7 @@ def test_result_that_comes_back_starts_nothing_also_after_a_kill(
     job = the_job(adapter)
     leave(adapter, job["id"], "a.dcm")
     eventually(lambda: adapter.get(f"/api/jobs/{job['id']}")["results"] == 1, 15)
+    eventually(lambda: adapter.groups_on_disk() == [], what="the group goes after its job is known")
     result = output(adapter, job["id"]) / "a.dcm"
     dataset = dcmread(result)
     dataset.file_meta.MediaStorageSOPInstanceUID = RESULT

@@ -1,7 +1,9 @@
 """The adapter as a service: what its manager is told, and what a health check hears."""
 
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,31 +12,40 @@ from harness import eventually, run_cli
 from health import MakeAdapter
 from tls_files import Files
 
-ANSWER_S = 15.0
 WATCHDOG_US = 200_000
-DATAGRAMS_MAX = 300
+LOOK_S = 0.1
 
 
-class Manager:
-    """Stands for systemd: what a service says to NOTIFY_SOCKET."""
+class Manager(threading.Thread):
+    """Stands for systemd: what a service says to NOTIFY_SOCKET.
+
+    It takes what comes at once: who finds the socket full does not wait.
+    """
 
     def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(ANSWER_S)
-        self.socket.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        super().__init__()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(LOOK_S)
+        self._socket.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        self._over = threading.Event()
+        self._lines: list[str] = []
+        self._read = 0
 
-    def told(self) -> list[str]:
-        """Return the lines of the next datagram."""
-        return self.socket.recv(4096).decode().split("\n")
+    def run(self) -> None:
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                self._lines += self._socket.recv(4096).decode().split("\n")
 
     def wait_told(self, state: str) -> list[str]:
-        """Return what was told up to a state."""
-        lines: list[str] = []
-        for _ in range(DATAGRAMS_MAX):
-            lines += self.told()
-            if state in lines:
-                return lines
-        raise AssertionError(f"not told {state}: {lines}")
+        """Return what was told from what was waited for last up to a state."""
+        eventually(lambda: state in self._lines[self._read :], what=f"{state}: {self._lines}")
+        first, self._read = self._read, self._lines.index(state, self._read) + 1
+        return self._lines[first : self._read]
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+        self._socket.close()
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -45,8 +56,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def manager(address: str) -> Iterator[Manager]:
     manager = Manager(address)
+    manager.start()
     yield manager
-    manager.socket.close()
+    manager.end()
 
 
 def test_service_manager_hears_ready_life_and_stopping(

@@ -52,6 +52,10 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def unmounted(disk: Path) -> bool:
+    return subprocess.run(["/bin/umount", str(disk)], check=False).returncode == 0
+
+
 def test_file_system_that_goes_read_only_refuses_and_loses_nothing(
     make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:
@@ -68,13 +72,14 @@ def test_file_system_that_goes_read_only_refuses_and_loses_nothing(
             assert store(wire, "1.2.2") == REFUSED
             eventually(lambda: not ready(adapter), 15, "it is unready")
             assert "Read-only file system" in str(why_unready(adapter))
-            assert "Read-only file system" in adapter.events("storage.low")[-1]["why"]
+            (*_, low) = eventually(lambda: adapter.events("storage.low"))
+            assert "Read-only file system" in low["why"]
             assert echo_works(adapter.dicom_port)
         assert adapter.alive()
         adapter.kill()
         with pytest.raises(AssertionError, match=r"storage\.root: .*: Read-only file system"):
             adapter.start()
-        run("/bin/umount", str(disk))
+        eventually(lambda: unmounted(disk), what="its last process has gone")
         run("/bin/mount", "-o", "loop", str(tmp_path / "image"), str(disk))
         adapter.start()
         assert {path.stem for path in adapter.instances("incoming")} == {"1.2.1"}
@@ -208,5 +213,5 @@ def test_process_that_was_stopped_for_a_while_goes_on(make_adapter: MakeAdapter)
             os.kill(pid, signal.SIGCONT)
         assert store(wire, "1.2.2") == STORED
         wire.release()
-    eventually(lambda: len(list(adapter.instances("payloads"))) == 2, 15)
-    assert len(adapter.payload_folders()) == 2
+    eventually(lambda: len(adapter.payload_folders()) == 2, 15)
+    assert len(list(adapter.instances("payloads"))) == 2

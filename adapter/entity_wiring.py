@@ -145,7 +145,7 @@ class RunningEntity:
             for desk in self._desks:
                 await desk.start()
             await self._start_entity()
-        except BaseException:
+        except BaseException:  # also a cancel: what has not started holds no channel open
             self.close()
             raise
 

@@ -55,7 +55,7 @@ def serve(follow: Follow) -> int:
     except LedgerError as error:
         print(f"ledger: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
-    except Exception as crash:
+    except Exception as crash:  # the last word of the process, in its log
         if isinstance(crash, ExceptionGroup) and crash.split(LedgerError)[1] is None:
             log.error("ledger.failed", why=_first(crash))  # told where it crashed
         else:

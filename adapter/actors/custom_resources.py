@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from adapter.channels import UNANSWERED, ask, notify, wait_woken
-from adapter.domain import system_events as told
+from adapter.domain import system_events
 from adapter.domain.custom_resources import (
     FINALIZER,
     PLURALS,
@@ -160,14 +160,15 @@ class CustomResourcesActor:
         outages, why = self.figures.outages, str(error)
         if not outages:
             log.warning("kubernetes.lost", what=what, why=why)
-            self.publish(told.KubernetesLost(data=told.ClusterOutage(what=what, why=why)))
+            facts = system_events.ClusterOutage(what=what, why=why)
+            self.publish(system_events.KubernetesLost(data=facts))
         outages[what] = f"{what}: {why}"
 
     def _reached(self, what: str) -> None:
         outages = self.figures.outages
         if outages.pop(what, None) and not outages:
             log.info("kubernetes.reached")
-            self.publish(told.KubernetesReached())
+            self.publish(system_events.KubernetesReached())
 
     # --- what is missing
 
@@ -285,10 +286,10 @@ class CustomResourcesActor:
             self._told.pop((kind, name), None)
         elif self._told.get((kind, name)) != problems:
             self._told[kind, name] = problems
-            facts = told.ResourceProblems(kind=kind, name=name, problems=problems)
+            facts = system_events.ResourceProblems(kind=kind, name=name, problems=problems)
             log.warning("kubernetes.refused", resource=RESOURCE_KINDS[kind], kind=kind, name=name,
                         problems=problems)  # fmt: skip
-            self.publish(told.KubernetesRefused(data=facts))
+            self.publish(system_events.KubernetesRefused(data=facts))
 
     def _count(self) -> None:
         counts: dict[tuple[Kind, bool], int] = {}

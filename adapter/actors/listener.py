@@ -147,7 +147,7 @@ class Listener:
                 with self._half_open(connection, association) as waiting:
                     waiting.why = ""
                     await connection.see_off()
-        except Exception as bug:
+        except Exception as bug:  # ends this association only, and is told as its crash
             self._register.crashed(association, connection.peer, bug)
         finally:
             self._leave(association)

@@ -63,11 +63,12 @@ class GroupHistories:
 
     def apply(self, event: Event, at: float) -> None:
         """Fold an event in."""
-        if event.topic == "association":
+        topic = event.topic
+        if topic == "association":
             self._association(event, at)
-        elif event.topic == "group":
+        elif topic == "group":
             self._group(event, at)
-        elif event.topic == "instance" and event.association:
+        elif topic == "instance" and event.association:
             for group in groups_of(event):
                 self._arrived(group, event.association)
 

@@ -87,7 +87,7 @@ class Configuration:
         """Return what would change."""
         async with self._turn:
             try:
-                proposal = await self.source.propose(document)
+                proposal = await self.source.plan(document)
                 judged = await self._propose(proposal, dry_run=True)
             except ConfigurationError as error:
                 return ReloadRefused(tuple(error.problems))
@@ -98,7 +98,7 @@ class Configuration:
     async def _reload(self, by: str) -> Plan | ReloadRefused:
         async with self._turn:
             try:
-                proposal = await self.source.propose(None)
+                proposal = await self.source.read()
                 judged = await self._propose(proposal, dry_run=False)
             except ConfigurationError as error:
                 judged = EntitiesJudged(error.problems)

@@ -70,8 +70,15 @@ class Proposal(Protocol):
 class ConfigurationSource(Protocol):
     """Where the configuration comes from."""
 
-    async def propose(self, document: Mapping[str, Any] | None) -> Proposal:
-        """Read it, or take this in its place.
+    async def read(self) -> Proposal:
+        """Read it to have it count; `wait_changed` says nothing of what has been read.
+
+        Raises:
+            ConfigurationError: With every problem found.
+        """
+
+    async def plan(self, document: Mapping[str, Any] | None) -> Proposal:
+        """Only look at it, or at this in its place.
 
         Raises:
             ConfigurationError: With every problem found.

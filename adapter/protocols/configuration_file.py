@@ -44,10 +44,13 @@ class ConfigurationFile:
         self._seen = self._stamp()
         self._asked, self._asked_for = trio.open_memory_channel[str](1)
 
-    async def propose(self, document: Mapping[str, Any] | None) -> Proposal:
-        """See `ConfigurationSource.propose`."""
-        if document is None:
-            self._seen = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
+    async def read(self) -> Proposal:
+        """See `ConfigurationSource.read`."""
+        self._seen = await trio.to_thread.run_sync(self._stamp, limiter=self._threads)
+        return await self.plan(None)
+
+    async def plan(self, document: Mapping[str, Any] | None) -> Proposal:
+        """See `ConfigurationSource.plan`."""
         return await trio.to_thread.run_sync(self._propose, document, limiter=self._threads)
 
     async def note(self, by: str) -> None:

@@ -41,7 +41,10 @@ class File:
         self.noted, self.documents = [], []
         self.changed_in, self.changed = trio.open_memory_channel(1)
 
-    async def propose(self, document):
+    async def read(self):
+        return await self.plan(None)
+
+    async def plan(self, document):
         await trio.lowlevel.checkpoint()
         self.documents.append(document)
         if self.wrong:

@@ -75,6 +75,12 @@ def test_change_of_the_file_is_noticed(adapter: Adapter) -> None:
     eventually(lambda: set(titles(adapter)) == {"MAIN", "LUNG"}, 10, "LUNG has come")
 
 
+def test_change_that_was_planned_first_is_noticed_too(adapter: Adapter) -> None:
+    write(adapter, {"application_entities": [MAIN, LUNG]})
+    assert reload(adapter, "?dry_run=true")[0] == 200
+    eventually(lambda: set(titles(adapter)) == {"MAIN", "LUNG"}, 10, "LUNG has come")
+
+
 def test_open_group_of_an_ae_title_that_is_removed_becomes_its_job(adapter: Adapter) -> None:
     write(adapter, {"application_entities": [{**MAIN, "timeout_s": 3}]})
     assert reload(adapter)[0] == 200

@@ -80,6 +80,10 @@ class PipelineError(GatewayError):
     """A pipeline ended without a result."""
 
 
+class PayloadLostError(GatewayError):
+    """What a job is to be given is not there any more; another try changes nothing."""
+
+
 class LedgerError(GatewayError):
     """The ledger cannot be read or written."""
 

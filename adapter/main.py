@@ -25,6 +25,7 @@ from adapter.protocols.service_manager import ALIVE, READY, STOPPING, ServiceMan
 from adapter.settings import Settings
 from adapter.store.layout import Layout
 from adapter.store.lock import lock_root
+from adapter.store.readable import check_groups
 
 log = structlog.get_logger("adapter.main")
 
@@ -86,6 +87,7 @@ async def _serve(layered: Layered, follow: Follow) -> int:
     manager = ServiceManager(os.environ)
     lock = lock_root(layout)
     try:
+        check_groups(layout)
         # First: from the moment that its ports are bound, who stops it finds it there.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             edges = make_edges(live, layout, lock, follow)

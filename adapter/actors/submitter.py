@@ -31,11 +31,18 @@ from adapter.domain.job_events import (
 )
 from adapter.domain.messages import JobOrder, OrderRefusal, OrderRefused, Wake
 from adapter.domain.ports import Ledger, PayloadStore, Platform, WallClock
-from adapter.domain.queueing import Draw, QueueFigures, rank, retry_pause_s
+from adapter.domain.queueing import Draw, QueueFigures, lack_of, rank, retry_pause_s
 from adapter.domain.records import Job, Order
 from adapter.domain.tables import JOB_TERMINAL, JOB_WAITING, JOB_WORKING, JobState, StepEvent
 from adapter.domain.wall_time import rfc3339
-from adapter.errors import PipelineError, PostponedError, RowNotFoundError, UnavailableError
+from adapter.errors import (
+    GatewayError,
+    PayloadLostError,
+    PipelineError,
+    PostponedError,
+    RowNotFoundError,
+    UnavailableError,
+)
 
 log = structlog.get_logger("adapter.submitter")
 
@@ -134,7 +141,7 @@ class Submitter:
             job = await self._change(job, StepEvent.BEGIN)
             try:
                 changes = await self._step(job)
-            except (UnavailableError, PipelineError) as error:
+            except (UnavailableError, PipelineError, PayloadLostError) as error:
                 if not scope.cancel_called:
                     await self._failed(job, error)
                 return
@@ -146,6 +153,8 @@ class Submitter:
     async def _step(self, job: Job) -> dict[str, object]:
         """Do what the job's working state names; return the fields that change with it."""
         platform = self.platform
+        if lack := lack_of(job, await self.payloads.count_inputs(job.id)):
+            raise PayloadLostError(lack)
         match job.state:
             case JobState.CREATING:
                 return {"platform_job_id": await platform.create(job)}
@@ -161,10 +170,10 @@ class Submitter:
                 raise AssertionError(f"{job.state} is no working state")
         return {}
 
-    async def _failed(self, job: Job, trouble: UnavailableError | PipelineError) -> None:
+    async def _failed(self, job: Job, trouble: GatewayError) -> None:
         postponed_s = trouble.retry_after_s if isinstance(trouble, PostponedError) else None
         tries, error = job.try_count + (postponed_s is None), str(trouble)[:ERROR_LENGTH_MAX]
-        if tries > self.rules.max_retries:
+        if tries > self.rules.max_retries or isinstance(trouble, PayloadLostError):
             await self._change(job, StepEvent.GIVE_UP, try_count=tries, error=error)
             return
         self.figures.retries[job.state] += 1

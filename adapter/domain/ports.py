@@ -44,6 +44,9 @@ class PayloadStore(Protocol):
     async def metadata(self, job_id: str) -> Mapping[str, str]:
         """Return what job.meta says of the job's payload; it may be patient data."""
 
+    async def count_inputs(self, job_id: str) -> int | None:
+        """Return how many files the job's input has; None: its folder has gone."""
+
     async def folders(self) -> set[str]:
         """Return the ids of jobs that have a folder."""
 

@@ -13,6 +13,7 @@ from adapter.domain.entities import PRIORITY_ORDER
 from adapter.domain.exporting import outage_pause_s
 from adapter.domain.histogram import Histogram
 from adapter.domain.records import Job
+from adapter.domain.tables import JobState
 
 AGEING_S = 600.0
 """Waiting so long makes up for one class of priority."""
@@ -32,6 +33,22 @@ def rank(job: Job) -> float:
 def retry_pause_s(tries: int, retry_delay_s: float, draw: Draw) -> float:
     """Return the pause after so many failures of a step: doubled each time, up to a limit."""
     return outage_pause_s(tries, retry_delay_s) * (1 + JITTER * draw())
+
+
+def lack_of(job: Job, inputs: int | None) -> str:
+    """Return what a job has lost of what it is to be given; empty: nothing.
+
+    Once a platform has its payload, it may take away what it has read.
+
+    Args:
+        inputs: Files in its input; None: its folder has gone.
+    """
+    if inputs is None:
+        return "its folder has gone"
+    missing = job.instances - inputs
+    if missing <= 0 or job.state is JobState.STARTING:
+        return ""
+    return f"{missing} of {job.instances} instances are missing in its folder"
 
 
 @dataclass(slots=True)

@@ -128,6 +128,17 @@ class FolderPayloadStore:
         except msgspec.MsgspecError as error:
             raise StorageFaultError("job.meta cannot be read") from error
 
+    async def count_inputs(self, job_id: str) -> int | None:
+        """See `PayloadStore.count_inputs`."""
+        return await self._threads.run(self._count_inputs, job_id)
+
+    def _count_inputs(self, job_id: str) -> int | None:
+        folder = self._layout.payload(job_id)
+        try:
+            return sum(1 for _ in walk_files(folder / "input"))
+        except FileNotFoundError:
+            return 0 if folder.exists() else None
+
     async def folders(self) -> set[str]:
         """See `PayloadStore.folders`."""
         return await self._threads.run(self._folders)

@@ -61,6 +61,42 @@ async def test_failing_step_is_tried_again_and_then_the_job_is_faulted(autojump_
         assert stage.events[-1].type == "job.faulted"
 
 
+async def test_job_that_has_lost_an_instance_is_faulted_before_a_platform_hears_of_it(
+    autojump_clock,
+):
+    """F69."""
+    stage = Stage(max_retries=3)
+    stage.disk.inputs["job-1"] = 1
+    async with running(stage.actor):
+        await stage.open(a_job(instances=3))
+        await trio.sleep(1)
+        job = await stage.ledger.job("job-1")
+        assert job.state is JobState.FAULTED
+        assert job.error == "2 of 3 instances are missing in its folder"
+        assert stage.engine.calls == []
+        assert stage.events[-1].type == "job.faulted"
+
+
+async def test_platform_may_take_away_what_it_was_given(autojump_clock):
+    stage = Stage()
+    stage.disk.inputs["job-1"] = 0
+    await stage.ledger.open_jobs([a_job(state=JobState.PAYLOAD_UPLOADED)])
+    async with running(stage.actor):
+        await trio.sleep(1)
+        assert await stage.state() is JobState.COMPLETED
+
+
+async def test_job_whose_folder_has_gone_is_faulted(autojump_clock):
+    """F69."""
+    stage = Stage()
+    stage.disk.inputs["job-1"] = None
+    await stage.ledger.open_jobs([a_job(state=JobState.PAYLOAD_UPLOADED)])
+    async with running(stage.actor):
+        await trio.sleep(1)
+        job = await stage.ledger.job("job-1")
+        assert (job.state, job.error) == (JobState.FAULTED, "its folder has gone")
+
+
 async def test_no_retries_means_one_try(autojump_clock):
     stage = Stage(max_retries=0)
     stage.engine.errors["create", "job-1"] = [UnavailableError("no")]

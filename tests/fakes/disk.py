@@ -249,6 +249,12 @@ class FakeStore:
         self.life.maybe_full()
         return {"Instances": str(len(self.disk.payloads[job_id].files))}
 
+    async def count_inputs(self, job_id: str) -> int | None:
+        await self.life.io()
+        self.life.maybe_full()
+        payload = self.disk.payloads.get(job_id)
+        return len(payload.files) if payload else None
+
     async def folders(self) -> set[str]:
         await self.life.io()
         self.life.maybe_full()

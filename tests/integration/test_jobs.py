@@ -6,6 +6,7 @@ covered, and why, stands in docs/scenarios.md.
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,17 @@ def test_faulted_job_keeps_its_files_and_goes_on_at_its_step_after_a_kill(
         "PayloadUploaded", "Starting", "Completed",
     ]  # fmt: skip
     assert adapter.metrics("dicom_adapter_job_queue_wait_seconds_count")[""] == 0  # it had begun
+
+
+def test_job_whose_folder_has_gone_is_faulted(make_adapter: MakeAdapter) -> None:
+    """F69: nobody can give it a result any more."""
+    adapter = make_adapter()  # engine folder: it waits for somebody else
+    job_id = send(adapter)
+    wait_for(adapter, job_id, "Starting")
+    adapter.kill()
+    shutil.rmtree(payload(adapter, job_id))
+    adapter.start()
+    wait_for(adapter, job_id, "Faulted", error="its folder has gone")
 
 
 def test_failed_step_is_tried_again_and_counted(make_adapter: MakeAdapter) -> None:

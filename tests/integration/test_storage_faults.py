@@ -171,10 +171,8 @@ def test_folder_that_takes_no_files_refuses_and_recovers(make_adapter: MakeAdapt
         assert store(wire, "1.2.1") == STORED
 
 
-def test_start_without_the_right_to_write_is_one_line(tmp_path: Path) -> None:
-    """F74: as somebody else's folder is to a service's account."""
-    root = tmp_path / "root"
-    root.mkdir(mode=0o555)
+def refused_start(root: Path) -> str:
+    """Return what a start says that has no right to something below the root."""
     done = subprocess.run(
         [SETPRIV, "--bounding-set=-dac_override,-dac_read_search",
          "--inh-caps=-dac_override,-dac_read_search",
@@ -182,8 +180,36 @@ def test_start_without_the_right_to_write_is_one_line(tmp_path: Path) -> None:
          "--set", "dicom.scp.port=0", "--set", "api.port=0"],
         cwd=REPOSITORY, env=environment(), text=True, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
-    assert done.stderr == f"storage.root: {root}: Permission denied\n"
     assert done.returncode == 2
+    return done.stderr
+
+
+def test_start_without_the_right_to_write_is_one_line(tmp_path: Path) -> None:
+    """F74: as somebody else's folder is to a service's account."""
+    root = tmp_path / "root"
+    root.mkdir(mode=0o555)
+    assert refused_start(root) == f"storage.root: {root}: Permission denied\n"
+
+
+def test_start_names_each_group_that_it_has_no_right_to_and_leaves_it(
+    make_adapter: MakeAdapter,
+) -> None:
+    """F74: as after a restore by somebody else."""
+    adapter = make_adapter(settings())
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate()
+        assert [store(wire, uid) for uid in ("1.2.1", "1.2.2")] == [STORED, STORED]
+    assert adapter.stop() == 0
+    whole, series = sorted((adapter.root / "incoming").glob("[!.]*"))
+    (inner,) = (series / "dcm").glob("*/*")
+    for folder in (whole, inner):
+        folder.chmod(0)
+    told = [f"storage.root: {path}: Permission denied\n" for path in (whole / "group.json", inner)]
+    assert refused_start(adapter.root) == "".join(told)
+    for folder in (whole, inner):
+        folder.chmod(0o750)
+    adapter.start()
+    assert len(eventually(lambda: adapter.get("/api/groups"))) == 2
 
 
 def test_temporary_folder_that_cannot_be_used_changes_nothing(

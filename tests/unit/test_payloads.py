@@ -1,6 +1,7 @@
 """Job folders on a real file system."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ async def test_payload_has_the_closed_group_as_input(disk):
     assert (folder / "input/dcm/7/8/1.1.dcm").read_bytes() == b"1.1" * 100
     assert list((folder / "output").iterdir()) == []
     assert payload_ids(layout) == {"job-1"}
+
+
+async def test_what_the_input_has_is_counted(disk):
+    layout, store, payloads = disk
+    await store.close_group("group-1")
+    assert await payloads.count_inputs("job-1") is None
+    await payloads.create_payload(job())
+    assert await payloads.count_inputs("job-1") == 2
+    (layout.payload("job-1") / "input/dcm/7/8/1.1.dcm").unlink()
+    assert await payloads.count_inputs("job-1") == 1
+    shutil.rmtree(layout.payload("job-1") / "input")
+    assert await payloads.count_inputs("job-1") == 0
 
 
 async def test_no_byte_is_copied(disk):

@@ -41,11 +41,8 @@ def adapter(make_shared_adapter: MakeAdapter) -> Adapter:
 def test_story_of_a_study_is_told_in_order(adapter: Adapter) -> None:
     (job,) = adapter.get("/api/jobs")
     story = adapter.get(f"/api/timeline/{STUDY}")
-    assert (story["jobs"], story["groups"], story["complete"]) == (
-        [job["id"]],
-        [job["groupId"]],
-        True,
-    )
+    assert (story["jobs"], story["groups"]) == ([job["id"]], [job["groupId"]])
+    assert (story["forgotten"], story["complete"]) == ([], True)
     told = [entry["what"] for entry in story["entries"]]
     for earlier, later in (
         ("association.requested", "association.accepted"), ("association.accepted", "group.opened"),
@@ -94,6 +91,11 @@ def test_story_goes_on_to_the_export(make_adapter: MakeAdapter) -> None:
     # It is told when its row is durable; what is listed is known a moment before.
     assert eventually(opened) == ["away"]
     assert adapter.get("/api/timeline/1.2.5")["exports"] == [export["id"]]
+    adapter.kill()
+    adapter.start()
+    story = adapter.get("/api/timeline/1.2.5")
+    assert story["forgotten"] == story["groups"]
+    assert story["entries"][0]["what"] == "job.opened"
 
 
 @pytest.mark.parametrize("uid", ["1.2.3.999", "..", "%2e%2e%2fetc", "x" * 300, "%00"])

@@ -47,6 +47,9 @@ class Timeline(Struct, frozen=True, kw_only=True, rename="camel"):
     groups: list[str]
     jobs: list[str]
     exports: list[str]
+    forgotten: list[str]
+    """Groups of whom it is not known any more who brought them, or when they closed: the process
+    has begun since, or thousands of groups have come."""
     entries: list[Entry]
     """In the order in which they happened. A group, and what comes of it, may have other studies
     beside this one."""
@@ -88,6 +91,7 @@ async def timeline(web: State, study_instance_uid: FromPath[str]) -> Timeline:
         groups=groups,
         jobs=[job.id for job in jobs],
         exports=[export.id for export in exports],
+        forgotten=[group for group in groups if web.snapshot.histories.find(group) is None],
         entries=entries[:ENTRIES_MAX],
         previews=web.previews is not None,
         complete=len(entries) <= ENTRIES_MAX,

@@ -65,7 +65,7 @@ export class Study {
     this.node.append(this.pictures.node);
   }
 
-  draw({ entries, complete, jobs, exports }) {
+  draw({ entries, complete, forgotten, jobs, exports }) {
     const steps = entries.map((entry) => ({ ...entry, type: entry.what, time: entry.at, data: entry.data ?? {} }));
     const links = [
       ...jobs.map((id) => h("a", { href: `#/jobs/${this.api.part(id)}`, class: "mono", title: id }, short(id))),
@@ -75,6 +75,7 @@ export class Study {
     this.result.replaceChildren(
       h("div", { class: "detail-head" }, h("p", { class: "mono id" }, this.uid), h("span", { class: "muted" }, `${plural(steps.length, "step")} in ${duration(took)}${complete ? "" : ", and more"}`)),
       h("p", { class: "line" }, links),
+      forgotten.length ? h("p", { class: "muted" }, "Who brought it is not known any more: the adapter was started after it, or thousands of groups came.") : "",
       h("ol", { class: "story long" }, steps.map((step, index) => this.step(step, steps[index - 1]))),
     );
   }

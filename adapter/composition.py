@@ -34,7 +34,7 @@ from adapter.protocols.platform.folder import FolderPlatform
 from adapter.protocols.resolver import resolve
 from adapter.protocols.results.folder import FolderResults
 from adapter.protocols.web.trail import Trail
-from adapter.relations import careless_api, pipelines_without_program
+from adapter.relations import careless_api, pipelines_without_program, programs_of
 from adapter.requestors import FilesOfDestinations, make_requestor
 from adapter.settings import Settings
 from adapter.store.fetched_results import FetchedResults
@@ -109,7 +109,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         ledger=ledger,
         found=found,
         storage_view=_storage_view(live, layout, disk_threads),
-        platform=_platform(settings, layout, job_files, payloads),
+        platform=_platform(live, layout, job_files, payloads),
         entities=ledger.entities,
         rejections=ledger.rejections,
         results=FolderResults(layout.payloads, disk),
@@ -179,14 +179,15 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _platform(
-    settings: Settings, layout: Layout, files: FolderJobFiles, payloads: FolderPayloadStore
+    live: LiveSettings, layout: Layout, files: FolderJobFiles, payloads: FolderPayloadStore
 ) -> Platform:
+    settings = live.settings
     match settings.platform.engine:
         case "folder":
             return FolderPlatform(layout.payloads, DoneFlags(trio.CapacityLimiter(FLAG_THREADS)))
         case "command":
             durable = settings.storage.durability == "fsync"
-            return CommandPlatform(layout.payloads, settings.platform.pipelines, durable=durable)
+            return CommandPlatform(layout.payloads, live.kept(programs_of), durable=durable)
         case "http":
             return make_http_platform(settings.platform, files, payloads)
 

@@ -27,7 +27,7 @@ from adapter.domain.system_events import StorageRebuilt
 from adapter.domain.views import Views
 from adapter.edges import Edges
 from adapter.live_settings import LiveSettings
-from adapter.relations import listening_ports
+from adapter.relations import listening_ports, programs_of
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, list_in, supervise, watch_mailboxes
 from adapter.wiring import Wiring
@@ -147,6 +147,7 @@ def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
         storage=edges.storage_view, hooks=edges.hooks, calling_ae_title=settings.dicom.scu.ae_title,
         dicom_address=(loopback.get(host, host), port),
         survey=edges.survey, previews=edges.previews, configuration=live.in_force,
+        programs=live.kept(programs_of),
     )  # fmt: skip
 
 

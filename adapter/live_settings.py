@@ -51,6 +51,7 @@ RELOADABLE = (
     "logging.level",
     "logging.levels",
     "platform.max_retries",
+    "platform.pipelines",
     "platform.retry_delay_s",
     "storage.reserve_space_gb",
     "storage.retention.completed_s",

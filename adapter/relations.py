@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapter.domain.addresses import network_of
-from adapter.domain.assignments import load_processors, views_of
+from adapter.domain.assignments import load_processors
 from adapter.domain.carriers import carrier_problems
 from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity
 from adapter.domain.fallback import fallback_problems
 from adapter.domain.http_endpoint import endpoint_problems
 from adapter.domain.listener_tls import listener_problems
-from adapter.domain.processors import pipelines_of
+from adapter.domain.programs import Programs, programs_among
 from adapter.domain.results_service import results_problems
 from adapter.domain.webhooks import webhook_problems
 from adapter.settings import Settings
@@ -118,13 +118,15 @@ def careless_api(settings: Settings) -> Iterator[str]:
 
 def pipelines_without_program(settings: Settings) -> Iterator[str]:
     """Yield a line for each pipeline id that the `command` engine does not know."""
-    known = {pipeline.id for pipeline in settings.platform.pipelines}
+    programs = programs_of(settings)
     for index, entity in enumerate(settings.application_entities):
-        views = [view for _, view in views_of(entity) if view.processor == "aetitle"]
-        for name, pipeline_id in [named for view in views for named in pipelines_of(view).items()]:
-            if pipeline_id not in known:
-                here = f"application_entities[{index}]: pipeline {name!r}"
-                yield f"{here}: platform.pipelines has no entry with id {pipeline_id!r}"
+        yield from (f"application_entities[{index}]: {why}" for why in programs.problems(entity))
+
+
+def programs_of(settings: Settings) -> Programs:
+    """Return the programs the engine runs."""
+    platform = settings.platform
+    return programs_among(platform.pipelines) if platform.engine == "command" else Programs()
 
 
 def _addresses(settings: Settings) -> Iterator[str]:

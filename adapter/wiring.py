@@ -50,6 +50,7 @@ from adapter.live_settings import (
     report_rules_of,
     retention_of,
 )
+from adapter.relations import programs_of
 from adapter.settings import Settings
 from adapter.supervision import ESSENTIAL, REPLICA, Actor, RestartPolicy, supervise
 
@@ -220,6 +221,7 @@ class Wiring:
                 branches={branch.kind: branch for branch in branches}, directory=self.directory,
                 orders=self.desk.entities_taken, publish=self.publish, stop=self.stop,
                 follows_cluster=edges.custom_resources is not None,
+                programs=self.live.kept(programs_of),
             ),
             ESSENTIAL,
         )  # fmt: skip

@@ -12,7 +12,7 @@ names has gone, or its values are refused by now) stays a row, is told with its 
 used again once they are gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,6 +23,7 @@ from adapter.actors.entity_branch import Branch, Rules
 from adapter.actors.entity_directory import EntityDirectory
 from adapter.actors.entity_review import EntityReview, refused
 from adapter.channels import answer
+from adapter.domain.entities import ApplicationEntity
 from adapter.domain.entity_orders import EntityOrder, EntityRefusal, EntityRefused
 from adapter.domain.entity_rows import (
     KINDS,
@@ -38,6 +39,7 @@ from adapter.domain.entity_rows import (
     row_of,
 )
 from adapter.domain.events import Publish
+from adapter.domain.programs import Programs
 from adapter.domain.reconfiguration import EntitiesJudged, EntitiesProposed
 from adapter.domain.system_events import (
     ActorFacts,
@@ -72,6 +74,7 @@ class Entities:
     stop: trio.Event
     follows_cluster: bool = False
     """What custom resources of Kubernetes have made is left to them."""
+    programs: Programs = field(default_factory=Programs)
     name: str = "entities"
     _review: EntityReview = field(init=False)
     _turn: trio.Lock = field(default_factory=trio.Lock)
@@ -95,6 +98,7 @@ class Entities:
                         await self._bring_about(of_file(entity))
             for listed in self._review.rows(rows):
                 await self._bring_back(listed, drains)
+                self._warn([listed])
             self._has_started = True
             task_status.started()
             drains.start_soon(self._obey, drains)
@@ -193,6 +197,7 @@ class Entities:
         await self.rows.put_entity(row)
         listed = await self._bring_about(of_row(row))
         self._tell(ConfigCreated if order.action == "create" else ConfigChanged, listed)
+        self._warn([listed])
         await self._reconsider()
         return listed
 
@@ -229,6 +234,7 @@ class Entities:
                 if is_gone and not listed.retiring:
                     await self._remove(listed, drains)
         await self._reconsider()
+        self._warn(self.directory.listed["aetitle"].values())
         return judged
 
     async def _configure(self, listed: ListedEntity) -> None:
@@ -276,6 +282,13 @@ class Entities:
         await self.rows.remove_entity(listed.kind, listed.name)
         actor = branch.actor(listed.name)  # also if it was parked
         self.publish(ActorStopped(data=ActorFacts(actor=actor)))
+
+    def _warn(self, entities: Iterable[ListedEntity]) -> None:
+        """Say of which AE Titles jobs cannot run; it is no reason to refuse what senders bring."""
+        for listed in entities:
+            if isinstance(listed.entity, ApplicationEntity):
+                for why in self.programs.problems(listed.entity):
+                    log.warning("pipeline.unusable", entity=listed.name, why=why)
 
     def _tell(self, kind: type[ConfigEvent], listed: ListedEntity) -> None:
         facts = ConfigFacts(kind=listed.kind, name=listed.name, retiring=listed.retiring)

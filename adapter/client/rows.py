@@ -254,6 +254,7 @@ def _flat(row: Row) -> Iterable[tuple[str, Any]]:
 
 def _print_state(kind: Kind, row: Row) -> None:
     sys.stdout.write(f"{row[kind.key]}: {row['state']}\n")
+    sys.stderr.writelines(f"warning: {problem}\n" for problem in row.get("problems", []))
 
 
 def _value(row: Row, path: str) -> Any:

@@ -18,6 +18,7 @@ from adapter.domain.messages import EntityQuestion, JobOrder
 from adapter.domain.occupancy import Occupancy
 from adapter.domain.ports import Ledger, Platform, SpaceGauge, WallClock
 from adapter.domain.previews import Previews
+from adapter.domain.programs import Programs
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
 from adapter.domain.results_service import ServiceEdges
@@ -69,6 +70,7 @@ class Views:
     certificate_expiries: CertificateExpiries
     receiver_loads: ReceiverLoads
     platform: Platform
+    programs: Programs
     results_service: ServiceEdges | None
     hooks: HookEdges
     dicom_address: tuple[str, int]

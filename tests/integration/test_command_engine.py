@@ -14,6 +14,7 @@ import trio
 from harness import eventually, fill
 
 from adapter.domain.entities import Pipeline
+from adapter.domain.programs import programs_among
 from adapter.domain.records import Job
 from adapter.errors import PipelineError, PostponedError, UnavailableError
 from adapter.protocols.platform import warden
@@ -47,7 +48,7 @@ class Payload:
     async def run(self, command: str | Sequence[str], **changes: object) -> None:
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         pipeline = Pipeline(**{"id": "p1", "command": words, **changes})  # type: ignore[arg-type]
-        await CommandPlatform(self.root, [pipeline]).wait(self.job)
+        await CommandPlatform(self.root, programs_among([pipeline])).wait(self.job)
 
     def pids(self) -> list[int]:
         file = self.folder / "pids"

@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from adapter.domain.entities import Pipeline
+from adapter.domain.programs import Programs
 from adapter.domain.records import Job
 from adapter.errors import PipelineError, PostponedError, UnavailableError
 from adapter.protocols.platform import warden
@@ -43,22 +44,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandPlatform(HandOver):
-    """Programs, each under a warden."""
+    """Programs, each under a warden; which there are is looked up when one begins to run."""
 
-    def __init__(
-        self, payloads: Path, pipelines: Sequence[Pipeline], *, durable: bool = False
-    ) -> None:
+    def __init__(self, payloads: Path, programs: Programs, *, durable: bool = False) -> None:
         super().__init__(payloads)
         self._durable = durable
-        self._pipelines = {pipeline.id: pipeline for pipeline in pipelines}
+        self._programs = programs
 
     def _pipeline(self, job: Job) -> Pipeline:
-        try:
-            return self._pipelines[job.pipeline_id]
-        except KeyError:
-            raise PipelineError(
-                f"platform.pipelines has no entry with id {job.pipeline_id!r}"
-            ) from None
+        if why := self._programs.missing(job.pipeline_id):
+            raise PipelineError(why)
+        assert self._programs.by_id is not None
+        return self._programs.by_id[job.pipeline_id]
 
     async def create(self, job: Job) -> str:
         """See `Platform.create`."""
@@ -123,7 +120,7 @@ class CommandPlatform(HandOver):
 
     def concurrency(self, pipeline_id: str) -> int:
         """See `Platform.concurrency`."""
-        pipeline = self._pipelines.get(pipeline_id)
+        pipeline = (self._programs.by_id or {}).get(pipeline_id)
         return pipeline.max_concurrent if pipeline else 1
 
 

@@ -129,6 +129,7 @@ class Form:
         more: dict[str, Any] = {}
         if isinstance(entity, ApplicationEntity):
             more[PROCESSING] = [] if problems else processing_of(entity)
+            problems += web.programs.problems(entity)
         state = self._state(web, listed)
         return {**settings, "origin": listed.origin, "state": state, "problems": problems, **more}
 

@@ -6,6 +6,7 @@ taken and done, and something is not; that is no reason to keep everybody else o
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 from litestar import MediaType, Response, get
@@ -20,6 +21,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from adapter.domain.entities import ApplicationEntity
+from adapter.domain.tables import JOB_WAITING
 from adapter.domain.views import Views
 from adapter.protocols.web.access import Guarding
 from adapter.protocols.web.access_metrics import AccessCollector
@@ -70,6 +73,7 @@ def why_unready(web: Views) -> list[str]:
 def why_degraded(web: Views) -> list[str]:
     """Return what does not work, and what else does."""
     reasons = [f"{row['name']} is {row['state']}" for row in _actors_down(web)]
+    reasons += _without_program(web)
     if web.platform.outage:
         reasons.append(f"the platform is away: {web.platform.outage}")
     if outage := _results_service_outage(web):
@@ -78,6 +82,22 @@ def why_degraded(web: Views) -> list[str]:
         reasons.append(f"custom resources cannot be followed: {outage}")
     away = web.export_figures.down.items()
     return reasons + [f"destination {name} is down: {why}" for name, why in sorted(away)]
+
+
+def _without_program(web: Views) -> list[str]:
+    return [
+        f"AE Title {listed.name!r}: {why}"
+        for listed in web.listed["aetitle"].values()
+        if isinstance(listed.entity, ApplicationEntity)
+        for why in web.programs.problems(listed.entity)
+    ]
+
+
+async def _jobs_without_program(web: Views) -> list[str]:
+    """Return for which pipelines jobs wait in vain; plug-ins may name any, and entries may go."""
+    waiting = await web.ledger.jobs(JOB_WAITING)
+    without = Counter(why for job in waiting if (why := web.programs.missing(job.pipeline_id)))
+    return [f"{count} job{'s' * (count > 1)} cannot run: {why}" for why, count in without.items()]
 
 
 def _actors_down(web: Views) -> list[dict[str, Any]]:
@@ -104,7 +124,7 @@ async def status(web: State) -> dict[str, Any]:
 
     `state` is `unready`, `degraded` or `ready`.
     """
-    unready, degraded = why_unready(web), why_degraded(web)
+    unready, degraded = why_unready(web), why_degraded(web) + await _jobs_without_program(web)
     names = {"started": "Running", "stopped": "Stopped", "crashed": "Stopped", "parked": "Stopped"}
     actors = web.snapshot.sections["actors"]
     return {

@@ -5,6 +5,7 @@ own, found by its name among them; whoever comes first also gets what belongs to
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,8 @@ from adapter.domain.processors import DEFAULT, AETitleProcessor, Processor
 
 _OVERRIDDEN = ("grouping", "timeout_s", "pipelines", "priority")
 """What one of several processors may say for itself."""
+DECIDED_BY = {"grouping": "groupBy", "timeout_s": "timeout", "priority": "priority"}
+"""Fields of an AE Title, by the setting of the default processor that wins over each."""
 
 
 class Assignment(Struct, frozen=True, kw_only=True):
@@ -112,6 +115,68 @@ def processing_of(entity: ApplicationEntity) -> list[Processing]:
             pipelines=own.pipelines if own else view.pipelines,
         ))  # fmt: skip
     return found
+
+
+def decided_by_settings(entity: ApplicationEntity) -> dict[str, Any]:
+    """Return the fields that settings decide, each with what is in force.
+
+    Pipelines are not among them: those of field and settings add up, and no name is in both.
+
+    Raises:
+        ValueError: Something is wrong with the settings; `load_processors` tells what.
+    """
+    if entity.processors or entity.processor != DEFAULT:
+        return {}
+    (now,) = processing_of(entity)
+    grouping = now.group_by[0] if len(now.group_by) == 1 else now.group_by
+    in_force = {"grouping": grouping, "timeout_s": now.timeout_s, "priority": now.priority}
+    return {
+        field: value for field, value in in_force.items() if DECIDED_BY[field] in entity.settings
+    }
+
+
+class Contradiction(Struct, frozen=True, kw_only=True):
+    """A field that says other than the setting which decides."""
+
+    where: str
+    """Whose field, as a beginning of its key: empty, or `processors[0].`."""
+    field: str
+    says: Any
+    in_force: Any
+
+
+def contradictions(entity: ApplicationEntity, given: Collection[str]) -> list[Contradiction]:
+    """Return where an AE Title says two things.
+
+    Args:
+        entity: The AE Title; what is wrong with its settings is not looked at.
+        given: Its fields that were said; the others have defaults, which contradict nothing.
+    """
+    found = []
+    for index, (_, view) in enumerate(views_of(entity)):
+        own = entity.processors[index] if entity.processors else None
+        said = given if own is None else [f for f in _OVERRIDDEN if getattr(own, f) is not None]
+        try:
+            decided = decided_by_settings(view)
+        except ValueError:
+            continue
+        found += [
+            Contradiction(
+                where=f"processors[{index}]." if own else "", field=field,
+                says=getattr(view, field), in_force=in_force,
+            )
+            for field, in_force in decided.items()
+            if field in said and not _says(view, field, in_force)
+        ]  # fmt: skip
+    return found
+
+
+def _says(entity: ApplicationEntity, field: str, value: Any) -> bool:
+    """Return whether a field of an AE Title means this; `groupBy` leaves `association` alone."""
+    if field != "grouping":
+        return bool(getattr(entity, field) == value)
+    tags, wanted = grouping_tags(entity), [value] if isinstance(value, str) else value
+    return not tags or tags == [one for one in wanted if one != ASSOCIATION]
 
 
 def owner_of(processor: str, names: Sequence[str]) -> str:

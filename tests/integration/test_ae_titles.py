@@ -147,6 +147,33 @@ def test_answer_of_clara_can_be_sent_as_it_is(shared: Adapter, processor: str) -
         eventually(lambda: is_gone(shared, "lung-rx"))
 
 
+def test_field_shows_what_a_setting_decides_and_may_not_say_other_than_it(shared: Adapter) -> None:
+    wanted = {"name": "clara", "aeTitle": "CLARAAE",
+              "processorSettings": {"pipeline-covid": "p1", "timeout": "60"}}  # fmt: skip
+    status, made, _ = call(shared, "POST", "", wanted)
+    try:
+        assert (status, made["timeoutS"], made["processing"][0]["timeoutS"]) == (201, 60, 60)
+        status, again, _ = call(shared, "PUT", "/clara", made)
+        assert (status, again["timeoutS"], again["processorSettings"]) == (
+            200, 60, wanted["processorSettings"],
+        )  # fmt: skip
+        status, body, _ = call(shared, "PUT", "/clara", made | {"timeoutS": 120})
+        assert status == 400
+        (problem,) = body["problems"]
+        assert problem.startswith("timeoutS: 120")
+        assert "processorSettings.timeout decides, and makes it 60" in problem
+        assert call(shared, "GET", "/clara")[1] == again
+        own = {"name": "aetitle", "processorSettings": {"timeout": 9}, "timeoutS": 8}
+        status, body, _ = call(shared, "POST", "", BRAIN | {"processors": [own]})
+        assert status == 400
+        (problem,) = body["problems"]
+        assert problem.startswith("processors[0].timeoutS: 8")
+        assert "processors[0].processorSettings.timeout" in problem
+    finally:
+        call(shared, "DELETE", "/clara")
+        eventually(lambda: is_gone(shared, "clara"))
+
+
 def test_processor_of_somebody_else_is_refused(shared: Adapter) -> None:
     status, body, _ = call(shared, "POST", "", BRAIN | {"processor": "Own.Zip, Own"})
     assert status == 400

@@ -513,6 +513,27 @@ def test_ten_thousand_jobs_are_turned_by_the_page_and_searched(
     assert rows.count() == 50
 
 
+def test_latest_of_more_jobs_than_the_page_takes_are_shown(
+    make_adapter: MakeAdapter, open_dashboard: Open
+) -> None:
+    adapter = make_adapter(start=False)
+    with_many_jobs(adapter, 20_100)
+    dashboard = open_dashboard(adapter.start(), "jobs")
+    dashboard.shows("latest 20,000 of 20,100", ".filters")
+    newest = dashboard.page.get_by_role("table", name="Jobs").get_by_role("rowheader").first
+    assert newest.get_by_role("link").get_attribute("title") == "job-20099"
+    send(adapter, "1.2.3")
+    dashboard.shows("latest 20,000 of 20,101", ".filters")
+    assert (
+        newest.get_by_role("link").get_attribute("title")
+        == adapter.get("/api/jobs?offset=20100")[0]["id"]
+    )
+    dashboard.page.get_by_role("searchbox").fill("job-20042")
+    dashboard.shows("1 of the latest 20,000 of 20,101", ".filters")
+    dashboard.page.get_by_role("searchbox").fill("job-00042")
+    dashboard.shows("0 of the latest 20,000 of 20,101", ".filters")
+
+
 def test_page_keeps_up_while_a_study_comes_in(adapter: Adapter, open_dashboard: Open) -> None:
     dashboard = open_dashboard(adapter)
     sender = threading.Thread(target=send, args=(adapter, "1.2.8", 1000))

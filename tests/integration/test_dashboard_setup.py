@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from browser import REFUSED, Dashboard, uncomplaining
 from dicom_peers import dcmtk_storescp, free_port
-from harness import Adapter, eventually
+from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
 from playwright.sync_api import Browser
 
@@ -65,6 +65,49 @@ def test_change_of_what_has_changed_meanwhile_is_refused(
     dashboard.press("Save")
     dashboard.page.locator(".problems li").first.wait_for()
     assert adapter.get("/api/config/sourceaetitle/CT_7")["host"] in ("10.1.0.2", ["10.1.0.2"])
+
+
+def test_ae_title_of_claras_users_shows_what_is_in_force_and_is_changed(
+    adapter: Adapter, dashboard: Dashboard
+) -> None:
+    made = run_cli(
+        "create", "aetitle", "-a", "CLARAAE", "pipeline-covid=p1", "timeout=60",
+        "groupBy=0020,000E", "jobRetryDelay=100", "--url", adapter.url,
+    )  # fmt: skip
+    assert made.returncode == 0
+    dashboard.open("setup/aetitles").shows(
+        "CLARAAE · groups by 0020,000E · quiet for 1 min · runs covid"
+    )
+    dashboard.press("Change CLARAAE")
+    value = dashboard.page.locator
+    assert value("#field-timeoutS").input_value() == "60"
+    assert value("#field-pipelines").input_value() == "covid = p1"
+    assert value("#field-grouping").input_value() == "0020,000E"
+    fill(dashboard, timeoutS="120", pipelines="covid = p1\nlung = p2")
+    dashboard.press("Save")
+    dashboard.told("CLARAAE is changed, effective now")
+    dashboard.shows("CLARAAE · groups by 0020,000E · quiet for 2 min · runs covid, lung")
+    now = adapter.get("/api/config/claraaetitle/CLARAAE")
+    assert now["processing"] == [{
+        "processor": "aetitle", "groupBy": ["0020,000E"], "timeoutS": 120, "priority": "normal",
+        "pipelines": {"covid": "p1", "lung": "p2"},
+    }]  # fmt: skip
+    assert now["processorSettings"] == {"jobRetryDelay": "100"}
+
+
+def test_field_and_setting_that_say_two_things_are_told_of_beside_the_field(
+    adapter: Adapter, dashboard: Dashboard
+) -> None:
+    dashboard.open("setup/aetitles").press("New AE Title")
+    fill(dashboard, name="two", aeTitle="TWO", pipelines="covid = p1")
+    dashboard.page.get_by_text("More", exact=True).click()
+    fill(dashboard, processorSettings="timeout = 60")
+    dashboard.press("Make it")
+    dashboard.shows("processorSettings.timeout decides, and makes it 60", "#field-timeoutS-problem")
+    fill(dashboard, timeoutS="60")
+    dashboard.press("Make it")
+    dashboard.told("two is set up")
+    assert adapter.get("/api/config/claraaetitle/two")["timeoutS"] == 60
 
 
 @pytest.mark.peer("dcmtk")

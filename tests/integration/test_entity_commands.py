@@ -61,7 +61,11 @@ def test_what_claras_users_type_makes_a_way_through_the_adapter(make_adapter: Ma
         "processor": "aetitle", "groupBy": ["0010,0020"], "timeoutS": 30, "priority": "higher",
         "pipelines": {"covid": PIPELINE},
     }]  # fmt: skip
-    assert "higher" in said(adapter, "get", "aetitle", "COVIDAET").partition("processing:")[2]
+    of_fields, _, of_processors = said(adapter, "get", "aetitle", "COVIDAET").partition(
+        "processing:"
+    )
+    assert "\ntimeoutS: 30\n" in of_fields
+    assert "higher" in of_processors
     assert said(adapter, "list", "src").splitlines()[1].split() == [
         "CT1", "CT1", "127.0.0.1", "api",
     ]  # fmt: skip

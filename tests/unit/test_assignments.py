@@ -3,7 +3,14 @@
 import pytest
 
 from adapter.configuration import load
-from adapter.domain.assignments import attributes_of, load_processors, owner_of, views_of
+from adapter.domain.assignments import (
+    attributes_of,
+    contradictions,
+    decided_by_settings,
+    load_processors,
+    owner_of,
+    views_of,
+)
 from adapter.domain.entities import ApplicationEntity, OneProcessor
 from adapter.errors import ConfigurationError
 
@@ -44,6 +51,52 @@ def test_plug_in_is_that_of_the_name_if_none_is_named():
     assert views_of(entity(OneProcessor(name="aetitle")))[0][1].processor == "aetitle"
     with pytest.raises(ValueError, match=r"^processors\[0\].processor: no plug-in named 'nobody'"):
         load_processors(entity(OneProcessor(name="nobody")))
+
+
+FIELDS = ("grouping", "timeout_s", "priority")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "in_force"),
+    [
+        ({"timeout": "60"}, {"timeout_s": 120.0}, {"timeout_s": 60.0}),
+        ({"timeout": 1}, {"timeout_s": 1.0}, {"timeout_s": 5.0}),
+        ({"timeout": 60}, {"timeout_s": 60.0}, {}),
+        ({"priority": "Higher"}, {"priority": "normal"}, {"priority": "higher"}),
+        ({"priority": "Higher"}, {"priority": "higher"}, {}),
+        ({"groupBy": SERIES}, {"grouping": "0020,000D"}, {"grouping": SERIES}),
+        ({"groupBy": SERIES}, {"grouping": "0020,000e"}, {}),
+        ({"groupBy": SERIES}, {"grouping": "association"}, {}),
+        (
+            {"groupBy": SERIES}, {"grouping": ["association", "0020,000D"]},
+            {"grouping": ["association", SERIES]},
+        ),
+        ({"groupBy": SERIES}, {"grouping": ["association", SERIES]}, {}),
+        ({"jobRetryDelay": 9}, {"timeout_s": 120.0}, {}),
+        ({"timeout": "soon"}, {"timeout_s": 120.0}, {}),
+    ],
+)  # fmt: skip
+def test_field_that_was_given_may_not_say_other_than_a_setting(settings, fields, in_force):
+    both = entity(settings=settings, **fields)
+    assert {one.field: one.in_force for one in contradictions(both, fields)} == in_force
+    assert contradictions(both, ()) == []
+
+
+def test_what_settings_decide_contradicts_nothing_when_it_is_said_by_the_fields():
+    settings = {"timeout": "1", "priority": "LOWER", "groupBy": "0020,000e"}
+    both = entity(settings=settings, grouping=["association", "0010,0020"])
+    decided = decided_by_settings(both)
+    assert decided == {
+        "timeout_s": 5.0, "priority": "lower", "grouping": ["association", SERIES],
+    }  # fmt: skip
+    assert contradictions(entity(settings=settings, **decided), FIELDS) == []
+    assert decided_by_settings(entity(BY_STUDY)) == {}
+
+
+def test_several_processors_are_told_which_of_them_says_two_things():
+    twice = OneProcessor(name="two", processor="aetitle", settings={"timeout": 9}, timeout_s=8.0)
+    (one,) = contradictions(entity(BY_STUDY, twice), FIELDS)
+    assert (one.where, one.field, one.says, one.in_force) == ("processors[1].", "timeout_s", 8, 9)
 
 
 def test_several_are_named_by_what_the_ae_title_calls_them():

@@ -101,7 +101,7 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
 
         400 with all `problems`, 409 if its name or AE Title is used, 503 if nobody answers now.
         """
-        wanted = form.read(data, None)
+        wanted = _wanted(form, data, None)
         made = await ordered(form, web, "create", wanted.name, wanted)
         response = answer(form, web, made, HTTPStatus.CREATED)
         response.headers["Location"] = f"{form.route}/{quote(wanted.name, safe='')}"
@@ -115,7 +115,7 @@ def _making(form: Form) -> list[HTTPRouteHandler]:
 
         400 with all `problems`, 404, 409 if it is of the file or being removed, 412, 503.
         """
-        wanted = form.read({"name": name, **data}, web.listed[form.kind].get(name))
+        wanted = _wanted(form, {"name": name, **data}, web.listed[form.kind].get(name))
         if wanted.name != name:
             problem = f"name: {wanted.name!r} is not {name!r}, and cannot be changed"
             raise Objections(HTTPStatus.BAD_REQUEST, [problem])
@@ -162,6 +162,18 @@ def answer(
     """Return an entity as an answer, with its tag."""
     document = form.shown(web, listed)
     return Response(document, status_code=status, headers={"ETag": listed.tag})
+
+
+def _wanted(form: Form, document: dict[str, Any], now: ListedEntity | None) -> Configured:
+    """Return what a body describes.
+
+    Raises:
+        Objections: It describes none, or says two things of which one would have no effect.
+    """
+    wanted = form.read(document, now)
+    if problems := form.contradictions(document, wanted):
+        raise Objections(HTTPStatus.BAD_REQUEST, problems)
+    return wanted
 
 
 def _tags(if_match: str | None) -> frozenset[str] | None:

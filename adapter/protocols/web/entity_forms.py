@@ -15,7 +15,12 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from adapter.domain import plugins
-from adapter.domain.assignments import processing_of
+from adapter.domain.assignments import (
+    DECIDED_BY,
+    contradictions,
+    decided_by_settings,
+    processing_of,
+)
 from adapter.domain.conversion import HIDDEN, Reader, is_secret
 from adapter.domain.entities import ApplicationEntity, DestinationTls, OneProcessor
 from adapter.domain.entity_rows import (
@@ -116,20 +121,34 @@ class Form:
             if is_secret(one.type) and document.get(key) == HIDDEN:
                 document[key] = now.settings.get(one.name, "") if now is not None else ""
 
+    def contradictions(self, document: Mapping[str, Any], entity: Configured) -> list[str]:
+        """Return where a body says two things of which one would have no effect."""
+        if not isinstance(entity, ApplicationEntity):
+            return []
+        given = {one for one in entity.__struct_fields__ if self.spelled(one) in document}
+        return [
+            f"{one.where}{self.spelled(one.field)}: {one.says!r}, but "
+            f"{one.where}{self.spelled('settings')}.{DECIDED_BY[one.field]} decides, and makes it "
+            f"{one.in_force!r}; change it there, or leave it out there"
+            for one in contradictions(entity, given)
+        ]
+
     # --- to JSON
 
     def shown(self, web: Views, listed: ListedEntity) -> dict[str, Any]:
         """Return what people see."""
         struct = MADE[self.kind]
-        settings = self._spelled(struct, hidden(struct, listed.settings))
-        if HOST in settings:
-            host = settings[HOST]
-            settings[CLARA_HOST] = host[0] if isinstance(host, list) and host else host
+        fields = hidden(struct, listed.settings)
         entity, problems = listed.entity, [self.in_our_words(one) for one in listed.problems]
         more: dict[str, Any] = {}
         if isinstance(entity, ApplicationEntity):
             more[PROCESSING] = [] if problems else processing_of(entity)
+            fields |= {} if problems else decided_by_settings(entity)
             problems += web.programs.problems(entity)
+        settings = self._spelled(struct, fields)
+        if HOST in settings:
+            host = settings[HOST]
+            settings[CLARA_HOST] = host[0] if isinstance(host, list) and host else host
         state = self._state(web, listed)
         return {**settings, "origin": listed.origin, "state": state, "problems": problems, **more}
 

@@ -1,12 +1,33 @@
 // What can be set up: the routes, and the fields that people fill in. Every other key of an entity
 // that is changed is sent back as it came.
 
+import { duration } from "./format.js";
+
 const LINES = "One on each line.";
+const DEFAULT_PROCESSOR = "aetitle";
+const CLARAS = /^(timeout|priority|groupBy|pipeline-.+)$/i; // settings that stand for a field
+
+/** What a processor of an AE Title goes by, whoever says it: its fields, or Clara's settings. */
+const inForce = ({ processor, groupBy, timeoutS, pipelines }, several) => [
+  several ? `${processor}:` : "", `groups by ${groupBy.join(" + ")}`, `quiet for ${duration(timeoutS)}`,
+  Object.keys(pipelines).length ? `runs ${Object.keys(pipelines).join(", ")}` : processor === DEFAULT_PROCESSOR && "no pipeline",
+].filter(Boolean).join(several ? " " : " · ");
+
+/** The AE Title with Clara's settings in the fields that they stand for, where a change of them counts. */
+function withFieldsInForce(row) {
+  const [now, ...others] = row.processing ?? [];
+  const settings = Object.entries(row.processorSettings ?? {});
+  const rest = settings.filter(([name]) => !CLARAS.test(name));
+  if (!now || others.length || now.processor !== DEFAULT_PROCESSOR || row.processors?.length || rest.length === settings.length) return row;
+  const { groupBy, timeoutS, priority, pipelines } = now;
+  return { ...row, timeoutS, priority, pipelines, grouping: groupBy.length === 1 ? groupBy[0] : groupBy, processorSettings: Object.fromEntries(rest) };
+}
 
 export const AE_TITLES = {
   key: "aetitles", title: "AE Titles", one: "AE Title", path: "/api/config/claraaetitle", idOf: (row) => row.name,
   about: "What senders call. Each has its own grouping, pipelines and destinations.",
-  summary: (row) => [row.aeTitle, `groups by ${[].concat(row.grouping ?? []).join(" + ")}`, Object.keys(row.pipelines ?? {}).length ? `runs ${Object.keys(row.pipelines).join(", ")}` : "no pipeline", (row.destinations ?? []).length ? `to ${row.destinations.join(", ")}` : ""],
+  summary: ({ aeTitle, processing = [], destinations = [] }) => [aeTitle, processing.map((one) => inForce(one, processing.length > 1)).join("; "), destinations.length ? `to ${destinations.join(", ")}` : ""],
+  edited: withFieldsInForce,
   fields: [
     { name: "name", label: "Name", required: true, fixedWhenChanged: true, help: "Letters, digits, dot, dash; it stays." },
     { name: "aeTitle", label: "AE Title", required: true, help: "At most 16 characters; what senders call." },
@@ -25,7 +46,7 @@ export const AE_TITLES = {
     { name: "ignoredSopClasses", label: "Ignored SOP classes", kind: "list", more: true, help: "UIDs; answered with success and not stored." },
     { name: "allowedSopClasses", label: "Allowed SOP classes", kind: "list", more: true, help: "UIDs; empty: all." },
     { name: "processor", label: "Processor", more: true, standard: "aetitle" },
-    { name: "processorSettings", label: "Settings of the processor", kind: "map", more: true, help: `name = value. ${LINES}` },
+    { name: "processorSettings", label: "Settings of the processor", kind: "map", more: true, help: `name = value. ${LINES} A setting that a field above has (timeout, priority, groupBy) decides, and the field has to say the same.` },
   ],
 };
 

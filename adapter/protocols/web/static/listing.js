@@ -5,14 +5,15 @@ import { count } from "./format.js";
 import { tell } from "./ui.js";
 
 const PAGE = 1000;
-const ROWS_MAX = 20000;
+const ROWS_MAX = 20000; // the latest
+const BACK = [1, PAGE]; // how far behind the end of what is known it is looked for
 const AGAIN_MS = 1000;
 const TOLD = ["state", "error", "sent", "failed"]; // what events tell of rows
 
 export class Listing {
   /** states: those to filter by; path: of the route; texts(row): what a search looks in. */
   constructor({ api, model, parameters, section, path, states, texts, table, extra = {} }) {
-    Object.assign(this, { api, model, section, path, states, texts, table, extra, rows: [], timer: 0, news: false });
+    Object.assign(this, { api, model, section, path, states, texts, table, extra, rows: [], first: 0, timer: 0 });
     this.state = parameters.get("state") ?? "";
     this.search = h("input", { type: "search", placeholder: "Search id, AE Title, pipeline…", "aria-label": `Search ${section}`, value: parameters.get("q") ?? "", oninput: () => this.draw() });
     this.chips = new Map(["", ...states].map((state) => [state, h("button", { type: "button", class: "chip", onclick: () => this.choose(state) }, state || "All")]));
@@ -59,15 +60,11 @@ export class Listing {
     const state = this.state;
     try {
       const known = onlyNew ? this.rows : [];
-      const some = await this.from(known.length, state);
+      const { first, rows } = (known.length && (await this.behind(known, state))) || (await this.latest(state));
       if (this.left || state !== this.state) return;
-      const ids = new Set(known.map((row) => row.id));
-      if (some.some((row) => ids.has(row.id))) {
-        this.timer = setTimeout(() => this.look(), AGAIN_MS); // the places have moved
-        return;
-      }
       this.timer = 0;
-      this.rows = [...some.reverse(), ...known]; // newest first
+      this.rows = rows.slice(0, ROWS_MAX);
+      this.first = first + rows.length - this.rows.length;
       this.draw();
     } catch (error) {
       if (!(error instanceof this.api.Problem)) throw error;
@@ -76,14 +73,35 @@ export class Listing {
     }
   }
 
+  /** The latest rows, newest first, and how many there are before them. */
+  async latest(state) {
+    const { headers } = await this.page(0, state, 1);
+    const first = Math.max(0, Number(headers.get("X-Total-Count")) - ROWS_MAX);
+    return { first, rows: (await this.from(first, state)).reverse() };
+  }
+
+  /** The same, of which some are known; null: these are not where they were, and all have to be asked for. */
+  async behind(known, state) {
+    for (const back of BACK) {
+      const offset = Math.max(0, this.first + known.length - back);
+      const rows = await this.from(offset, state);
+      const place = rows.findIndex((row) => row.id === known[0].id);
+      if (place >= 0) return { first: Math.max(0, offset + place + 1 - known.length), rows: [...rows.slice(place + 1).reverse(), ...known] };
+    }
+    return null;
+  }
+
   async from(first, state) {
     const rows = [];
-    for (let offset = first; offset < ROWS_MAX; offset += PAGE) {
-      const page = await this.api.get(this.path + this.api.query({ ...this.extra, state, limit: PAGE, offset }));
-      rows.push(...page);
-      if (page.length < PAGE) break;
+    for (let offset = first; ; offset += PAGE) {
+      const { body } = await this.page(offset, state, PAGE);
+      rows.push(...body);
+      if (body.length < PAGE) return rows;
     }
-    return rows;
+  }
+
+  page(offset, state, limit) {
+    return this.api.getWhole(this.path + this.api.query({ ...this.extra, state, limit, offset }));
   }
 
   draw() {
@@ -91,6 +109,9 @@ export class Listing {
     const rows = wanted ? this.rows.filter((row) => this.texts(row).some((text) => String(text ?? "").toLowerCase().includes(wanted))) : this.rows;
     for (const [state, chip] of this.chips) chip.setAttribute("aria-pressed", String(state === this.state));
     this.table.set(rows);
-    say(this.told, rows.length === this.rows.length ? count(rows.length) : `${count(rows.length)} of ${count(this.rows.length)}`);
+    const all = count(this.rows.length);
+    const found = rows.length === this.rows.length ? "" : count(rows.length);
+    if (this.first) say(this.told, `${found && `${found} of the `}latest ${all} of ${count(this.first + this.rows.length)}`);
+    else say(this.told, found ? `${found} of ${all}` : all);
   }
 }

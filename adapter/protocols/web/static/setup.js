@@ -92,7 +92,7 @@ class Entities {
     if (row) {
       const path = `${kind.path}/${api.part(kind.idOf(row))}`;
       const { body, headers } = await api.getWhole(path);
-      value = Object.fromEntries(Object.entries(body).filter(([name]) => !OURS.includes(name)));
+      value = Object.fromEntries(Object.entries(kind.edited?.(body) ?? body).filter(([name]) => !OURS.includes(name)));
       if (headers.get("ETag")) given = { "If-Match": headers.get("ETag") };
     }
     const id = row ? kind.idOf(row) : "";

@@ -130,9 +130,9 @@ class DestinationWatch:
         if self.breaker.unreached(why, self.now()):
             self._tell_outage()
 
-    def lost(self, why: str) -> None:
-        """Note that an association broke before anything was answered."""
-        if self.breaker.lost(why, self.now()):
+    def lost(self, why: str, instance: str) -> None:
+        """Note that an association broke on an instance before anything was answered."""
+        if self.breaker.lost(why, instance, self.now()):
             self._tell_outage()
 
     async def probe(self) -> None:

@@ -184,11 +184,11 @@ class Exporter:
         )  # fmt: skip
 
     def _next(self) -> Export | None:
-        if self._halted() or self._breaker.state is BreakerState.OPEN:
+        state, queue = self._breaker.state, self._queue
+        if self._halted() or state is BreakerState.OPEN or self._lanes > self._watch.room():
             return None
-        if self._lanes > self._watch.room():
-            return None
-        return self._queue.take(self.now())
+        is_trial = state is BreakerState.HALF_OPEN  # then what broke an association comes last
+        return queue.take_least_tried(self.now()) if is_trial else queue.take(self.now())
 
     async def _work(self, export: Export, sender: Sender) -> None:
         self._in_hand.add(export.id)
@@ -219,7 +219,7 @@ class Exporter:
             await sender.send(export, results.files)
             attempt = structs.replace(attempt, stopped=self._halted())
         except LostError as lost:
-            self._watch.lost(str(lost))
+            self._watch.lost(str(lost), lost.path)
         except UnavailableError as error:
             await sender.release()
             self._watch.unreached(str(error))

@@ -49,6 +49,11 @@ Pair = tuple[Outcome, OutgoingInstance]
 class LostError(GatewayError):
     """The association broke before it was answered anything."""
 
+    def __init__(self, why: str, path: str) -> None:
+        """Say why, and which file was being sent."""
+        super().__init__(why)
+        self.path = path
+
 
 @dataclass(slots=True, kw_only=True)
 class Sender:
@@ -195,7 +200,8 @@ class Sender:
         answered = self._answered
         await self.release()
         if not answered:
-            raise LostError(outcomes[broken[0]].error)
+            first = broken[0]
+            raise LostError(results[first].error, batch[first][1].path)
         return [(outcomes[index], batch[index][1]) for index in broken]
 
     def _has_answered(self) -> None:

@@ -1,19 +1,20 @@
 """Whether a destination is worth an association now: its circuit breaker. Pure; times come in.
 
 Closed: exports go there. It opens when an association could not be made, or when several in a row
-broke before the destination had answered anything. Open: nothing is sent, and the destination is
+broke before the destination had answered anything, each on another instance: one that breaks every
+association says something about itself, and nothing about a destination that is there. Open: nothing is sent, and the destination is
 probed at the end of a pause that doubles each time. Half-open: it has answered a probe, so one
 association tries whether it takes instances as well; only an answer to one closes the breaker, so a
 destination that accepts associations and then hangs does not start over with short pauses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from adapter.domain.queueing import Draw, retry_pause_s
 
 FRUITLESS_MAX = 3
-"""Associations in a row that broke without an answer: one may be the fault of an instance."""
+"""Instances on which associations in a row broke without an answer; a few may be their fault."""
 
 
 class BreakerState(Enum):
@@ -36,7 +37,8 @@ class Breaker:
     """Wall time; None: it is not down."""
     again_at: float = 0.0
     """Wall time before which it is left alone."""
-    fruitless: int = 0
+    suspects: set[str] = field(default_factory=set)
+    """Instances on which associations broke since it answered last."""
 
     def recall(self, why: str, since: float) -> None:
         """Go on with an outage that began earlier: the next association tries whether it lasts."""
@@ -57,10 +59,15 @@ class Breaker:
             self.down_since = now
         return True
 
-    def lost(self, why: str, now: float) -> bool:
-        """Note that an association broke without an answer; return whether that is an outage."""
-        self.fruitless += 1
-        if self.tries == 0 and self.fruitless < FRUITLESS_MAX:
+    def lost(self, why: str, instance: str, now: float) -> bool:
+        """Note that an association broke without an answer; return whether that is an outage.
+
+        That the instance breaks associations is known if one broke on it before: nothing new.
+        """
+        if instance in self.suspects:
+            return False
+        self.suspects.add(instance)
+        if self.tries == 0 and len(self.suspects) < FRUITLESS_MAX:
             return False
         return self.unreached(why, now)
 
@@ -71,8 +78,8 @@ class Breaker:
     def answered(self) -> None:
         """Note that it has answered for an instance, or that nothing has to be sent to it."""
         self.state, self.why = BreakerState.CLOSED, ""
-        self.tries = self.fruitless = 0
-        self.down_since = None
+        self.tries, self.down_since = 0, None
+        self.suspects.clear()
 
     def down_for(self, now: float) -> float:
         """Return for how long it has been down, in seconds."""

@@ -36,6 +36,16 @@ class ExportQueue:
             return None
         return self._exports.pop(heapq.heappop(self._due)[2])
 
+    def take_least_tried(self, now: float) -> Export | None:
+        """Remove and return the first of those that are due and have failed least often."""
+        self._ripen(now)
+        if not self._due:
+            return None
+        tried_least = min(self._due, key=lambda rank: (self._exports[rank[2]].try_count, rank))
+        self._due.remove(tried_least)
+        heapq.heapify(self._due)
+        return self._exports.pop(tried_least[2])
+
     def due(self, now: float) -> int:
         """Return how many are due."""
         self._ripen(now)

@@ -91,14 +91,17 @@ def outcome_after(
     if delivered and result.status and warnings == "failed":
         words = status_words(result.status)
         result, delivered = structs.replace(result, error=words, permanent=True), False
+    attempts, error = outcome.attempts + 1, result.error
+    if outcome.attempts and outcome.status is None is result.status and not result.permanent:
+        error = f"no answer again, at attempt {attempts}: {error}"
     return structs.replace(
         outcome,
         status=result.status,
         delivered=delivered,
         permanent=result.permanent,
         transcoded=result.transcoded,
-        attempts=outcome.attempts + 1,
-        error="" if delivered else result.error,
+        attempts=attempts,
+        error="" if delivered else error,
         at=at,
     )
 

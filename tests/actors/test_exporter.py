@@ -136,6 +136,7 @@ async def test_instance_that_breaks_every_association_holds_up_no_other(autojump
         await trio.sleep(1000)
         row = await stage.row()
         assert (row.state, row.sent, row.failed) == (ExportState.FAILED, 2, 1)
+        assert row.error == "no answer again, at attempt 4: timeout"
         assert stage.peer.received.count("/job-1/1.dcm") == 1
 
 

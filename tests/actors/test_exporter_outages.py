@@ -85,6 +85,58 @@ async def test_destination_that_answers_probes_and_takes_nothing_stays_down(auto
         nursery.cancel_scope.cancel()
 
 
+async def test_instance_that_breaks_every_association_fails_alone(autojump_clock):
+    """A receiver that aborts on one broken file has no outage, and gets everything else at once."""
+    stage = Stage(files=1, max_retries=FRUITLESS_MAX + 2)
+    stage.peer.answers = {"/job-1/0.dcm": [LOST] * 100}
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open(an_export(1))
+        await trio.sleep(60 * FRUITLESS_MAX + POLL_S)
+        assert len(stage.peer.tries) > FRUITLESS_MAX
+        await stage.open(an_export(2))
+        await trio.sleep(1)
+        assert (await stage.row("export-2")).state is ExportState.COMPLETED
+        await trio.sleep(60 * 3)
+        row = await stage.row("export-1")
+        assert (row.state, row.try_count) == (ExportState.FAILED, FRUITLESS_MAX + 3)
+        assert row.error == f"no answer again, at attempt {FRUITLESS_MAX + 3}: timeout"
+        assert stage.told("destination") == ["destination.up"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_an_outage_what_broke_associations_is_tried_last(autojump_clock):
+    stage = Stage(files=1, max_retries=1000)
+    bad = range(FRUITLESS_MAX)
+    stage.peer.answers = {f"/job-{n}/0.dcm": [LOST] * 100 for n in bad}
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open(*[an_export(n) for n in bad])
+        await trio.sleep(30)
+        assert stage.told("destination") == ["destination.down"]
+        await stage.open(an_export(9))
+        await trio.sleep(30 + 2 * POLL_S)
+        assert stage.told("destination") == ["destination.down", "destination.up"]
+        assert stage.peer.received[FRUITLESS_MAX] == "/job-9/0.dcm"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_known_to_break_associations_delays_nothing_else(autojump_clock):
+    """What comes later is sent after one short pause at most: none doubles meanwhile."""
+    stage = Stage(files=1, max_retries=1000)
+    bad = range(FRUITLESS_MAX)
+    stage.peer.answers = {f"/job-{n}/0.dcm": [LOST] * 1000 for n in bad}
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open(*[an_export(n) for n in bad])
+        for n in range(10, 20):
+            await trio.sleep(400)
+            await stage.open(an_export(n))
+            await trio.sleep(60 + 2 * POLL_S)
+            assert f"/job-{n}/0.dcm" in stage.peer.received
+        nursery.cancel_scope.cancel()
+
+
 async def test_destination_with_nothing_to_take_is_up_again_after_a_probe(autojump_clock):
     stage = Stage(files=1)
     stage.peer.answers = {"/job-1/0.dcm": [LOST] * FRUITLESS_MAX + [NEVER]}

@@ -53,22 +53,40 @@ def test_answer_for_an_instance_closes_it():
 
 def test_several_associations_in_a_row_without_an_answer_are_an_outage():
     one = breaker()
-    opened = [one.lost("timeout", 0.0) for _ in range(FRUITLESS_MAX)]
+    opened = [one.lost("timeout", f"{n}.dcm", 0.0) for n in range(FRUITLESS_MAX)]
     assert opened == [False] * (FRUITLESS_MAX - 1) + [True]
     assert one.state is BreakerState.OPEN
 
 
 def test_answer_between_them_starts_the_count_again():
     one = breaker()
-    for _ in range(5 * FRUITLESS_MAX):
-        assert not one.lost("timeout", 0.0)
+    for n in range(5 * FRUITLESS_MAX):
+        assert not one.lost("timeout", f"{n}.dcm", 0.0)
         one.answered()
+
+
+def test_instance_that_breaks_every_association_is_no_outage():
+    one = breaker()
+    for _ in range(5 * FRUITLESS_MAX):
+        assert not one.lost("aborted", "bad.dcm", 0.0)
+    assert one.state is BreakerState.CLOSED
+
+
+def test_instance_that_broke_one_before_makes_no_pause_longer():
+    one = breaker()
+    for n in range(FRUITLESS_MAX):
+        one.lost("aborted", f"{n}.dcm", 0.0)
+    one.probed()
+    assert not one.lost("aborted", "0.dcm", 60.0)
+    assert (one.state, one.tries) == (BreakerState.HALF_OPEN, 1)
+    assert one.lost("timeout", "another.dcm", 60.0)
+    assert (one.state, one.again_at) == (BreakerState.OPEN, 60.0 + 120.0)
 
 
 def test_one_loss_is_enough_while_it_is_being_tried():
     one = breaker()
     one.unreached("refused", 0.0)
     one.probed()
-    assert one.lost("timeout", 60.0)
+    assert one.lost("timeout", "0.dcm", 60.0)
     assert one.state is BreakerState.OPEN
     assert one.down_for(60.0) == 60.0

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from adapter.domain.entities import PRIORITY_ORDER
 from adapter.domain.export_queue import ExportQueue
@@ -20,6 +21,16 @@ def taken(queue, now):
     while one := queue.take(now):
         found.append(one)
     return found
+
+
+def test_what_has_failed_least_often_can_be_asked_for_first():
+    queue = ExportQueue()
+    old = structs.replace(export(1, "immediate"), try_count=1)
+    later = export(4, due_at=9.0)
+    queue.add([old, export(2, opened_at=2.0), export(3, opened_at=1.0), later])
+    assert [queue.take_least_tried(0.0).id for _ in range(3)] == ["export-3", "export-2", old.id]
+    assert queue.take_least_tried(0.0) is None
+    assert queue.take_least_tried(9.0) is later
 
 
 rows = st.lists(

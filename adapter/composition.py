@@ -119,7 +119,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         survey=FolderSurvey(layout, space, disk_threads),
         previews=make_previews(settings, layout.transcoding),
         web=_web(live, ledger, tls.api, trail),
-        configuration=followed(live, follow, files, SettingsTrail(live, trail)),
+        configuration=followed(live, follow, files, SettingsTrail(live, trail), warnings),
         custom_resources=make_custom_resources(settings.kubernetes, trail),
         new_id=new_id,
         new_uid=new_uid,

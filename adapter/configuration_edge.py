@@ -13,6 +13,7 @@ from adapter.domain.carriers import DestinationFiles
 from adapter.live_settings import LiveSettings, SettingsProposal
 from adapter.protocols.configuration_file import ConfigurationFile
 from adapter.protocols.web.trail import Trail
+from adapter.settings import Settings
 
 CONFIGURATION_THREADS = 1
 
@@ -43,14 +44,20 @@ class SettingsTrail:
 
 
 def followed(
-    live: LiveSettings, follow: Follow, files: DestinationFiles, trail: SettingsTrail
+    live: LiveSettings,
+    follow: Follow,
+    files: DestinationFiles,
+    trail: SettingsTrail,
+    warnings: Callable[[Settings], Sequence[str]],
 ) -> ConfigurationFile:
     """Return the file that is read again while the adapter runs."""
 
     def propose(document: Mapping[str, Any] | None) -> SettingsProposal:
         layered = follow.load(document)
         raise_descriptor_limit(layered.settings)
-        return SettingsProposal(live, layered.settings, files, layered.origins)
+        proposal = SettingsProposal(live, layered.settings, files, layered.origins)
+        proposal.warnings = tuple(warnings(proposal.settings))
+        return proposal
 
     return ConfigurationFile(
         follow.file, propose, trio.CapacityLimiter(CONFIGURATION_THREADS), trail

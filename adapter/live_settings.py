@@ -142,6 +142,8 @@ def _field_names(rules: object) -> Iterable[str]:
 class SettingsProposal:
     """Other settings for those that count now (port `Proposal`)."""
 
+    warnings: tuple[str, ...] = ()
+
     def __init__(
         self,
         live: LiveSettings,
@@ -166,6 +168,11 @@ class SettingsProposal:
             Change(key=key, old=old, new=new, restart=key in left)
             for key, old, new in _differences(running, wanted)
         )
+
+    @property
+    def settings(self) -> Settings:
+        """All that would count."""
+        return self._next.settings
 
     def problems(self, made: Sequence[Configured]) -> list[str]:
         """See `Proposal.problems`."""

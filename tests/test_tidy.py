@@ -142,6 +142,7 @@ ALLOWED = {
         "domain",
         "live_settings",
         "protocols",
+        "settings",
     },
     "offline": {"domain", "errors", "settings", "store"},
     "receiver": {"protocols", "store"},

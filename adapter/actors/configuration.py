@@ -93,7 +93,7 @@ class Configuration:
                 return ReloadRefused(tuple(error.problems))
             if judged.problems:
                 return ReloadRefused(tuple(judged.problems))
-            return Plan(changes=proposal.changes, entities=judged.effects, applied=False)
+            return _plan(proposal, judged, applied=False)
 
     async def _reload(self, by: str) -> Plan | ReloadRefused:
         async with self._turn:
@@ -106,7 +106,7 @@ class Configuration:
             self.figures.at, self.figures.succeeded = self.now(), not problems
             if problems:
                 return self._refuse(problems)
-            plan = Plan(changes=proposal.changes, entities=judged.effects, applied=True)
+            plan = _plan(proposal, judged, applied=True)
             await self.source.note(by)
             self._tell(plan)
             return plan
@@ -130,6 +130,15 @@ class Configuration:
     def _tell(self, plan: Plan) -> None:
         keys, restart = plan.keys(restart=False), plan.keys(restart=True)
         log.info("config.reloaded", keys=keys, restart=restart)
+        for why in plan.warnings:
+            log.warning("pipeline.unusable", why=why)
         if plan.changes:
             facts = ConfigFacts(kind="file", keys=keys, restart=restart)
             self.publish(ConfigChanged(data=facts))
+
+
+def _plan(proposal: Proposal, judged: EntitiesJudged, *, applied: bool) -> Plan:
+    return Plan(
+        changes=proposal.changes, entities=judged.effects, warnings=proposal.warnings,
+        applied=applied,
+    )  # fmt: skip

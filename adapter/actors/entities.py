@@ -234,7 +234,8 @@ class Entities:
                 if is_gone and not listed.retiring:
                     await self._remove(listed, drains)
         await self._reconsider()
-        self._warn(self.directory.listed["aetitle"].values())
+        listed_elsewhere = self.directory.listed["aetitle"].values()
+        self._warn(one for one in listed_elsewhere if one.origin != "file")
         return judged
 
     async def _configure(self, listed: ListedEntity) -> None:

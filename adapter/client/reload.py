@@ -30,6 +30,8 @@ def reload_configuration(access: Access, route: str, document: Any = None, *, as
         out.print(f"{one['kind']} {one['name']} {what}")
     if not plan["changes"] and not plan["entities"]:
         out.print("nothing changes")
+    for warning in plan["warnings"]:
+        err.print(f"warning: {warning}")
     if waiting := [change["key"] for change in plan["changes"] if change["restart"]]:
         err.print(f"a restart is needed for {', '.join(waiting)}")
     return 0

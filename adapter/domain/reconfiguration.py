@@ -46,6 +46,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     changes: tuple[Change, ...]
     entities: tuple[EntityEffect, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """As of `Proposal`."""
     applied: bool
 
     def keys(self, *, restart: bool) -> list[str]:
@@ -59,6 +61,8 @@ class Proposal(Protocol):
     changes: tuple[Change, ...]
     entities: Sequence[Configured]
     """All of the file, as they are to run."""
+    warnings: tuple[str, ...]
+    """What is no reason to refuse it, and does not work here and now."""
 
     def problems(self, made: Sequence[Configured]) -> list[str]:
         """Return what is wrong with it beside what was made over REST."""

@@ -30,6 +30,7 @@ class Offer:
 
     def __init__(self, changes=CHANGES):
         self.changes, self.entities, self.adopted = changes, [], False
+        self.warnings = ("a program is missing",)
 
 
 class File:
@@ -110,7 +111,9 @@ async def stage():
 
 
 async def test_order_has_it_count_and_says_what_needs_a_restart(stage, autojump_clock):
-    assert await stage.reload() == Plan(changes=CHANGES, entities=EFFECTS, applied=True)
+    assert await stage.reload() == Plan(
+        changes=CHANGES, entities=EFFECTS, warnings=("a program is missing",), applied=True
+    )
     assert stage.file.offer.adopted
     data = {"kind": "file", "keys": ["storage.watermark_percent"], "restart": ["dicom.scp.port"]}
     assert stage.told() == [("config.changed", data)]
@@ -120,7 +123,7 @@ async def test_order_has_it_count_and_says_what_needs_a_restart(stage, autojump_
 
 async def test_question_changes_nothing(stage, autojump_clock):
     assert await stage.reload(dry_run=True) == Plan(
-        changes=CHANGES, entities=EFFECTS, applied=False
+        changes=CHANGES, entities=EFFECTS, warnings=("a program is missing",), applied=False
     )
     assert not stage.file.offer.adopted
     assert stage.told() == []
@@ -165,5 +168,7 @@ async def test_objection_of_the_entities_refuses_all_of_it(stage, autojump_clock
 
 async def test_file_that_says_the_same_is_no_event(stage, autojump_clock):
     stage.file.offer = Offer(changes=())
-    assert await stage.reload() == Plan(changes=(), entities=EFFECTS, applied=True)
+    assert await stage.reload() == Plan(
+        changes=(), entities=EFFECTS, warnings=("a program is missing",), applied=True
+    )
     assert stage.told() == []

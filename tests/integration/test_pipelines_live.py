@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Adapter, eventually, run_cli
+from harness import Adapter, eventually, merged, run_cli
 from health import MakeAdapter
 from pydicom.data import get_testdata_file
 from test_reload import reload, write
@@ -117,14 +117,20 @@ def test_unknown_pipeline_of_the_file_is_taken_with_the_words_of_config_check(
     adapter: Adapter,
 ) -> None:
     entity = {"name": "zz", "ae_title": "ZZ", "settings": {"pipeline-a": "p9"}}
-    write(adapter, {"application_entities": [MAIN, entity]})
-    checked = run_cli("config", "check", str(adapter.file))
+    changes = {"application_entities": [MAIN, entity]}
+    candidate = adapter.file.with_name("candidate.json")
+    candidate.write_text(json.dumps(merged(adapter.settings, changes)))
+    checked = run_cli("config", "check", str(candidate))
     assert checked.returncode == 0
     assert checked.stderr == f"warning: application_entities[1]: {NO_P9}\n"
-    assert reload(adapter)[0] == 200
+    planned = run_cli("config", "plan", str(candidate), "--url", adapter.url)
+    assert (planned.returncode, planned.stderr) == (0, checked.stderr)
+    assert adapter.events(TOLD) == []  # it was only asked
+    write(adapter, changes)
+    assert reload(adapter)[1]["warnings"] == [f"application_entities[1]: {NO_P9}"]
     assert problems(adapter, "zz") == [NO_P9]
     assert health(adapter) == ("degraded", [f"AE Title 'zz': {NO_P9}"])
-    assert [one["why"] for one in adapter.events(TOLD)] == [NO_P9]
+    assert [one["why"] for one in adapter.events(TOLD)] == [f"application_entities[1]: {NO_P9}"]
 
 
 def test_engine_without_such_a_table_is_not_asked_for_it(make_adapter: MakeAdapter) -> None:
@@ -191,7 +197,7 @@ def test_run_outlives_its_entry_and_who_names_it_is_told(adapter: Adapter, tmp_p
     assert reload(adapter)[0] == 200
     why = "pipeline 'one': platform.pipelines has no entry with id 'p1'"
     assert health(adapter) == ("degraded", [f"AE Title 'main': {why}"])
-    assert adapter.events(TOLD)[-1]["why"] == why
+    assert adapter.events(TOLD)[-1]["why"] == f"application_entities[0]: {why}"
     go.touch()
     (done,) = wait_for(adapter, "Completed")
     assert (done["id"], done["error"]) == (running["id"], "")
@@ -222,3 +228,12 @@ def test_table_that_is_refused_changes_nothing(adapter: Adapter) -> None:
     assert "platform.pipelines: id 'p1' is used twice" in problem["problems"][0]
     send(adapter, "MAIN")
     wait_for(adapter, "Completed")
+
+
+def test_missing_program_of_a_new_entry_is_told(adapter: Adapter) -> None:
+    new = {"id": "p2", "command": ["/no/such/program"]}
+    write(adapter, {"platform": {"pipelines": [*adapter.settings["platform"]["pipelines"], new]}})
+    done = run_cli("config", "reload", "--url", adapter.url)
+    why = "platform.pipelines[1].command: '/no/such/program' is not a program that can be executed"
+    assert (done.returncode, done.stderr) == (0, f"warning: {why} here\n")
+    assert {one["why"] for one in adapter.events(TOLD)} == {f"{why} here"}

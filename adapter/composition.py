@@ -5,7 +5,6 @@ import secrets
 import shutil
 import time
 import uuid
-from functools import partial
 
 import trio
 
@@ -13,6 +12,7 @@ from adapter.api_edge import ApiEdge
 from adapter.configuration_edge import Follow, SettingsTrail, followed
 from adapter.domain.carriers import careless_destinations
 from adapter.domain.ports import Platform
+from adapter.domain.recovery import LedgerReport
 from adapter.domain.storage_view import StorageView
 from adapter.edges import Edges
 from adapter.errors import ConfigurationError
@@ -118,7 +118,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
         held=FolderHeldInstances(layout, disk_threads, describe_stored),
         survey=FolderSurvey(layout, space, disk_threads),
         previews=make_previews(settings, layout.transcoding),
-        web=_web(live, ledger, tls.api, trail),
+        web=_web(live, ledger, found, tls.api, trail),
         configuration=followed(live, follow, files, SettingsTrail(live, trail), warnings),
         custom_resources=make_custom_resources(settings.kubernetes, trail),
         new_id=new_id,
@@ -131,8 +131,7 @@ def make_edges(live: LiveSettings, layout: Layout, lock: int, follow: Follow) ->
 def _make_folders(layout: Layout) -> None:
     try:
         shutil.rmtree(layout.transcoding, ignore_errors=True)
-        for folder in layout.folders():
-            folder.mkdir(0o750, parents=True, exist_ok=True)
+        layout.make()
     except OSError as error:
         raise ConfigurationError([f"storage.root: {layout.root}: {error.strerror}"]) from error
 
@@ -192,7 +191,12 @@ def _platform(
             return make_http_platform(settings.platform, files, payloads)
 
 
-def _web(live: LiveSettings, ledger: RowLedger, tls: TlsContext | None, trail: Trail) -> ApiEdge:
-    began = partial(SettingsTrail(live, trail).configured, "start")
+def _web(
+    live: LiveSettings, ledger: RowLedger, found: LedgerReport, tls: TlsContext | None, trail: Trail
+) -> ApiEdge:
+    async def began() -> None:
+        await trail.rebuilt(found)
+        await SettingsTrail(live, trail).configured("start")
+
     with named("api.port"):
         return ApiEdge(live.settings.api, ledger, tls, trail, began)

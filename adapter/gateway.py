@@ -141,7 +141,8 @@ def _views_of(edges: Edges, live: LiveSettings) -> "partial[Views]":
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to compare with
     port = getattr(edges.listeners.get("dicom.scp.port"), "port", settings.dicom.scp.port)
     return partial(
-        Views, ledger=edges.ledger, space=edges.space, requestor=edges.requestor, now=edges.now,
+        Views, ledger=edges.ledger, found=edges.found, space=edges.space,
+        requestor=edges.requestor, now=edges.now,
         certificate_expiries=edges.certificate_expiries, platform=edges.platform,
         receiver_loads=edges.receiver_loads, results_service=edges.results_service,
         storage=edges.storage_view, hooks=edges.hooks, calling_ae_title=settings.dicom.scu.ae_title,

@@ -37,7 +37,6 @@ def create_key(settings: Settings, **wanted: object) -> dict[str, Any]:
     layout = Layout(Path(settings.storage.root))
     lock = lock_root(layout)
     try:
-        layout.ledger.mkdir(0o750, exist_ok=True)
         with closing(
             RowLedger(DiskcacheEngine(layout.ledger), WriterThread(), time.time)
         ) as ledger:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from adapter.domain.events import Data
@@ -20,9 +21,19 @@ class LedgerReport(Data, frozen=True, kw_only=True, omit_defaults=True):
     """Of these, jobs that begin again; the results of the others are exported again."""
     folders_put_aside: int = 0
     """Folders in `payloads/` that are no job's, now in `quarantine/`."""
+    rows_kept: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows of the damaged ledger that are in the new one, by what they tell of."""
+    rows_unreadable: int = 0
+    """Others that were found in it and could not be understood."""
+    lost: str = ""
+    """What the new ledger may not tell of, or does not; empty: it is the old one."""
 
 
 AS_IT_SHOULD_BE = LedgerReport()
+NOT_IN_FOLDERS = (
+    "API keys, sources, destinations and AE Titles made over REST, holds, and the audit trail"
+)
+UNREAD = f"{NOT_IN_FOLDERS}, as far as they could not be read"
 
 
 class PutAside(Struct, frozen=True, kw_only=True):

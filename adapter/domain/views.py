@@ -21,6 +21,7 @@ from adapter.domain.previews import Previews
 from adapter.domain.programs import Programs
 from adapter.domain.queueing import QueueFigures
 from adapter.domain.reconfiguration import EntitiesProposed, ReloadOrder
+from adapter.domain.recovery import LedgerReport
 from adapter.domain.results_service import ServiceEdges
 from adapter.domain.snapshot import Snapshot
 from adapter.domain.storage_view import StorageView
@@ -37,6 +38,8 @@ class Views:
     snapshot: Snapshot
     event_counts: dict[str, int]
     ledger: Ledger
+    found: LedgerReport
+    """How the ledger was found at the start."""
     space: SpaceGauge
     storage: StorageView
     occupancy: Occupancy

@@ -31,7 +31,8 @@ class AuditRows:
             self._in_force[rest] = row.decode()
             return
         if prefix == LAST_LINK:
-            self._links[AuditKind(rest)] = row.decode()
+            self._links[AuditKind(rest)] = link = row.decode()
+            self._last = max(self._last, int(link.partition(":")[0]))  # its entry may be lost
             return
         kind, _, number = rest.partition("/")
         self._rings[AuditKind(kind)][int(number)] = row
@@ -65,12 +66,12 @@ class AuditRows:
         ring = self._rings[entry.kind]
         ring[self._last] = row
         changes: list[Change] = [
-            (_key(entry.kind, self._last), row), (f"{LAST_LINK}/{entry.kind}", link.encode()),
+            (entry_key(entry.kind, self._last), row), (f"{LAST_LINK}/{entry.kind}", link.encode()),
         ]  # fmt: skip
         if len(ring) > ENTRIES_MAX[entry.kind]:
             oldest = next(iter(ring))
             del ring[oldest]
-            changes.append((_key(entry.kind, oldest), None))
+            changes.append((entry_key(entry.kind, oldest), None))
         return numbered, changes
 
     async def add_configuration(
@@ -92,5 +93,6 @@ class AuditRows:
         return numbered
 
 
-def _key(kind: AuditKind, number: int) -> str:
+def entry_key(kind: AuditKind, number: int) -> str:
+    """Return the key of the row."""
     return f"{AUDIT}/{kind}/{number}"

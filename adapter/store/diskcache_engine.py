@@ -11,13 +11,15 @@ space, can be written. It is made again when there is space.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import diskcache
 
 from adapter.errors import DamagedLedgerError, FullLedgerError, LedgerError
-from adapter.store.files import FILE_MODE
+from adapter.store.damaged_pages import DATABASE
+from adapter.store.files import SECRET_FILE_MODE, SECRET_FOLDER_MODE, walk_files
 
 ROW_BYTES_MAX = 32 << 10
 RESERVE_BYTES = 16 << 20
@@ -80,6 +82,7 @@ class RowCache(diskcache.Cache):  # type: ignore[misc]
 
 def _open(folder: Path) -> diskcache.Cache:
     try:
+        _close_to_others(folder)
         return RowCache(
             str(folder),
             disk=RowDisk,
@@ -92,6 +95,17 @@ def _open(folder: Path) -> diskcache.Cache:
         )
     except (sqlite3.Error, OSError) as error:
         raise _translated(error, str(folder)) from error
+
+
+def _close_to_others(folder: Path) -> None:
+    """Let nobody else read a ledger, which holds passwords of destinations; also an older one."""
+    folder.mkdir(SECRET_FOLDER_MODE, parents=True, exist_ok=True)
+    fd = os.open(folder / DATABASE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, SECRET_FILE_MODE)
+    os.close(fd)  # SQLite makes the files beside it with its mode
+    with suppress(PermissionError):  # of another account, which has let us in
+        os.chmod(folder, SECRET_FOLDER_MODE)
+        for file in walk_files(folder):
+            os.chmod(file.path, SECRET_FILE_MODE)
 
 
 class DiskcacheEngine:
@@ -123,10 +137,22 @@ class DiskcacheEngine:
             LedgerError: It cannot be read.
         """
         try:
+            self._check()
             for key in self._cache:
                 yield key, self._cache[key]
         except (sqlite3.Error, OSError) as error:
             raise _translated(error, "the ledger cannot be read") from error
+
+    def _check(self) -> None:
+        """Look at all of it: reading passes over rows that are out of order, and most of an index.
+
+        Raises:
+            DamagedLedgerError: It is damaged.
+        """
+        with closing(sqlite3.connect(Path(self._cache.directory) / DATABASE)) as database:
+            ((found,),) = database.execute("PRAGMA integrity_check(1)").fetchall()
+        if found != "ok":
+            raise DamagedLedgerError(f"the ledger is damaged: {' '.join(found.split())}")
 
     def write(self, changes: Sequence[tuple[str, bytes | None]]) -> None:
         """Write rows (None deletes) in one durable transaction.
@@ -163,7 +189,8 @@ class DiskcacheEngine:
         size = min(RESERVE_BYTES, status.f_blocks * status.f_frsize // RESERVE_PART)
         if os.path.lexists(self._reserve) or status.f_bavail * status.f_frsize < 4 * size:
             return
-        fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(self._reserve, new, SECRET_FILE_MODE)
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError:

@@ -24,7 +24,7 @@ class EntityRows:
     def adopt(self, row: bytes) -> None:
         """Take up a row at boot."""
         entity = msgspec.msgpack.decode(row, type=EntityRow)
-        self._rows[_key(entity.kind, entity.name)] = entity
+        self._rows[entity_key(entity.kind, entity.name)] = entity
 
     async def entities(self) -> list[EntityRow]:
         """See `EntityLedger.entities`."""
@@ -32,16 +32,17 @@ class EntityRows:
 
     async def put_entity(self, row: EntityRow) -> None:
         """See `EntityLedger.put_entity`."""
-        key = _key(row.kind, row.name)
+        key = entity_key(row.kind, row.name)
         self._rows[key] = row
         await self._commit([(key, msgspec.msgpack.encode(row))])
 
     async def remove_entity(self, kind: Kind, name: str) -> None:
         """See `EntityLedger.remove_entity`."""
-        key = _key(kind, name)
+        key = entity_key(kind, name)
         if self._rows.pop(key, None):
             await self._commit([(key, None)])
 
 
-def _key(kind: Kind, name: str) -> str:
+def entity_key(kind: Kind, name: str) -> str:
+    """Return the key of the row."""
     return f"{PREFIXES[kind]}/{name}"

@@ -20,6 +20,8 @@ Durability = Literal["fsync", "os"]
 
 FILE_MODE = 0o440  # never changed after it is written, never executable
 FOLDER_MODE = 0o750
+SECRET_FILE_MODE, SECRET_FOLDER_MODE = 0o600, 0o700
+"""Of the ledger: nobody but the account has anything to look for there."""
 _IOV_MAX = 1024
 T = TypeVar("T")
 

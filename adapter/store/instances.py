@@ -50,8 +50,7 @@ class FolderInstanceStore:
 
     def _recover(self) -> None:
         layout = self._layout
-        for folder in layout.folders():
-            folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        layout.make()
         clear_parts(layout.parts)
         for parent in (layout.incoming, layout.closed, layout.payloads):
             for path in list(parent.iterdir()):

@@ -10,7 +10,7 @@
     payloads/<job>/job.meta  input/dcm/...  output/...
     remembered/                         which groups have closed lately (`remembered`)
     quarantine/...                      what could not be understood; never deleted
-    ledger/                             diskcache
+    ledger/                             diskcache; nobody else's to read (0700), it holds secrets
     transcoding/...                     copies on their way to destinations; emptied at each start
 
     .lock, .probe                       held by the one adapter; written to see whether that works
@@ -21,6 +21,7 @@ A folder whose name begins with a dot is unfinished and is removed at the next s
 from pathlib import Path
 
 from adapter.domain.identifiers import is_id
+from adapter.store.files import FOLDER_MODE, SECRET_FOLDER_MODE
 
 
 class Layout:
@@ -45,6 +46,12 @@ class Layout:
             self.root, self.incoming, self.parts, self.closed, self.payloads, self.remembered,
             self.quarantine, self.ledger, self.transcoding,
         )  # fmt: skip
+
+    def make(self) -> None:
+        """Make the folders that are missing."""
+        for folder in self.folders():
+            mode = SECRET_FOLDER_MODE if folder == self.ledger else FOLDER_MODE
+            folder.mkdir(mode, parents=True, exist_ok=True)
 
     def open_group(self, group_id: str) -> Path:
         """Return the folder of an open group."""

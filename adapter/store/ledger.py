@@ -79,7 +79,7 @@ class RowLedger:
         try:
             for key, row in rows.items():
                 self._adopt(key, row)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
             raise DamagedLedgerError(f"a row of the ledger cannot be read: {error}") from error
         self.audit.settle()
         changes: list[Change] = [] if rows else [(FORMAT_KEY, FORMAT)]

@@ -1,16 +1,21 @@
 """The ledger goes, is damaged, has no room, or its disk fails (F61, F62, F71)."""
 
+import json
 import shutil
+import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from entity_calls import DESTINATIONS, SOURCES
 from harness import Adapter, eventually
 from health import MakeAdapter, missing
 from system_calls import STRACE, failing
+from test_api_keys import Keyed, offline
 from test_kill import every_job
-from wire import Wire, data_set, echo_works
+from wire import Wire, associate_rq, data_set, echo_works
 
 PIPELINES = {"one": "pipe-one", "two": "pipe-two"}
 
@@ -57,6 +62,8 @@ def test_jobs_come_back_without_their_ledger(make_adapter: MakeAdapter, fault: o
     assert jobs(adapter).keys() == before.keys()
     (told,) = adapter.events("storage.rebuilt")
     assert (told["jobsFound"], told["jobsToRun"]) == (4, 4)
+    because = adapter.get("/health/status")["degradedBecause"]
+    assert any("API keys" in why and "audit trail" in why for why in because)
     if fault is damage:
         assert told["damage"]
         assert (adapter.root / told["putAside"] / "found" / "cache.db").exists()
@@ -64,6 +71,72 @@ def test_jobs_come_back_without_their_ledger(make_adapter: MakeAdapter, fault: o
     assert len(adapter.payload_folders()) == 4
     send(adapter, "1.2.3")
     eventually(lambda: len(jobs(adapter)) == 6, 10)
+
+
+def noise_over_the_header(file: Path) -> None:
+    root_page(file, "Cache")  # SQLite has read its log then, which has the header once more
+    overwrite(file, 0, bytes(range(255, 155, -1)))
+
+
+def zeroed_index_page(file: Path) -> None:
+    overwrite(file, (root_page(file, "Cache_expire_time") - 1) * 4096, bytes(4096))
+
+
+def root_page(file: Path, name: str) -> int:
+    with closing(sqlite3.connect(file)) as database:
+        select = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        ((page,),) = database.execute(select, (name,)).fetchall()
+    return int(page)
+
+
+def overwrite(file: Path, offset: int, content: bytes) -> None:
+    with file.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(content)
+
+
+@pytest.mark.parametrize("fault", [noise_over_the_header, zeroed_index_page])
+def test_what_was_made_over_rest_outlives_a_damaged_ledger(
+    make_adapter: MakeAdapter, fault: Callable[[Path], None]
+) -> None:
+    """F71: keys, sources, destinations and the audit trail are in no folder."""
+    rest = {"api": {"auth": "api-key"}, "dicom": {"scp": {"reject_unknown_sources": True}}}
+    adapter = make_adapter(configured() | rest, start=False)
+    adapter.file.write_text(json.dumps(adapter.settings))
+    key = offline(adapter, "Jane", "administrator").stdout.strip()
+    adapter.start()
+    keyed = Keyed(adapter, {"administrator": key})
+    keyed.ask("POST", SOURCES, "administrator", {"aeTitle": "CT1", "hostIp": "127.0.0.1"})
+    pacs = {"name": "pacs", "aeTitle": "PACS", "hostIp": "127.0.0.1", "port": 104}
+    keyed.ask("POST", DESTINATIONS, "administrator", pacs)
+    adapter.stop()
+    fault(adapter.root / "ledger" / "cache.db")
+    adapter.start()
+    assert is_admitted(adapter, b"CT1")
+    assert not is_admitted(adapter, b"CT2")
+    assert keyed.ask("GET", f"{DESTINATIONS}/pacs", "administrator")["aeTitle"] == "PACS"
+    assert keyed.status("GET", "/health/ready") == 200
+    health = keyed.ask("GET", "/health/status", "administrator")
+    assert health["state"] == "degraded"
+    assert any("API keys, sources" in why for why in health["degradedBecause"])
+    (told,) = [json.loads(line) for line in adapter.log if '"storage.rebuilt"' in line]
+    kept = told["rowsKept"]
+    assert (kept["apiKeys"], kept["sources"], kept["destinations"]) == (1, 1, 1)
+    assert "as far as they could not be read" in told["lost"]
+    trail = keyed.cli("audit", "verify")
+    assert trail.returncode == 0, trail.stderr
+    actions = [entry["action"] for entry in keyed.ask("GET", "/api/audit", "administrator")]
+    assert actions.count("ledger made anew") == 1
+    assert len(actions) > kept["auditEntries"] > 2
+    adapter.stop()
+    adapter.start()
+    assert keyed.ask("GET", "/health/status", "administrator")["state"] == "ready"
+
+
+def is_admitted(adapter: Adapter, calling: bytes) -> bool:
+    with Wire(adapter.dicom_port) as wire:
+        wire.send(associate_rq(called=b"MAIN", calling=calling))
+        return wire.answer()[0] == "accept"
 
 
 @pytest.fixture

@@ -29,8 +29,12 @@ def test_nobody_else_sees_anything_and_nothing_can_be_executed(make_adapter: Mak
         assert wire.store("1.2.2", data_set("1.2.2")) == STORED
         wire.release()
     adapter.kill()  # nothing goes while it is looked at
+    secret = adapter.root / "ledger"
+    assert {path.name for path in secret.iterdir()} >= {"cache.db", "cache.db-wal"}
     for path in [adapter.root, *adapter.everything()]:
         mode = path.lstat().st_mode
+        if path.is_relative_to(secret):  # passwords of destinations
+            assert mode & 0o077 == 0, path
         if stat.S_ISDIR(mode):
             assert mode & 0o007 == 0, path
         else:

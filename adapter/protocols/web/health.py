@@ -2,7 +2,8 @@
 
 Live: the event loop answers. Ready: new associations would be admitted. They differ on purpose: a
 full disk makes the adapter unready, and restarting it would not help. Degraded: what is left is
-taken and done, and something is not; that is no reason to keep everybody else out.
+taken and done, and something is not; that is no reason to keep everybody else out. So it is, until
+the next start, after one that had to make the ledger anew: somebody has to look what is missing.
 """
 
 import re
@@ -80,6 +81,9 @@ def why_degraded(web: Views) -> list[str]:
         reasons.append(f"the Results Service is away: {outage}")
     if outage := web.measurements.cluster.outage:
         reasons.append(f"custom resources cannot be followed: {outage}")
+    if lost := web.found.lost:
+        why = web.found.damage or "it had gone"
+        reasons.append(f"the ledger was made anew at the start ({why}). Lost: {lost}")
     away = web.export_figures.down.items()
     return reasons + [f"destination {name} is down: {why}" for name, why in sorted(away)]
 

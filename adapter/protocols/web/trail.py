@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from adapter.domain.access import Caller, Role
 from adapter.domain.audit import AuditEntry, AuditKind, AuditLedger, changed, hidden
 from adapter.domain.audit_chain import link_to
 from adapter.domain.ports import WallClock
+from adapter.domain.recovery import LedgerReport
 from adapter.domain.repetition import Repetition
 from adapter.errors import LedgerError
 
@@ -51,6 +53,15 @@ class Trail:
             kind=AuditKind.CONFIGURATION, at=self.now(), who=who, action="configuration"
         )
         await self._told(entry, partial(self.ledger.add_configuration, values, entry))
+
+    async def rebuilt(self, found: LedgerReport) -> None:
+        """Note that the trail itself, with all of the ledger, may have gaps from before here."""
+        if found.lost:
+            entry = AuditEntry(
+                kind=AuditKind.CONFIGURATION, at=self.now(), who="start",
+                action="ledger made anew", after=changed({}, msgspec.to_builtins(found))[1],
+            )  # fmt: skip
+            await self._add(entry)
 
     async def followed(
         self, action: str, path: str, before: Mapping[str, Any], after: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""`jobs`, `exports`: the ledger of a running adapter, and orders about its rows."""
+"""`jobs`, `exports`, `tasks`: the ledger of a running adapter, and orders about its rows."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
 
 jobs_app = App(name="jobs", help="List jobs; show, retry, cancel, hold or release one.")
 exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
+tasks_app = App(name="tasks", help="List registered results; show or retry a task.")
 
 
 @jobs_app.default
@@ -19,7 +20,8 @@ def jobs(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List the jobs, oldest first."""
-    from adapter.client.rows import JOBS, list_rows
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import list_rows
 
     return list_rows(access, JOBS, {"state": state}, form(json=json, csv=csv))
 
@@ -27,7 +29,8 @@ def jobs(
 @jobs_app.command(name="show")
 def show_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Show one job with its latest states."""
-    from adapter.client.rows import JOBS, show_row
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import show_row
 
     return show_row(access, JOBS, job_id, form(json=json))
 
@@ -35,7 +38,8 @@ def show_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_A
 @jobs_app.command(name="retry")
 def retry_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Resubmit a job that is Faulted or Cancelled."""
-    from adapter.client.rows import JOBS, order_row
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import order_row
 
     return order_row(access, JOBS, (job_id, "retry"), form(json=json))
 
@@ -43,7 +47,8 @@ def retry_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_
 @jobs_app.command(name="cancel")
 def cancel_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """End a job that has not ended; its files are kept."""
-    from adapter.client.rows import JOBS, order_row
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import order_row
 
     return order_row(access, JOBS, (job_id, "cancel"), form(json=json))
 
@@ -51,7 +56,8 @@ def cancel_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT
 @jobs_app.command(name="hold")
 def hold_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Keep the files of a job, whatever retention says."""
-    from adapter.client.rows import JOBS, order_row
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import order_row
 
     return order_row(access, JOBS, (job_id, "hold"), form(json=json))
 
@@ -59,7 +65,8 @@ def hold_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_A
 @jobs_app.command(name="release")
 def release_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Let retention decide about the files of a job again."""
-    from adapter.client.rows import JOBS, order_row
+    from adapter.client.kinds import JOBS
+    from adapter.client.rows import order_row
 
     return order_row(access, JOBS, (job_id, "release"), form(json=json))
 
@@ -74,7 +81,8 @@ def exports(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List the exports, oldest first."""
-    from adapter.client.rows import EXPORTS, list_rows
+    from adapter.client.kinds import EXPORTS
+    from adapter.client.rows import list_rows
 
     filters = {"state": state, "destination": destination}
     return list_rows(access, EXPORTS, filters, form(json=json, csv=csv))
@@ -83,7 +91,8 @@ def exports(
 @exports_app.command(name="show")
 def show_export(export_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """Show one export with the outcome of every instance."""
-    from adapter.client.rows import EXPORTS, show_row
+    from adapter.client.kinds import EXPORTS
+    from adapter.client.rows import show_row
 
     return show_row(access, EXPORTS, export_id, form(json=json))
 
@@ -101,7 +110,41 @@ def retry_export(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Send again what an export that is Failed could not deliver."""
-    from adapter.client.rows import EXPORTS, order_row
+    from adapter.client.kinds import EXPORTS
+    from adapter.client.rows import order_row
 
     wanted = {"sopInstanceUids": instance} if instance else None
     return order_row(access, EXPORTS, (export_id, "retry"), form(json=json), wanted)
+
+
+@tasks_app.default
+def tasks(
+    *,
+    state: Annotated[str, Parameter(help="Only these, such as Pending.")] = "",
+    json: AsJson = False,
+    csv: AsCsv = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """List the tasks, results that were registered for an agent, oldest first."""
+    from adapter.client.kinds import TASKS
+    from adapter.client.rows import list_rows
+
+    return list_rows(access, TASKS, {"state": state}, form(json=json, csv=csv))
+
+
+@tasks_app.command(name="show")
+def show_task(task_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """Show one task with its files."""
+    from adapter.client.kinds import TASKS
+    from adapter.client.rows import show_row
+
+    return show_row(access, TASKS, task_id, form(json=json))
+
+
+@tasks_app.command(name="retry")
+def retry_task(task_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
+    """Have a task that is Failed done again."""
+    from adapter.client.kinds import TASKS
+    from adapter.client.rows import order_row
+
+    return order_row(access, TASKS, (task_id, "retry"), form(json=json))

@@ -1,0 +1,88 @@
+"""`destinations`, `tasks`, `exports`: what an operator types about what is to be delivered."""
+
+import csv
+import json
+from typing import Any
+
+from dicom_peers import ScriptedDestination, free_port
+from harness import Adapter, eventually, run_cli
+from health import MakeAdapter
+from test_commands import one_line
+from test_destinations import exporting, store
+from test_entity_commands import refused, said
+from test_exports import completed
+from test_jobs import send
+from test_results_api import ask, leave, register
+from wire import CT, EXPLICIT
+
+
+def rows(adapter: Adapter, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(said(adapter, *words, "--json"))
+    return found
+
+
+def cells(adapter: Adapter, *words: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(said(adapter, *words, "--csv").splitlines()))
+
+
+def test_destination_is_held_and_released_by_command(make_adapter: MakeAdapter) -> None:
+    peer = ScriptedDestination({CT: [EXPLICIT]})
+    with peer.listening():
+        adapter = exporting(make_adapter, peer.port)
+        held = said(adapter, "destinations", "hold", "peer", "--why", "PACS is being migrated")
+        assert held == "peer: held\n"
+        store(adapter)
+        eventually(lambda: adapter.get("/api/exports?state=Queued"), 15)
+        (row,) = rows(adapter, "destinations")
+        assert (row["name"], row["type"], row["state"]) == ("peer", "dicom", "held")
+        assert (row["why"], row["exports"]) == ("PACS is being migrated", {"Queued": 1})
+        heading, line = said(adapter, "destinations").splitlines()
+        assert heading.split()[:4] == ["name", "type", "state", "waiting"]
+        assert line.split()[:4] == ["peer", "dicom", "held", "1"]
+        assert line.endswith("PACS is being migrated")
+        assert cells(adapter, "destinations")[0]["state"] == "held"
+        assert not peer.received
+        said(adapter, "destinations", "release", "peer")
+        eventually(lambda: completed(adapter, "peer") == 1, 15)
+        assert rows(adapter, "destinations")[0]["state"] == "up"
+    assert refused(adapter, "destinations", "hold", "nobody").endswith("'nobody'")
+    again = json.loads(said(adapter, "destinations", "hold", "peer", "--json"))
+    assert (again["state"], again["why"]) == ("held", "")
+
+
+def test_destination_that_is_down_says_why(make_adapter: MakeAdapter) -> None:
+    adapter = exporting(make_adapter, free_port())
+    store(adapter)
+    down = eventually(lambda: [r for r in rows(adapter, "destinations") if r["state"] == "down"])
+    assert "Connection refused" in down[0]["why"]
+    assert "Connection refused" in said(adapter, "destinations")
+
+
+def test_task_is_listed_shown_and_retried(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    job = send(adapter)
+    leave(adapter, job, "a.dcm")
+    status, task = register(adapter, job, "a.dcm", agent="Fhir-1", destinations="report")
+    assert status == 201
+    task_id = task["taskId"]
+    heading, line = said(adapter, "tasks").splitlines()
+    assert heading.split()[:3] == ["id", "state", "agent"]
+    assert line.split()[:5] == [task_id, "Pending", "Fhir-1", job, "report"]
+    assert ask(adapter, "GET", "/api/tasks/Fhir-1/pending")[0] == 200
+    assert ask(adapter, "PUT", f"/api/tasks/failure/{task_id}", {"RetryLater": False})[0] == 200
+    assert [row["taskId"] for row in rows(adapter, "tasks", "--state", "Failed")] == [task_id]
+    assert rows(adapter, "tasks", "--state", "Pending") == []
+    assert f"taskId: {task_id}\n" in said(adapter, "tasks", "show", task_id)
+    assert json.loads(said(adapter, "tasks", "show", task_id, "--json"))["uris"] == ["a.dcm"]
+    assert said(adapter, "tasks", "retry", task_id) == f"{task_id}: Pending\n"
+    assert ask(adapter, "PUT", f"/api/tasks/success/{task_id}")[0] == 200
+    assert "Succeeded" in refused(adapter, "tasks", "retry", task_id)
+    assert "'Nonsense' is none of" in refused(adapter, "tasks", "--state", "Nonsense")
+    assert refused(adapter, "tasks", "show", "nothing")
+
+
+def test_order_without_a_name_is_bad_input() -> None:
+    for words, named in (("destinations hold", "NAME"), ("tasks retry", "TASK_ID")):
+        done = run_cli(*words.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert named in one_line(done.stderr)

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
 from dicom_peers import ScriptedDestination, free_port
 from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
-from test_commands import one_line
+from test_api_keys import offline
+from test_commands import CT_SMALL, one_line
 from test_destinations import exporting, store
 from test_entity_commands import refused, said
 from test_exports import completed
@@ -86,3 +88,69 @@ def test_order_without_a_name_is_bad_input() -> None:
         done = run_cli(*words.split())
         assert (done.returncode, done.stdout) == (2, "")
         assert named in one_line(done.stderr)
+
+
+def test_echo_and_send_find_what_only_the_adapter_knows(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    peer = ScriptedDestination({CT: [EXPLICIT]})
+    with peer.listening():
+        made = ("-n", "made", "-a", "PACS", "-i", "127.0.0.1", "-p", str(peer.port))
+        said(adapter, "create", "dest", *made)
+        echoed = said(adapter, "echo", "made")
+        assert echoed.startswith(f"PACS, asked by {adapter.url}: status 0x0000 success in ")
+        assert all(step in echoed for step in ("connect ", "associate ", "echo "))
+        document = json.loads(said(adapter, "echo", "made", "--json"))
+        assert (document["ok"], document["port"], document["status"]) == (True, peer.port, 0)
+        assert document["askedBy"] == adapter.url
+        assert said(adapter, "send", "made", CT_SMALL).startswith("sent 1, failed 0; ")
+    assert len(peer.received) == 1
+    assert "Connection refused" in refused(adapter, "echo", "made")
+    done = run_cli("echo", "made", "--json", "--url", adapter.url)
+    failed = json.loads(done.stdout)
+    assert (done.returncode, failed["ok"], failed["aeTitle"]) == (1, False, "PACS")
+    assert "Connection refused" in failed["error"]
+
+
+def test_name_that_nobody_knows_is_bad_input(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    for words in (("echo", "nobody"), ("send", "nobody", CT_SMALL)):
+        done = run_cli(*words, "--url", adapter.url)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert one_line(done.stderr) == (
+            "'nobody' is neither a configured destination nor AET@HOST:PORT, and "
+            f"{adapter.url} knows none"
+        )
+    done = run_cli("echo", "nobody", "--url", f"http://127.0.0.1:{free_port()}")
+    assert done.returncode == 2
+    assert one_line(done.stderr).endswith("no adapter answers there")
+
+
+def test_destination_that_cannot_be_reached_from_here_says_so(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    (tmp_path / "drop").mkdir()
+    adapter = make_adapter({
+        "destinations": [
+            {"name": "drop", "type": "folder", "path": str(tmp_path / "drop")},
+            {"name": "safe", "ae_title": "SAFE", "host": "127.0.0.1", "port": 104, "tls": {}},
+        ],
+    })  # fmt: skip
+    for name, what in (("drop", "of type 'folder'"), ("safe", "over TLS")):
+        done = run_cli("send", name, CT_SMALL, "--url", adapter.url)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{name!r} is {what}" in one_line(done.stderr)
+    assert said(adapter, "echo", "drop").startswith(f"drop, asked by {adapter.url}: ")
+
+
+def test_echo_of_the_adapter_asks_for_a_key(make_adapter: MakeAdapter) -> None:
+    peer = ScriptedDestination({CT: [EXPLICIT]})
+    with peer.listening():
+        pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": peer.port}
+        adapter = make_adapter({"api": {"auth": "api-key"}, "destinations": [pacs]}, start=False)
+        adapter.file.write_text(json.dumps(adapter.settings))
+        key = offline(adapter, "ours", "operator").stdout.strip()
+        adapter.start()
+        assert "key" in refused(adapter, "echo", "pacs")
+        assert "key" in refused(adapter, "send", "pacs", CT_SMALL)
+        assert "0x0000 success" in said(adapter, "echo", "pacs", "--api-key", key)
+        assert said(adapter, "send", "pacs", CT_SMALL, "--api-key", key).startswith("sent 1, ")

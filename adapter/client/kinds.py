@@ -53,6 +53,15 @@ EXPORTS = Kind(
         },
     },
 )  # fmt: skip
+OUTCOMES = Kind(
+    route=EXPORTS.route,
+    columns={
+        "export": "exportId", "job": "jobId", "destination": "destination",
+        "SOP Instance UID": "sopInstanceUid", "outcome": "outcome", "status": "status",
+        "attempts": "attempts", "at": "at", "given to": "givenTo", "error": "error",
+    },
+)  # fmt: skip
+"""What became of one instance at one destination, taken from its export."""
 TASKS = Kind(
     route="/api/tasks",
     columns={

@@ -24,7 +24,12 @@ Row = dict[str, Any]
 
 def list_rows(access: Access, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
     """Print the rows these filters let through, oldest first; return the exit code."""
-    return told(lambda: list(_pages(access, kind, filters)), _FORMS[form](kind))
+    return told(lambda: list(rows_of(access, kind, filters)), printer(kind, form))
+
+
+def printer(kind: Kind, form: Form) -> Callable[[list[Row]], None]:
+    """Return what prints rows."""
+    return _FORMS[form](kind)
 
 
 def show_row(access: Access, kind: Kind, row_id: str, form: Form) -> int:
@@ -61,7 +66,12 @@ def told(ask: Callable[[], Any], show: Callable[[Any], object]) -> int:
     return 0
 
 
-def _pages(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+def rows_of(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+    """Yield the rows these filters let through, oldest first.
+
+    Raises:
+        ApiError: They cannot be had.
+    """
     wanted = {key: value for key, value in filters.items() if value}
     if not kind.paged:
         yield from call(access, "GET", kind.route)
@@ -87,10 +97,12 @@ def _print_csv(rows: list[Row]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(keys)
     for row in rows:
-        writer.writerow(_cell(row.get(key)) for key in keys)
+        writer.writerow(_cell(key, row.get(key)) for key in keys)
 
 
-def _cell(value: Any) -> str:
+def _cell(key: str, value: Any) -> str:
+    if key == "status":
+        return _shown(key, value)  # as people compare it with the log of the destination
     if isinstance(value, list | dict):
         return msgspec.json.encode(value).decode()
     return text(value)
@@ -147,8 +159,8 @@ def _shown(key: str, value: Any) -> str:
     if value is None:
         return ""
     match key:
-        case "status":
-            return f"0x{value:04X}"  # as the Standard writes it
+        case "status":  # as the Standard writes it
+            return f"0x{value:04X}"
         case "bytes" | "bytesPerS":
             return size(value) + ("/s" if key == "bytesPerS" else "")
         case "ageS" | "leftS":

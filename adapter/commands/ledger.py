@@ -4,11 +4,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, fail, form
 
 jobs_app = App(name="jobs", help="List jobs; show, retry, cancel, hold or release one.")
-exports_app = App(name="exports", help="List exports of a running adapter; show or retry one.")
+exports_app = App(
+    name="exports", help="List exports and what became of each instance; show or retry them."
+)
 tasks_app = App(name="tasks", help="List registered results; show or retry a task.")
+
+ToDestination = Annotated[str, Parameter(help="Only those to this one.")]
+OfJob = Annotated[str, Parameter(help="Only those of this one, by its id.")]
 
 
 @jobs_app.default
@@ -75,16 +80,24 @@ def release_job(job_id: str, /, *, json: AsJson = False, access: Access = DEFAUL
 def exports(
     *,
     state: Annotated[str, Parameter(help="Only these, such as Failed.")] = "",
-    destination: Annotated[str, Parameter(help="Only those to this one.")] = "",
+    destination: ToDestination = "",
+    job: OfJob = "",
+    outcomes: Annotated[
+        bool, Parameter(help="A line for each instance and destination.", negative="")
+    ] = False,
     json: AsJson = False,
     csv: AsCsv = False,
     access: Access = DEFAULT_ACCESS,
 ) -> int:
-    """List the exports, oldest first."""
+    """List the exports, or what became of each of their instances; oldest first."""
+    filters = {"state": state, "destination": destination, "jobId": job}
+    if outcomes:
+        from adapter.client.outcomes import list_outcomes
+
+        return list_outcomes(access, filters, form(json=json, csv=csv))
     from adapter.client.kinds import EXPORTS
     from adapter.client.rows import list_rows
 
-    filters = {"state": state, "destination": destination}
     return list_rows(access, EXPORTS, filters, form(json=json, csv=csv))
 
 
@@ -99,9 +112,12 @@ def show_export(export_id: str, /, *, json: AsJson = False, access: Access = DEF
 
 @exports_app.command(name="retry")
 def retry_export(
-    export_id: str,
+    export_id: str = "",
     /,
     *,
+    state: Annotated[str, Parameter(help="All of these instead of one, such as Failed.")] = "",
+    destination: ToDestination = "",
+    job: OfJob = "",
     instance: Annotated[
         list[str] | None,
         Parameter(help="SOP Instance UID: only this one; repeatable.", negative=""),
@@ -109,7 +125,21 @@ def retry_export(
     json: AsJson = False,
     access: Access = DEFAULT_ACCESS,
 ) -> int:
-    """Send again what an export that is Failed could not deliver."""
+    """Send again what an export that is Failed, or several, could not deliver.
+
+    With --state a line for each; exit 1 if one was refused.
+    """
+    if bool(export_id) == bool(state):
+        fail(["EXPORT_ID, --state: one of them"])
+    if state:
+        if instance:
+            fail(["--instance is for one export: say which, by its id"])
+        from adapter.client.outcomes import retry_exports
+
+        filters = {"state": state, "destination": destination, "jobId": job}
+        return retry_exports(access, filters, form(json=json))
+    if destination or job:
+        fail(["--destination, --job are for several exports, with --state"])
     from adapter.client.kinds import EXPORTS
     from adapter.client.rows import order_row
 

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dicom_peers import ScriptedDestination, free_port
 from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
 from test_api_keys import offline
 from test_commands import CT_SMALL, one_line
-from test_destinations import exporting, store
+from test_destinations import UIDS, ended, exporting, store
 from test_entity_commands import refused, said
 from test_exports import completed
 from test_jobs import send
@@ -154,3 +155,75 @@ def test_echo_of_the_adapter_asks_for_a_key(make_adapter: MakeAdapter) -> None:
         assert "key" in refused(adapter, "send", "pacs", CT_SMALL)
         assert "0x0000 success" in said(adapter, "echo", "pacs", "--api-key", key)
         assert said(adapter, "send", "pacs", CT_SMALL, "--api-key", key).startswith("sent 1, ")
+
+
+def test_outcomes_are_a_line_for_each_instance_and_destination(make_adapter: MakeAdapter) -> None:
+    refuses = {"1.2.3.2"}
+    picky = ScriptedDestination(
+        {CT: [EXPLICIT]}, status=lambda one: 0xC001 if one.sop_instance_uid in refuses else 0
+    )
+    other = ScriptedDestination({CT: [EXPLICIT]})
+    with picky.listening(), other.listening():
+        adapter = exporting(make_adapter, picky.port, other=other.port)
+        store(adapter)
+        failed = ended(adapter, "Failed")
+        eventually(lambda: completed(adapter, "other") == 1, 15)
+        by_outcome = cells(adapter, "exports", "--outcomes")
+        found = {(row["sopInstanceUid"], row["destination"]): row for row in by_outcome}
+        assert set(found) == {(uid, name) for uid in UIDS for name in ("peer", "other")}
+        assert len(by_outcome) == len(found)
+        bad = found["1.2.3.2", "peer"]
+        assert (bad["outcome"], bad["status"], bad["attempts"]) == ("failed", "0xC001", "1")
+        assert (bad["exportId"], bad["jobId"]) == (failed["id"], failed["jobId"])
+        assert bad["at"].startswith("20")
+        good = found["1.2.3.2", "other"]
+        assert (good["outcome"], good["status"]) == ("delivered", "0x0000")
+        one = ("exports", "--outcomes", "--job", failed["jobId"], "--destination", "peer")
+        assert [row["status"] for row in rows(adapter, *one)] == [
+            0xC001 if uid in refuses else 0 for uid in UIDS
+        ]
+        heading, *lines = said(adapter, *one).splitlines()
+        assert heading.split()[:3] == ["export", "job", "destination"]
+        assert len(lines) == len(UIDS)
+        assert len(rows(adapter, "exports", "--job", failed["jobId"])) == 2
+        assert rows(adapter, "exports", "--outcomes", "--job", "nothing") == []
+
+
+def test_several_exports_are_retried_at_once(make_adapter: MakeAdapter) -> None:
+    refuses = True
+    peer = ScriptedDestination({CT: [EXPLICIT]}, status=lambda _: 0xC001 if refuses else 0)
+    with peer.listening():
+        adapter = exporting(make_adapter, peer.port, other=peer.port)
+        store(adapter)
+        eventually(lambda: len(adapter.get("/api/exports?state=Failed")) == 2, 15)
+        refuses = False
+        ids = {row["destination"]: row["id"] for row in adapter.get("/api/exports")}
+        some = said(adapter, "exports", "retry", "--state", "Failed", "--destination", "peer")
+        assert some == f"{ids['peer']}: Queued\n"
+        eventually(lambda: completed(adapter, "peer") == 1, 15)
+        (rest,) = rows(adapter, "exports", "retry", "--state", "Failed")
+        assert rest["id"] == ids["other"]
+        eventually(lambda: completed(adapter, "other") == 1, 15)
+        done = run_cli("exports", "retry", "--state", "Failed", "--url", adapter.url)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert one_line(done.stderr) == "there is no such export"
+        done = run_cli("exports", "retry", "--state", "Completed", "--url", adapter.url)
+        assert (done.returncode, done.stdout) == (1, "")
+        lines = done.stderr.splitlines()
+        assert {line.partition(":")[0] for line in lines} == set(ids.values())
+        assert all("Completed" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("", "EXPORT_ID"),
+        ("e-1 --state Failed", "--state"),
+        ("e-1 --destination peer", "--destination"),
+        ("--state Failed --instance 1.2.3", "--instance"),
+    ],
+)
+def test_retry_that_cannot_be_meant_is_one_line(words: str, named: str) -> None:
+    done = run_cli("exports", "retry", *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in one_line(done.stderr)

@@ -12,7 +12,7 @@ from adapter.commands.configuration import config_app
 from adapter.commands.dicom import echo, send
 from adapter.commands.entities import create_app, delete_entity, get_entity, list_entities
 from adapter.commands.keys import keys_app
-from adapter.commands.ledger import exports_app, jobs_app
+from adapter.commands.ledger import exports_app, jobs_app, tasks_app
 from adapter.commands.options import (
     DEFAULT_ACCESS,
     Access,
@@ -22,7 +22,7 @@ from adapter.commands.options import (
     load,
 )
 from adapter.commands.service import health
-from adapter.commands.state import associations_app, groups_app, status
+from adapter.commands.state import associations_app, destinations_app, groups_app, status
 from adapter.commands.storage import storage
 from adapter.errors import ConfigurationError
 
@@ -36,8 +36,10 @@ for command in (
     create_app,
     jobs_app,
     exports_app,
+    tasks_app,
     associations_app,
     groups_app,
+    destinations_app,
     keys_app,
     status,
     health,

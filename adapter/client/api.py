@@ -17,6 +17,11 @@ BODY_BYTES_MAX = 64 << 20
 class ApiError(Exception):
     """The adapter said no, or nobody said anything; the text is one line for a person."""
 
+    def __init__(self, text: str, status: int | None = None) -> None:
+        """Prepare it; status is that of the adapter's answer (RFC 9110), None: there is none."""
+        super().__init__(text)
+        self.status = status
+
 
 class Access(Protocol):
     """A running adapter, and how to be let in."""
@@ -34,7 +39,9 @@ def credentials(access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
 
 
-def call(access: Access, method: str, path: str, document: Any = None) -> Any:
+def call(
+    access: Access, method: str, path: str, document: Any = None, *, timeout_s: float = TIMEOUT_S
+) -> Any:
     """Return the decoded answer of the adapter; document is what it is sent as JSON.
 
     Raises:
@@ -50,7 +57,7 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
     secure = parts.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     try:
-        connection = connect(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        connection = connect(parts.hostname, parts.port, timeout=timeout_s)
         try:
             body, headers = None, credentials(access)
             if document is not None:
@@ -74,7 +81,7 @@ def _decoded(url: str, status: int, body: bytes) -> Any:
     try:
         answer = msgspec.json.decode(body)
         if status >= 400:
-            raise ApiError(str(answer["detail"]))
+            raise ApiError(str(answer["detail"]), status)
     except (msgspec.DecodeError, KeyError, TypeError):
         raise ApiError(f"{url}: what answers there is no adapter (HTTP status {status})") from None
     return answer

@@ -8,7 +8,7 @@ import msgspec
 import trio
 from msgspec import Struct, structs
 
-from adapter.domain.dimse_ports import EchoResult, Requestor
+from adapter.domain.dimse_ports import Requestor
 from adapter.domain.entities import Destination, ListenerTls
 from adapter.domain.refusals import Cause, Parties, advice
 from adapter.domain.statuses import SUCCESS, status_words
@@ -18,21 +18,26 @@ from adapter.requestors import make_requestor
 from adapter.settings import Settings
 
 _ADDRESS = re.compile(r"(?P<aet>[^@]{1,16})@(?P<host>.+):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class UnknownDestinationError(Exception):
-    """The text names no destination."""
+    """The text names no destination, or none that can be reached from here."""
 
 
-def parse_destination(text: str, settings: Settings) -> Destination:
+def parse_destination(text: str, settings: Settings) -> Destination | None:
     """Return the configured destination of that name, or the one that AET@HOST:PORT spells.
 
+    None: a running adapter may know one of that name.
+
     Raises:
-        UnknownDestinationError: It is neither.
+        UnknownDestinationError: It is nothing of that.
     """
     for destination in settings.destinations:
         if destination.name == text:
             return destination
+    if _NAME.fullmatch(text):
+        return None
     match = _ADDRESS.fullmatch(text)
     if not match or not 0 < int(match["port"]) < 65536:
         raise UnknownDestinationError(
@@ -72,6 +77,8 @@ class EchoReport(Struct, frozen=True, kw_only=True, rename="camel", omit_default
     connect_ms: float | None = None
     associate_ms: float | None = None
     echo_ms: float | None = None
+    asked_by: str = ""
+    """The running adapter that did; empty: this machine."""
     error: str = ""
     cause: str = ""
     codes: tuple[int, ...] = ()
@@ -90,7 +97,7 @@ def echo(destination: Destination, settings: Settings, *, as_json: bool) -> int:
         refused = report(
             ok=False, error=str(error), cause=error.cause, codes=error.codes, advice=hint
         )
-        return _print(refused, f"{destination.label}: {error}\n  {hint}", as_json=as_json)
+        return print_echo(refused, f"{destination.label}: {error}\n  {hint}", as_json=as_json)
     ok = result.status == SUCCESS
     answered = report(
         ok=ok,
@@ -101,23 +108,25 @@ def echo(destination: Destination, settings: Settings, *, as_json: bool) -> int:
         echo_ms=_ms(result.echo_s),
         error="" if ok else status_words(result.status),
     )
-    return _print(answered, f"{destination.label}: {_sentence(result)}", as_json=as_json)
+    return print_echo(answered, f"{destination.label}: {sentence(answered)}", as_json=as_json)
 
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _sentence(result: EchoResult) -> str:
-    total = result.connect_s + result.associate_s + result.echo_s
-    return (
-        f"status {status_words(result.status)} in {total * 1000:.1f} ms "
-        f"(connect {result.connect_s * 1000:.1f}, associate {result.associate_s * 1000:.1f}, "
-        f"echo {result.echo_s * 1000:.1f})"
-    )
+def sentence(report: EchoReport) -> str:
+    """Return what was answered, for people."""
+    steps = {
+        "connect": report.connect_ms, "associate": report.associate_ms, "echo": report.echo_ms,
+    }  # fmt: skip
+    each = ", ".join(f"{step} {ms or 0:.1f}" for step, ms in steps.items())
+    total = sum(ms or 0 for ms in steps.values())
+    return f"status {report.status_text} in {total:.1f} ms ({each})"
 
 
-def _print(report: EchoReport, text: str, *, as_json: bool) -> int:
+def print_echo(report: EchoReport, text: str, *, as_json: bool) -> int:
+    """Print it, as JSON or as this text; return the exit code."""
     if as_json:
         text = msgspec.json.encode(report).decode()
     out = sys.stdout if as_json or report.ok else sys.stderr

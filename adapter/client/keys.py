@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from adapter.client.api import Access, call
-from adapter.client.rows import KEYS, told
+from adapter.client.kinds import KEYS
+from adapter.client.rows import told
 
 
 def create(access: Access, name: str, role: str, days: int, *, as_json: bool) -> int:

@@ -3,7 +3,8 @@
 import sys
 
 from adapter.client.api import Access, call
-from adapter.client.rows import Form, Kind, Row, print_json, text, told
+from adapter.client.kinds import Kind
+from adapter.client.rows import Form, Row, print_json, text, told
 
 
 def delete_row(access: Access, kind: Kind, row_id: str, done: str) -> int:

@@ -1,11 +1,10 @@
-"""Rows of a running adapter - jobs, exports, what it is configured with - and orders about them."""
+"""Rows of a running adapter, of any kind, for people and programs; and orders about them."""
 
 import csv
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from adapter.client.api import Access, ApiError, call
 from adapter.client.figures import duration, size
+from adapter.client.kinds import Kind
 
 PAGE = 1000
 FILE_WIDTH = 240
@@ -22,134 +22,14 @@ Form = Literal["table", "json", "csv"]
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """Rows of one route, and how people see them."""
-
-    route: str
-    columns: Mapping[str, str]
-    """Of the table: heading to key."""
-    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Lists in a single row, each a table of its own."""
-    key: str = "id"
-    """What a row is called."""
-    paged: bool = True
-    """Whether the route gives pages."""
-
-    def path(self, row_id: str) -> str:
-        """Return the route of one row."""
-        return f"{self.route}/{quote(row_id, safe='')}"
-
-
-JOBS = Kind(
-    route="/api/jobs",
-    columns={
-        "id": "id", "state": "state", "pipeline": "pipeline", "AE Title": "aeTitle",
-        "priority": "priority", "instances": "instances", "tries": "tryCount",
-        "opened": "openedAt", "next try": "dueAt", "error": "error",
-    },
-    parts={"history": {"at": "at", "state": "state"}},
-)  # fmt: skip
-EXPORTS = Kind(
-    route="/api/exports",
-    columns={
-        "id": "id", "state": "state", "destination": "destination", "job": "jobId",
-        "priority": "priority", "instances": "instances", "sent": "sent", "failed": "failed",
-        "tries": "tryCount", "opened": "openedAt", "next try": "dueAt", "error": "error",
-    },
-    parts={
-        "outcomes": {
-            "SOP Instance UID": "sopInstanceUid", "delivered": "delivered", "status": "status",
-            "attempts": "attempts", "at": "at", "given to": "givenTo", "error": "error",
-        },
-        "transactions": {
-            "Transaction UID": "uid", "instances": "instances", "asked": "requestedAt",
-            "over": "over", "error": "error",
-        },
-    },
-)  # fmt: skip
-STORAGE = Kind(
-    route="/api/storage/items",
-    columns={
-        "what": "kind", "id": "id", "state": "state", "instances": "instances", "bytes": "bytes",
-        "goes": "goes", "until": "until", "why": "why",
-    },
-    parts={},
-)  # fmt: skip
-ASSOCIATIONS = Kind(
-    route="/api/associations",
-    columns={
-        "id": "id", "state": "state", "from": "callingAeTitle", "address": "peer",
-        "to": "aeTitle", "instances": "instances", "data": "bytes", "rate": "bytesPerS",
-        "age": "ageS", "times": "count", "why": "why.words",
-    },
-    parts={"presentationContexts": {
-        "abstract syntax": "abstractSyntax", "transfer syntax": "transferSyntax",
-    }},
-)  # fmt: skip
-GROUPS = Kind(
-    route="/api/groups",
-    columns={
-        "id": "id", "AE Title": "aeTitle", "state": "state", "instances": "instances",
-        "data": "bytes", "closes in": "leftS", "from": "associations", "why": "why",
-    },
-    parts={},
-)  # fmt: skip
-
-AE_TITLES = Kind(
-    route="/api/config/claraaetitle",
-    columns={
-        "name": "name", "AE Title": "aeTitle", "state": "state", "origin": "origin",
-        "group by": "processing.groupBy", "timeout (s)": "processing.timeoutS",
-        "priority": "processing.priority", "pipelines": "processing.pipelines",
-        "processor": "processing.processor", "problems": "problems",
-    },
-    parts={"processing": {
-        "processor": "processor", "group by": "groupBy", "timeout (s)": "timeoutS",
-        "priority": "priority", "pipelines": "pipelines",
-    }},
-    key="name",
-    paged=False,
-)  # fmt: skip
-SOURCES = Kind(
-    route="/api/config/sourceaetitle",
-    columns={
-        "name": "name", "AE Title": "aeTitle", "host": "host", "origin": "origin",
-        "problems": "problems",
-    },
-    key="name",
-    paged=False,
-)  # fmt: skip
-DESTINATIONS = Kind(
-    route="/api/config/destinationaetitle",
-    columns={
-        "name": "name", "type": "type", "AE Title": "aeTitle", "host": "host", "port": "port",
-        "state": "state", "origin": "origin", "problems": "problems",
-    },
-    key="name",
-    paged=False,
-)  # fmt: skip
-KEYS = Kind(
-    route="/api/keys",
-    columns={
-        "id": "id", "name": "name", "role": "role", "usable": "usable", "made": "madeAt",
-        "by": "madeBy", "expires": "expiresAt", "revoked": "revokedAt",
-    },
-    parts={},
-)  # fmt: skip
-AUDIT = Kind(
-    route="/api/audit",
-    columns={
-        "at": "at", "who": "who", "from": "address", "role": "role", "action": "action",
-        "path": "path", "outcome": "outcome", "before": "before", "after": "after",
-    },
-    parts={},
-)  # fmt: skip
-
-
 def list_rows(access: Access, kind: Kind, filters: Mapping[str, str], form: Form) -> int:
     """Print the rows these filters let through, oldest first; return the exit code."""
-    return told(lambda: list(_pages(access, kind, filters)), _FORMS[form](kind))
+    return told(lambda: list(rows_of(access, kind, filters)), printer(kind, form))
+
+
+def printer(kind: Kind, form: Form) -> Callable[[list[Row]], None]:
+    """Return what prints rows."""
+    return _FORMS[form](kind)
 
 
 def show_row(access: Access, kind: Kind, row_id: str, form: Form) -> int:
@@ -186,7 +66,12 @@ def told(ask: Callable[[], Any], show: Callable[[Any], object]) -> int:
     return 0
 
 
-def _pages(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+def rows_of(access: Access, kind: Kind, filters: Mapping[str, str]) -> Iterable[Row]:
+    """Yield the rows these filters let through, oldest first.
+
+    Raises:
+        ApiError: They cannot be had.
+    """
     wanted = {key: value for key, value in filters.items() if value}
     if not kind.paged:
         yield from call(access, "GET", kind.route)
@@ -212,10 +97,12 @@ def _print_csv(rows: list[Row]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(keys)
     for row in rows:
-        writer.writerow(_cell(row.get(key)) for key in keys)
+        writer.writerow(_cell(key, row.get(key)) for key in keys)
 
 
-def _cell(value: Any) -> str:
+def _cell(key: str, value: Any) -> str:
+    if key == "status":
+        return _shown(key, value)  # as people compare it with the log of the destination
     if isinstance(value, list | dict):
         return msgspec.json.encode(value).decode()
     return text(value)
@@ -272,8 +159,8 @@ def _shown(key: str, value: Any) -> str:
     if value is None:
         return ""
     match key:
-        case "status":
-            return f"0x{value:04X}"  # as the Standard writes it
+        case "status":  # as the Standard writes it
+            return f"0x{value:04X}"
         case "bytes" | "bytesPerS":
             return size(value) + ("/s" if key == "bytesPerS" else "")
         case "ageS" | "leftS":

@@ -21,7 +21,8 @@ def audit(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List or export the audit trail of a running adapter, oldest first."""
-    from adapter.client.rows import AUDIT, list_rows
+    from adapter.client.kinds import AUDIT
+    from adapter.client.rows import list_rows
 
     filters = {"since": since, "who": who, "kind": kind}
     return list_rows(access, AUDIT, filters, form(json=json, csv=csv))

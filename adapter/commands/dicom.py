@@ -1,15 +1,24 @@
-"""`echo`, `send`: this machine as a sender, without a running adapter."""
+"""`echo`, `send`: this machine as a sender; without a running adapter, unless only that knows where
+to.
+"""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from adapter.commands.options import AsJson, ConfigFile, Overrides, fail, load
-
-if TYPE_CHECKING:
-    from adapter.domain.entities import Destination
-    from adapter.settings import Settings
+from adapter.commands.options import (
+    DEFAULT_ACCESS,
+    Access,
+    AsJson,
+    ConfigFile,
+    Overrides,
+    fail,
+    load,
+)
 
 
 def echo(
@@ -19,14 +28,23 @@ def echo(
     json: AsJson = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Verify a destination by C-ECHO: its NAME in the configuration, or AET@HOST:PORT.
 
+    A NAME that is not in the configuration file is verified by the running adapter, if that has it.
     Says how long connection, association and answer took; or what was refused, and what to check.
     """
+    settings = load(config, overrides).settings
     from adapter.client.dicom import echo as run
+    from adapter.client.dicom import parse_destination
+    from adapter.client.known_destinations import echo_by_adapter
 
-    return run(*_destination(destination, config, overrides), as_json=json)
+    with _told():
+        target = parse_destination(destination, settings)
+        if target is None:
+            return echo_by_adapter(access, destination, as_json=json)
+    return run(target, settings, as_json=json)
 
 
 def send(
@@ -42,29 +60,40 @@ def send(
     json: AsJson = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Send files and folders by C-STORE to NAME or AET@HOST:PORT; exit 1 if any failed.
 
+    The address of a NAME that is not in the configuration file is asked of the running adapter.
     What lies in a folder and is no DICOM instance is skipped. After a lost association the rest,
     and what had no answer yet, is sent on a new one.
     """
     if not paths:
         fail(["send: name at least one file or folder"])
-    target, settings = _destination(destination, config, overrides)
+    settings = load(config, overrides).settings
+    from adapter.client.dicom import parse_destination
+    from adapter.client.known_destinations import reachable_destination
     from adapter.client.send import Output
     from adapter.client.send import send as run
 
+    with _told():
+        target = parse_destination(destination, settings) or reachable_destination(
+            access, destination
+        )
     output = Output.JSON if json else Output.EVERY_FILE if verbose else Output.FAILURES
     return run(target, settings, list(paths), associations=associations, output=output)
 
 
-def _destination(
-    text: str, config: Path | None, overrides: list[str] | None
-) -> "tuple[Destination, Settings]":
-    from adapter.client.dicom import UnknownDestinationError, parse_destination
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line why there is no destination; exit."""
+    from adapter.client.api import ApiError
+    from adapter.client.dicom import UnknownDestinationError
 
-    settings = load(config, overrides).settings
     try:
-        return parse_destination(text, settings), settings
+        yield
     except UnknownDestinationError as error:
         fail([str(error)])
+    except ApiError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from adapter.commands.options import DEFAULT_ACCESS, Access, AsJson, fail, form
 
 if TYPE_CHECKING:
-    from adapter.client.rows import Kind
+    from adapter.client.kinds import Kind
 
 create_app = App(name="create", help="Make an AE Title, a source or a destination.")
 
@@ -143,7 +143,7 @@ def _named(name: str) -> str:
 
 
 def _kind(which: str) -> "Kind":
-    from adapter.client.rows import AE_TITLES, DESTINATIONS, SOURCES
+    from adapter.client.kinds import AE_TITLES, DESTINATIONS, SOURCES
 
     kinds = ((AETITLE, AE_TITLES), (SRC, SOURCES), (DEST, DESTINATIONS))
     return next(kind for words, kind in kinds if which in words)

@@ -43,7 +43,8 @@ def create(
 @keys_app.command(name="list")
 def list_keys(*, json: AsJson = False, access: Access = DEFAULT_ACCESS) -> int:
     """List the keys, oldest first."""
-    from adapter.client.rows import KEYS, list_rows
+    from adapter.client.kinds import KEYS
+    from adapter.client.rows import list_rows
 
     return list_rows(access, KEYS, {}, "json" if json else "table")
 

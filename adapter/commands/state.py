@@ -1,4 +1,4 @@
-"""`status`, `associations`, `groups`: what a running adapter is doing, and orders about it."""
+"""`status`, `associations`, `groups`, `destinations`: what an adapter does, and orders."""
 
 import sys
 from typing import Annotated, Literal
@@ -11,6 +11,9 @@ associations_app = App(
     name="associations", help="List associations of a running adapter; show, abort or allow one."
 )
 groups_app = App(name="groups", help="List open groups; close, hold or extend one.")
+destinations_app = App(
+    name="destinations", help="List destinations and what waits for them; hold or release one."
+)
 
 
 def status(
@@ -47,7 +50,8 @@ def associations(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List open associations, those that ended lately, and those that were refused, with why."""
-    from adapter.client.rows import ASSOCIATIONS, list_rows
+    from adapter.client.kinds import ASSOCIATIONS
+    from adapter.client.rows import list_rows
 
     filters = {"state": state, "aeTitle": ae_title}
     return list_rows(access, ASSOCIATIONS, filters, form(json=json, csv=csv))
@@ -58,7 +62,8 @@ def show_association(
     association_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS
 ) -> int:
     """Show one association: what it was for, why it was refused, what can be done."""
-    from adapter.client.rows import ASSOCIATIONS, show_row
+    from adapter.client.kinds import ASSOCIATIONS
+    from adapter.client.rows import show_row
 
     return show_row(access, ASSOCIATIONS, association_id, form(json=json))
 
@@ -66,8 +71,8 @@ def show_association(
 @associations_app.command(name="abort")
 def abort_association(association_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
     """Abort an open association; what was answered with success stays."""
+    from adapter.client.kinds import ASSOCIATIONS
     from adapter.client.orders import delete_row
-    from adapter.client.rows import ASSOCIATIONS
 
     return delete_row(access, ASSOCIATIONS, association_id, "aborted")
 
@@ -77,8 +82,8 @@ def allow_association(
     association_id: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS
 ) -> int:
     """Make a source of a caller that was refused as an unknown one; it is let in from now on."""
+    from adapter.client.kinds import ASSOCIATIONS
     from adapter.client.orders import allow_row
-    from adapter.client.rows import ASSOCIATIONS
 
     return allow_row(access, ASSOCIATIONS, association_id, form(json=json))
 
@@ -92,7 +97,8 @@ def groups(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List open groups and the time they have left."""
-    from adapter.client.rows import GROUPS, list_rows
+    from adapter.client.kinds import GROUPS
+    from adapter.client.rows import list_rows
 
     return list_rows(access, GROUPS, {"aeTitle": ae_title}, form(json=json, csv=csv))
 
@@ -100,8 +106,8 @@ def groups(
 @groups_app.command(name="close")
 def close_group(group_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
     """Close an open group now; it becomes jobs."""
+    from adapter.client.kinds import GROUPS
     from adapter.client.orders import tell_row
-    from adapter.client.rows import GROUPS
 
     return tell_row(access, GROUPS, (group_id, "close"), "closed")
 
@@ -109,8 +115,8 @@ def close_group(group_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
 @groups_app.command(name="hold")
 def hold_group(group_id: str, /, *, access: Access = DEFAULT_ACCESS) -> int:
     """Keep a group open until it is closed or extended."""
+    from adapter.client.kinds import GROUPS
     from adapter.client.orders import tell_row
-    from adapter.client.rows import GROUPS
 
     return tell_row(access, GROUPS, (group_id, "hold"), "held")
 
@@ -124,7 +130,45 @@ def extend_group(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """Keep a group open for so many seconds from now; 0: only not held any more."""
+    from adapter.client.kinds import GROUPS
     from adapter.client.orders import tell_row
-    from adapter.client.rows import GROUPS
 
     return tell_row(access, GROUPS, (group_id, "extend"), "extended", {"seconds": seconds})
+
+
+@destinations_app.default
+def destinations(
+    *, json: AsJson = False, csv: AsCsv = False, access: Access = DEFAULT_ACCESS
+) -> int:
+    """List destinations: up, down with why, or held; and how many exports wait for each."""
+    from adapter.client.kinds import QUEUES
+    from adapter.client.rows import list_rows
+
+    return list_rows(access, QUEUES, {}, form(json=json, csv=csv))
+
+
+@destinations_app.command(name="hold")
+def hold_destination(
+    name: str,
+    /,
+    *,
+    why: Annotated[str, Parameter(help="For whoever finds it so.")] = "",
+    json: AsJson = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """Send nothing to a destination until it is released; its exports wait."""
+    from adapter.client.kinds import QUEUES
+    from adapter.client.rows import order_row
+
+    return order_row(access, QUEUES, (name, "hold"), form(json=json), {"why": why})
+
+
+@destinations_app.command(name="release")
+def release_destination(
+    name: str, /, *, json: AsJson = False, access: Access = DEFAULT_ACCESS
+) -> int:
+    """Go on sending to a destination that is held."""
+    from adapter.client.kinds import QUEUES
+    from adapter.client.rows import order_row
+
+    return order_row(access, QUEUES, (name, "release"), form(json=json))

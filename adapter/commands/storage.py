@@ -17,6 +17,7 @@ def storage(
     access: Access = DEFAULT_ACCESS,
 ) -> int:
     """List jobs, open groups and what was put aside: when each is deleted, or why not."""
-    from adapter.client.rows import STORAGE, list_rows
+    from adapter.client.kinds import STORAGE
+    from adapter.client.rows import list_rows
 
     return list_rows(access, STORAGE, {"goes": goes}, form(json=json, csv=csv))

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from adapter.domain.destination_rows import DestinationHold
+from adapter.domain.entities import Destination
 from adapter.domain.exporter_orders import DestinationOrder
 from adapter.domain.messages import OrderRefused
 from adapter.domain.views import Views
@@ -33,8 +34,10 @@ def _shown(web: Views, name: str) -> dict[str, Any]:
     hold, figures = web.ledger.holds.of(name), web.export_figures
     told = web.snapshot.sections["destinations"].get(name, {}).get("state", "unknown")
     counts = web.ledger.export_counts().items()
+    listed = web.listed["destination"].get(name)
     return {
         "name": name,
+        "type": listed.entity.type if listed and isinstance(listed.entity, Destination) else "",
         "state": "held" if hold else told,
         "why": hold.why if hold else figures.down.get(name, ""),
         "heldAt": rfc3339(hold.at) if hold else None,

@@ -524,9 +524,10 @@ def test_latest_of_more_jobs_than_the_page_takes_are_shown(
     assert newest.get_by_role("link").get_attribute("title") == "job-20099"
     send(adapter, "1.2.3")
     dashboard.shows("latest 20,000 of 20,101", ".filters")
-    assert newest.get_by_role("link").get_attribute("title") == adapter.get(
-        "/api/jobs?offset=20100"
-    )[0]["id"]
+    assert (
+        newest.get_by_role("link").get_attribute("title")
+        == adapter.get("/api/jobs?offset=20100")[0]["id"]
+    )
     dashboard.page.get_by_role("searchbox").fill("job-20042")
     dashboard.shows("1 of the latest 20,000 of 20,101", ".filters")
     dashboard.page.get_by_role("searchbox").fill("job-00042")

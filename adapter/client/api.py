@@ -4,7 +4,7 @@ import http
 import http.client
 import ssl
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -16,6 +16,10 @@ BODY_BYTES_MAX = 64 << 20
 
 class ApiError(Exception):
     """The adapter said no, or nobody said anything; the text is one line for a person."""
+
+
+class UnansweredError(ApiError):
+    """No adapter said anything, or none that can now: it may later."""
 
 
 class Access(Protocol):
@@ -34,23 +38,34 @@ def credentials(access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
 
 
+def address(access: Access) -> SplitResult:
+    """Return its parts; a path is one of a proxy.
+
+    Raises:
+        ApiError: It cannot be one of an adapter.
+    """
+    url = access.url
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # it is read when it is asked for
+    except ValueError as error:
+        raise ApiError(f"{url!r} is no address: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
+    return parts
+
+
 def call(access: Access, method: str, path: str, document: Any = None) -> Any:
     """Return the decoded answer of the adapter; document is what it is sent as JSON.
 
     Raises:
         ApiError: There is none, or it is a problem (RFC 9457).
     """
-    url = access.url
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ApiError(f"{url!r} is no address: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
+    url, parts = access.url, address(access)
     secure = parts.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     try:
-        connection = connect(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        connection = connect(str(parts.hostname), parts.port, timeout=TIMEOUT_S)
         try:
             body, headers = None, credentials(access)
             if document is not None:
@@ -64,7 +79,7 @@ def call(access: Access, method: str, path: str, document: Any = None) -> Any:
     except ssl.SSLCertVerificationError as error:
         raise ApiError(f"{url}: {untrusted(error)}") from None
     except (OSError, ValueError, http.client.HTTPException):
-        raise ApiError(f"{url}: no adapter answers there") from None
+        raise UnansweredError(f"{url}: no adapter answers there") from None
     return _decoded(url, status, answer)
 
 
@@ -74,7 +89,9 @@ def _decoded(url: str, status: int, body: bytes) -> Any:
     try:
         answer = msgspec.json.decode(body)
         if status >= 400:
-            raise ApiError(str(answer["detail"]))
+            kind = UnansweredError if status >= 500 else ApiError
+            raise kind(str(answer["detail"]))
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise ApiError(f"{url}: what answers there is no adapter (HTTP status {status})") from None
+        said = f"{url}: what answers there is no adapter (HTTP status {status})"
+        raise UnansweredError(said) from None
     return answer

@@ -1,11 +1,12 @@
 // The event stream: a WebSocket that is opened again when it ends and goes on where it stopped
 // (docs/events.md); Server-Sent Events where no WebSocket comes through and the server has them.
 
-import { key } from "./api.js";
+import { get, key } from "./api.js";
 
 const WAIT_MS = [250, 500, 1000, 2000, 5000];
 const SILENT_MS = 20000; // then the server is asked whether it lives; a dead peer is not told
 const WEBSOCKET_TRIES = 3;
+const REFUSED = 1008; // the key was revoked or has expired
 
 export class Live {
   /** take(messages) gets every frame; told(state, why) how the link is. */
@@ -52,7 +53,12 @@ export class Live {
 
   async read(link, answer) {
     try {
-      const reader = (await answer).body.pipeThrough(new TextDecoderStream()).getReader();
+      const { status, body } = await answer;
+      if (status === 401) {
+        this.ended(link, REFUSED, "");
+        return;
+      }
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
         const { value, done } = await reader.read();
@@ -118,7 +124,14 @@ export class Live {
     const wait = WAIT_MS[Math.min(this.tries, WAIT_MS.length - 1)] * (0.75 + Math.random() / 2);
     this.tries += 1;
     this.told("retrying", code === 1012 ? "it is restarting" : reason);
-    this.timer = setTimeout(() => this.start(), wait);
+    const later = () => (this.timer = setTimeout(() => this.start(), wait));
+    if (code === REFUSED) this.keyAgain().then(later);
+    else later();
+  }
+
+  /** The first request that is refused asks people for another key; whoever gives none is asked later. */
+  keyAgain() {
+    return get("/api/caller").catch((problem) => problem);
   }
 
   again() {

@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 _FILES = (_HERE / "adapter.toml", _HERE.parent / "config" / "adapter.toml")
 """Where an installed package has it, and where the repository does."""
 _TABLE = re.compile(r"^(?:# )?\[\[?([\w.]+)\]\]?(?:\s+#\s(.*))?$")
-_KEY = re.compile(r"^(?:# )?(\w+) = .*?(?:\s#\s(.*))?$")
+_KEY = re.compile(r"^(?:# ?)?(\w+) = .*?(?:\s#\s(.*))?$")
 _MORE = re.compile(r"^#?\s{8,}#\s(.*)$")
 
 

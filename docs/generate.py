@@ -1,6 +1,7 @@
 """Writes what is generated: `make docs`. tests/test_docs.py fails when it is stale."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ def job_meta_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def conformance_statement() -> str:
+    """Return the conformance statement with the promise of 0x0000 as docs/durability.md has it."""
+    promise = (DOCS / "durability.md").read_text().partition("\n## What 0x0000 promises\n")[2]
+    rows = re.search(r"^\|.*?(?=\n\n)", promise, re.DOTALL | re.MULTILINE)
+    assert rows
+    head, _, rest = re.split(
+        r"(?<=<!-- from durability.md, by `make docs` -->\n)(.*?)(?=<!-- end -->)",
+        (DOCS / "conformance.md").read_text(),
+        flags=re.DOTALL,
+    )
+    return f"{head}\n{rows[0]}\n\n{rest}"
+
+
 def documents() -> dict[Path, str]:
     """Return the generated documents by path."""
     states = "\n".join(
@@ -42,6 +56,7 @@ def documents() -> dict[Path, str]:
     )
     return {
         DOCS / "states.md": states,
+        DOCS / "conformance.md": conformance_statement(),
         DOCS / "configuration.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         DOCS / "job.meta.schema.json": json.dumps(job_meta_schema(), indent=2) + "\n",
         DOCS / "asyncapi.json": json.dumps(asyncapi_document(), indent=2, sort_keys=True) + "\n",

@@ -58,30 +58,38 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     if parameters := operation.get("parameters"):
         yield table(
             ("parameter", "in", "is"),
-            ((f"`{one['name']}`", one["in"], _kind(one["schema"])) for one in parameters),
+            ((f"`{one['name']}`", one["in"], kind(one["schema"])) for one in parameters),
         )
     if body := operation.get("requestBody"):
         (content,) = body["content"].values()
-        yield f"Body: {body.get('description') or _kind(content['schema'])}\n"
+        yield f"Body: {body.get('description') or kind(content['schema'])}\n"
     answers = (
         (status, answer.get("description", "")) for status, answer in operation["responses"].items()
     )
     yield table(("status", "means"), sorted(answers))
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def kind(schema: dict[str, Any]) -> str:
     """Return a JSON Schema in a few words."""
     if choices := schema.get("oneOf") or schema.get("anyOf"):
-        return ", ".join(_kind(choice) for choice in choices if choice.get("type") != "null")
+        return ", ".join(kind(choice) for choice in choices if choice.get("type") != "null")
     if reference := schema.get("$ref"):
         return str(reference).rpartition("/")[2]
-    words = [str(schema.get("type", "any"))]
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is not None or high is not None:
-        words.append(f"{'' if low is None else low}-{'' if high is None else high}")
     if values := schema.get("enum"):
-        words.append(", ".join(f"`{value}`" for value in values))
-    return " ".join(words)
+        return ", ".join(f"`{value}`" for value in values)
+    words = [str(schema.get("type", "any")), limits(schema)]
+    if inner := schema.get("items") or schema.get("additionalProperties"):
+        words.append(f"of {kind(inner)}")
+    return " ".join(filter(None, words))
+
+
+def limits(schema: dict[str, Any]) -> str:
+    """Return the least and the greatest number a JSON Schema allows; empty: there are none."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if (above := schema.get("exclusiveMinimum")) is not None:
+        return f"over {above}, up to {high}"
+    bounds = ("" if bound is None else str(bound) for bound in (low, high))
+    return "" if low is None and high is None else "-".join(bounds)
 
 
 # --- log events

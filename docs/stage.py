@@ -8,6 +8,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import event_reference
+import key_reference
+import metric_reference
 import reference
 
 from adapter.protocols.web.app import openapi_document
@@ -37,11 +40,14 @@ def generated() -> Mapping[str, str]:
         "adr/index.md": "\n".join(["# Decisions\n", *titles, ""]),
         "reference/commands.md": reference.commands_page(),
         "reference/rest.md": reference.routes_page(openapi_document()),
+        "reference/metrics.md": metric_reference.metrics_page(),
+        "reference/event-types.md": event_reference.events_page(),
         "reference/log-events.md": reference.log_events_page(),
+        "reference/configuration-keys.md": key_reference.keys_page(),
         "reference/configuration.md": (
-            "# Configuration\n\nThe annotated file `config/adapter.toml`; a test holds that it has "
-            "every key with its\ndefault. The [JSON Schema](../configuration.schema.json) is for "
-            f"editors.\n\n```toml\n{keys}```\n"
+            "# Configuration file\n\nThe annotated file `config/adapter.toml`; a test holds that "
+            "it has every key with its\ndefault. The [JSON Schema](../configuration.schema.json) "
+            f"is for editors.\n\n```toml\n{keys}```\n"
         ),
     }
 

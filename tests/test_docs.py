@@ -7,13 +7,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from event_reference import events_page
+from key_reference import keys_page
+from metric_reference import metrics, metrics_page
 
 from adapter.cli import app
 from adapter.configuration import effective_values, json_schema, load
 from adapter.domain.event_types import EVENTS
+from adapter.live_settings import is_reloadable
 from adapter.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+FOLDED = re.MULTILINE | re.DOTALL
 ADAPTER_TOML = (ROOT / "config" / "adapter.toml").read_text()
 DURABILITY = (ROOT / "docs" / "durability.md").read_text()
 FAULTS = 122
@@ -74,10 +79,40 @@ def test_what_an_event_tells_is_documented(kind: str) -> None:
 def test_every_metric_is_documented() -> None:
     modules = (ROOT / "adapter" / "protocols" / "web").glob("*.py")
     source = "".join(module.read_text() for module in modules)
-    text = (ROOT / "docs" / "operation.md").read_text()
     names = set(re.findall(r'"(dicom_adapter_\w+)"', source))
-    assert names
-    assert not [name for name in names if name not in text]
+    found, page = metrics(), metrics_page()
+    assert names == {metric.name for metric in found}
+    assert [metric.name for metric in found if not metric.help] == []
+    assert [name for name in names if f"| `{name}` |" not in page] == []
+
+
+def test_every_event_type_has_its_fields_on_the_page_of_them() -> None:
+    """Those of its own, in the table of its own."""
+    sections = dict(re.findall(r"^### (\S+)\n(.*?)(?=^###? |\Z)", events_page(), FOLDED))
+    assert sections.keys() == EVENTS.keys()
+    for kind, text in sections.items():
+        (told,) = (
+            each.type for each in msgspec.structs.fields(EVENTS[kind]) if each.name == "data"
+        )
+        names = [field.encode_name for field in msgspec.structs.fields(told)]
+        assert re.findall(r"^\| `(\w+)` \| [^|]", text, re.MULTILINE) == names, kind
+
+
+def test_every_key_is_on_the_page_of_keys_with_its_default() -> None:
+    """By the values in force, which know the tables and the defaults on their own."""
+    page = keys_page()
+    tables = dict(re.findall(r"^## \[+([\w.]+)\]+\n(.*?)(?=^## |\Z)", page, FOLDED))
+    for path, value, _ in effective_values(load(ROOT / "config" / "adapter.toml", {})):
+        parents, _, name = path.rpartition(".")
+        if path in tables:  # a list of tables
+            continue
+        rows = re.findall(
+            rf"^\| `{name}` \| [^|]+ \| ([^|]*) \| (\w+) \|", tables[parents], re.MULTILINE
+        )
+        assert [restart for _, restart in rows] == [
+            "reload" if is_reloadable(path) else "restart"
+        ], path
+        assert [default for default, _ in rows] in ([f"`{value}`"], [""]), path
 
 
 def test_every_route_is_documented() -> None:
@@ -104,9 +139,10 @@ def test_job_meta_schema_is_documented() -> None:
 def test_links_between_documents_lead_somewhere() -> None:
     from stage import generated
 
+    pages = generated()
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-            found = (document.parent / target).exists() or target in generated()
+            found = (document.parent / target).exists() or target in pages
             assert found, f"{document.name}: {target}"
 
 
@@ -118,7 +154,7 @@ def test_schema_says_what_each_key_is_for() -> None:
         for key, schema in struct.get("properties", {}).items()
         if "description" not in schema and "$ref" not in schema
     }
-    assert undescribed <= {"Api.auth"}
+    assert undescribed == set()
     scp = json_schema()["$defs"]["Scp"]["properties"]
     assert scp["artim_s"]["description"].endswith("for A-ASSOCIATE-RQ to arrive (PS3.8 9.1.5)")
     assert "of the address that has the most is closed" in scp["max_half_open"]["description"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from harness import REPOSITORY, Adapter, eventually, run_cli
 from health import MakeAdapter
+from metric_reference import metrics
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from pydicom.data import get_testdata_file
@@ -107,6 +108,16 @@ def samples_of(adapter: Adapter) -> set[str]:
         for name, family in families(adapter).items()
         for suffix in suffixes[family.type]
     }
+
+
+def test_metrics_are_what_their_page_says(adapter: Adapter) -> None:
+    assert run_cli("send", adapter.destination("MAIN"), CT_SMALL).returncode == 0
+    eventually(lambda: value(adapter, "group_seconds_count", ae_title="MAIN") == 1)
+    told = {metric.name: metric for metric in metrics()}
+    for name, family in families(adapter).items():
+        assert (family.type, family.documentation) == (told[name].type, told[name].help)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(told[name].labels), name
 
 
 @pytest.mark.parametrize("name", ["grafana-dashboard.json", "prometheus-alerts.yaml"])

@@ -63,6 +63,10 @@ def contents(instance: OutgoingInstance) -> bytes:
     return Path(instance.path).read_bytes()
 
 
+def begin_with_a_program(instance: OutgoingInstance) -> None:
+    Path(instance.path).write_bytes(b"MZ" + os.urandom(126) + contents(instance)[128:])
+
+
 def uid_of(part: bytes) -> str:
     return part[len(META) :][: len(UIDS[0])].decode()
 
@@ -92,6 +96,23 @@ async def test_files_go_as_they_are_stored_with_a_known_length(instances) -> Non
     assert "transfer-encoding" not in post.headers
     assert "authorization" not in post.headers
     assert post.body_bytes == post.length
+
+
+async def test_preamble_that_could_be_a_program_is_not_sent(instances) -> None:
+    """F50: results of pipelines come with the preamble their maker chose (PS3.10 7.5)."""
+    clean = [contents(instance) for instance in instances]
+    for instance in instances:
+        begin_with_a_program(instance)
+    files: list[bytes] = []
+
+    async def kept(request: Request) -> bytes:
+        files.extend(await request.parts())
+        return answer(200, listing(UIDS))
+
+    async with stow_service(kept) as service:
+        results = await stored(service, instances)
+    assert [result.status for result in results] == [0, 0, 0]
+    assert files == clean
 
 
 async def test_slash_at_the_end_of_the_address_changes_nothing(instances) -> None:

@@ -56,6 +56,16 @@ async def test_file_is_there_as_it_is_stored(tmp_path, folder):
     assert (folder / "1.2.3.dcm").stat().st_mode & 0o7777 == drop.FILE_MODE
 
 
+async def test_preamble_that_could_be_a_program_stays_behind(tmp_path, folder):
+    """F50: results of pipelines come with the preamble their maker chose (PS3.10 7.5)."""
+    one = instance(tmp_path / "a")
+    program = b"MZ" + os.urandom(126)
+    (tmp_path / "a").write_bytes(program + (tmp_path / "a").read_bytes()[128:])
+    await dropped(folder, one)
+    assert (folder / "1.2.3.dcm").read_bytes() == META + b"data set"
+    assert (tmp_path / "a").read_bytes().startswith(program)
+
+
 async def test_same_instance_again_is_harmless(tmp_path, folder):
     one = instance(tmp_path / "a")
     results = [*await dropped(folder, one, one), *await dropped(folder, one)]

@@ -1,6 +1,7 @@
 """Part 10 files as the body of a STOW-RS request (PS3.18 8.6.1.2.1): read as they are sent.
 
 The length is known before, so a service need not take chunks; what is in memory is one piece.
+Preambles are zero (PS3.10 7.5), everything after them is as it is stored.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import trio
 
 from adapter.domain.records import OutgoingInstance
+from adapter.protocols.dimse.file_meta import PREAMBLE
 from adapter.protocols.http_exchange import CHUNK
 
 _PART = b"\r\nContent-Type: application/dicom\r\n\r\n"
@@ -85,6 +87,8 @@ class _File:
     def __init__(self, instance: OutgoingInstance) -> None:
         self._path = instance.path
         self._fd = -1
+        self._instead = PREAMBLE
+        """Of what the file begins with: a pipeline may have put anything there."""
         self.left = size_of(instance)
 
     def next(self) -> bytes:
@@ -101,6 +105,7 @@ class _File:
         self.left -= len(piece)
         if not self.left:
             self.close()
+        piece, self._instead = self._instead + piece[len(self._instead) :], b""
         return piece
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 A file is written under a hidden name, synced, and renamed to `<SOP Instance UID>.dcm`; then the
 folder is synced. Whoever watches the folder sees no half file, and no name that begins otherwise.
-One with that name is replaced in the same step: the same instance again changes nothing. Hidden
+One with that name is replaced in the same step: the same instance again changes nothing. Preambles
+are zero (PS3.10 7.5), everything after them is as it is stored. Hidden
 files that a kill left behind go when they are a day old.
 """
 
@@ -15,7 +16,7 @@ from threading import Lock
 from adapter.domain.identifiers import path_part
 from adapter.domain.records import OutgoingInstance
 from adapter.errors import UnavailableError
-from adapter.protocols.dimse.file_meta import NotPart10Error
+from adapter.protocols.dimse.file_meta import PREAMBLE, NotPart10Error
 
 HIDDEN = ".dicom-adapter-"
 STEP_BYTES = 16 << 20
@@ -96,6 +97,8 @@ class Drop:
         self._path = folder
         self._name = f"{path_part(instance.sop_instance_uid)}.dcm"
         self._left = instance.data_set_offset + instance.data_set_bytes
+        self._instead = PREAMBLE
+        """Of what the file begins with: a pipeline may have put anything there."""
         self._source = self._target = self._folder = -1
         self._hidden = ""
         self._lock = Lock()
@@ -159,7 +162,8 @@ class Drop:
             if not piece:
                 raise NotPart10Error("the file became shorter while it was sent")
             budget -= len(piece)
-            view = memoryview(piece)
+            view = memoryview(self._instead + piece[len(self._instead) :])
+            self._instead = b""
             while view:
                 view = view[os.write(self._target, view) :]
         os.fdatasync(self._target)

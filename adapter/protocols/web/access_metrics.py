@@ -19,7 +19,8 @@ class AccessCollector:
                 "dicom_adapter_api_connections", "Connections of the API", value=places.taken
             ),
             CounterMetricFamily(
-                "dicom_adapter_api_connections_refused", "Connections that were one too many",
+                "dicom_adapter_api_connections_refused",
+                "Connections that were one too many (api.max_connections)",
                 value=places.refused,
             ),
             CounterMetricFamily(

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from litestar import Litestar, Request, Response, get
@@ -164,9 +165,15 @@ def _no_text(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, Any
 
 
 def _failure(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    """A bug in a handler: the request fails, the process goes on, the log has the traceback."""
-    log.error("web.handler_failed", exc_info=error)
-    return _problem_response(500, "internal failure; the log has the details")
+    """A bug in a handler: the request fails, the process goes on, the log has the traceback.
+
+    `instance` (RFC 9457 3.1.5) is the same in both.
+    """
+    instance = uuid4().urn
+    log.error("web.handler_failed", instance=instance, exc_info=error)
+    response = _problem_response(500, "internal failure; the log has the details")
+    response.content["instance"] = instance
+    return response
 
 
 def _problem_response(

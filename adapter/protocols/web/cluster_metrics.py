@@ -13,7 +13,9 @@ def cluster_metrics(web: Views) -> Iterator[Metric]:
     if not cluster.watches:
         return
     yield GaugeMetricFamily(
-        "dicom_adapter_kubernetes_up", "0 while custom resources cannot be watched or written",
+        "dicom_adapter_kubernetes_up",
+        "0 while custom resources cannot be followed, or their status not be written; "
+        "kubernetesOutage of /health/status says why. Missing where they are not followed",
         value=float(not cluster.outage),
     )  # fmt: skip
     resources = GaugeMetricFamily(

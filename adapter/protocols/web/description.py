@@ -24,6 +24,10 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "For a person, in one line."},
+        "instance": {
+            "type": "string",
+            "description": "Of a 500: what its line in the log has as `instance`.",
+        },
         "problems": {
             "type": "array",
             "items": {"type": "string"},

@@ -22,7 +22,7 @@ def export_metrics(web: Views) -> list[Metric]:
         exports,
         gauges(
             "dicom_adapter_destination_up",
-            "0 while a destination is not sent to: it is down", "destination",
+            "0 while a destination is down, and not sent to", "destination",
             {name: float(name not in figures.down) for name in web.export_orders},
         ),
         gauges(
@@ -32,7 +32,7 @@ def export_metrics(web: Views) -> list[Metric]:
         ),
         gauges(
             "dicom_adapter_export_queue_age_seconds",
-            "How long the oldest export waits", "destination",
+            "Age of the oldest export that is Queued", "destination",
             {name: 0.0 if at is None else max(now - at, 0.0) for name, at in opened_at.items()},
         ),
         gauges(
@@ -49,7 +49,8 @@ def export_metrics(web: Views) -> list[Metric]:
             "destination", {name: figures.retries[name] for name in web.export_orders},
         ),
         counters(
-            "dicom_adapter_destination_outages", "Tries that did not reach a destination",
+            "dicom_adapter_destination_outages",
+            "Tries and probes that did not reach a destination",
             "destination", {name: figures.outages[name] for name in web.export_orders},
         ),
     ]  # fmt: skip

@@ -160,19 +160,59 @@ def _job_metrics(web: Views) -> list[Metric]:
             web.figures.retries,
         ),
         GaugeMetricFamily(
-            "dicom_adapter_ledger_up", "0 while the ledger waits for room",
+            "dicom_adapter_ledger_up",
+            "0 while jobs and exports wait for room to be written in the ledger",
             value=float(not web.ledger.outage),
         ),
         histograms(
-            "dicom_adapter_job_queue_wait_seconds", "How long jobs waited for their turn", "",
+            "dicom_adapter_job_queue_wait_seconds",
+            "Jobs, from open, resubmitted or due until taken up", "",
             {"": web.figures.waits},
+        ),
+    ]  # fmt: skip
+
+
+def _association_metrics(web: Views) -> list[Metric]:
+    return [
+        GaugeMetricFamily(
+            "dicom_adapter_associations", "Open associations as acceptor",
+            value=web.occupancy.associations,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_associations_max", "Limit of open associations",
+            value=web.occupancy.associations_max,
+        ),
+        gauges(
+            "dicom_adapter_receiver_associations",
+            "Associations in hand, by receiver process; one that is down is missing",
+            "receiver", web.receiver_loads(),
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_half_open", "Connections without an association",
+            value=web.occupancy.half_open,
+        ),
+        GaugeMetricFamily(
+            "dicom_adapter_half_open_max", "Room for connections without an association",
+            value=web.occupancy.half_open_max,
+        ),
+        counters(
+            "dicom_adapter_rejections",
+            "Rejected associations by rule, as in why of the event", "rule",
+            web.occupancy.rejections,
+        ),
+        counters(
+            "dicom_adapter_connections_without_request",
+            "Connections that brought no A-ASSOCIATE-RQ, by how they ended: left (probes), "
+            "refused (no DICOM), tls (no handshake), artim (silent), evicted (one too many)",
+            "end", web.occupancy.without_request,
         ),
     ]  # fmt: skip
 
 
 def _in_hand(web: Views) -> Metric:
     sections = GaugeMetricFamily(
-        "dicom_adapter_open", "What is in hand, by kind and state",
+        "dicom_adapter_open",
+        "Groups, jobs, exports, tasks and commitments in hand, by kind and state",
         labels=["kind", "state"],
     )  # fmt: skip
     for kind in ("groups", "jobs", "exports", "tasks", "commitments"):
@@ -194,59 +234,40 @@ class _Collector:
         """Return all metrics."""
         web = self._web
         return [
-            counters("dicom_adapter_events", "Live events by type", "type", web.event_counts),
+            counters(
+                "dicom_adapter_events",
+                "Live events by type: instances stored, associations rejected, ...", "type",
+                web.event_counts,
+            ),
             _in_hand(web),
             GaugeMetricFamily(
-                "dicom_adapter_platform_up", "0 while the platform cannot be used",
+                "dicom_adapter_platform_up",
+                "0 while the platform of engine http cannot be used: away, or our key is not "
+                "taken; platformOutage of /health/status says why",
                 value=float(not web.platform.outage),
             ),
             GaugeMetricFamily(
-                "dicom_adapter_results_service_up", "0 while the Results Service is away",
+                "dicom_adapter_results_service_up",
+                "0 while the Results Service cannot be used; resultsServiceOutage of "
+                "/health/status says why",
                 value=float(not _results_service_outage(web)),
-            ),
-            GaugeMetricFamily(
-                "dicom_adapter_associations", "Open associations as acceptor",
-                value=web.occupancy.associations,
-            ),
-            GaugeMetricFamily(
-                "dicom_adapter_associations_max", "Limit of open associations",
-                value=web.occupancy.associations_max,
-            ),
-            gauges(
-                "dicom_adapter_receiver_associations", "Associations of a receiver process",
-                "receiver", web.receiver_loads(),
-            ),
-            GaugeMetricFamily(
-                "dicom_adapter_half_open", "Connections without an association",
-                value=web.occupancy.half_open,
-            ),
-            GaugeMetricFamily(
-                "dicom_adapter_half_open_max", "Room for connections without an association",
-                value=web.occupancy.half_open_max,
-            ),
-            counters(
-                "dicom_adapter_rejections", "Rejected associations by rule", "rule",
-                web.occupancy.rejections,
-            ),
-            counters(
-                "dicom_adapter_connections_without_request",
-                "Connections that brought no A-ASSOCIATE-RQ, by how they ended", "end",
-                web.occupancy.without_request,
             ),
             GaugeMetricFamily(
                 "dicom_adapter_storage_low", "1 if admission is closed for want of space",
                 value=float(web.space.low),
             ),
-            *_job_metrics(web),
+            *_association_metrics(web), *_job_metrics(web),
             *export_metrics(web), *hook_metrics(web), *preview_metrics(web),
             *service_metrics(web), *thread_metrics(), *cluster_metrics(web),
             gauges(
                 "dicom_adapter_certificate_expiry_seconds",
-                "When a certificate of ours expires, in seconds since 1970", "key",
+                "When a certificate of ours expires, in seconds since 1970, by key of the "
+                "configuration; of a chain, the first to expire", "key",
                 web.certificate_expiries(),
             ),
             CounterMetricFamily(
-                "dicom_adapter_events_lost", "Events the hub could not take",
+                "dicom_adapter_events_lost",
+                "Events the hub could not take; anything but 0 is a bug",
                 value=web.events_lost(),
             ),
         ]  # fmt: skip

@@ -10,5 +10,10 @@ def preview_metrics(web: Views) -> list[Metric]:
     """Return the metrics; none where there are no pictures."""
     if web.previews is None:
         return []
-    text = "Pictures by what came of them"
-    return [counters("dicom_adapter_previews", text, "outcome", web.previews.counts)]
+    return [
+        counters(
+            "dicom_adapter_previews",
+            "Pictures by what came of them: drawn, form (no image, cannot be decoded), size, time, "
+            "busy; missing where there are no pictures", "outcome", web.previews.counts,
+        )
+    ]  # fmt: skip

@@ -15,19 +15,31 @@ from adapter.domain.service_times import BOUNDS_S
 from adapter.domain.views import Views
 from adapter.protocols.web.families import counters, gauges, histograms
 
-_HISTOGRAMS = (
-    ("association", "dicom_adapter_association_seconds", "Associations as acceptor", "ae_title"),
-    ("receive", "dicom_adapter_receive_seconds", "C-STORE-RQ to status, new instances", "ae_title"),
+HISTOGRAMS = (
+    (
+        "association", "dicom_adapter_association_seconds",
+        "Associations as acceptor, from accept to end", "ae_title",
+    ),
+    (
+        "receive", "dicom_adapter_receive_seconds",
+        "New instances, from C-STORE-RQ until their status is known", "ae_title",
+    ),
     ("group", "dicom_adapter_group_seconds", "Groups, from open to close", "ae_title"),
-    ("submit", "dicom_adapter_job_submit_seconds", "Jobs, until the platform has all", "ae_title"),
-    ("run", "dicom_adapter_job_run_seconds", "Jobs at the platform", "ae_title"),
-    ("export", "dicom_adapter_export_seconds", "Exports, until complete", "destination"),
-)
+    (
+        "submit", "dicom_adapter_job_submit_seconds",
+        "Jobs, from open until the platform has all of them", "ae_title",
+    ),
+    (
+        "run", "dicom_adapter_job_run_seconds",
+        "Jobs, from when the platform has all of them until it has completed them", "ae_title",
+    ),
+    ("export", "dicom_adapter_export_seconds", "Exports, from open to complete", "destination"),
+)  # fmt: skip
 
 
 def _families_of_times(web: Views) -> Iterator[Metric]:
     known = {"ae_title": _ae_titles(web), "destination": sorted(web.export_orders)}
-    for what, name, text, label in _HISTOGRAMS:
+    for what, name, text, label in HISTOGRAMS:
         observed = web.measurements.times.histograms[what]
         none = Histogram(BOUNDS_S[what])
         yield histograms(
@@ -40,13 +52,14 @@ def _ae_titles(web: Views) -> list[str]:
 
 
 def _mailboxes(roster: Roster, names: Iterable[str]) -> Iterator[Metric]:
-    labels = ["actor", "mailbox"]
     depth = GaugeMetricFamily(
-        "dicom_adapter_mailbox_messages", "Messages that wait for an actor", labels=labels
-    )
+        "dicom_adapter_mailbox_messages",
+        "Messages in a mailbox, and askers that wait to put one in", labels=["actor", "mailbox"],
+    )  # fmt: skip
     age = GaugeMetricFamily(
         "dicom_adapter_mailbox_not_empty_seconds",
-        "Since a mailbox was last seen empty; nothing in it has waited longer", labels=labels,
+        "Since a mailbox was last seen empty; nothing in it has waited longer",
+        labels=["actor", "mailbox"],
     )  # fmt: skip
     now = trio.current_time()
     for actor in names:
@@ -76,7 +89,8 @@ def service_metrics(web: Views) -> list[Metric]:
         ),
         *_mailboxes(roster, actors),
         GaugeMetricFamily(
-            "dicom_adapter_config_reload_successful", "0: the latest reload was refused",
+            "dicom_adapter_config_reload_successful",
+            "0 if the latest reload of the configuration was refused",
             value=float(web.measurements.reloads.succeeded),
         ),
         GaugeMetricFamily(
@@ -89,14 +103,16 @@ def service_metrics(web: Views) -> list[Metric]:
             value=trend.total_bytes,
         ),
         GaugeMetricFamily(
-            "dicom_adapter_storage_free_bytes", "Free there", value=trend.free_bytes,
+            "dicom_adapter_storage_free_bytes", "Free space of the file system of storage.root",
+            value=trend.free_bytes,
         ),
         GaugeMetricFamily(
-            "dicom_adapter_storage_reserved_bytes", "Below so much free admission closes",
+            "dicom_adapter_storage_reserved_bytes", "Below so much free space admission closes",
             value=trend.reserved_bytes,
         ),
         GaugeMetricFamily(
             "dicom_adapter_storage_full_in_seconds",
-            "Until admission closes, if it goes on as in the last half hour", value=trend.full_in_s,
+            "Until admission closes, by a straight line through the last half hour; +Inf: not "
+            "foreseeable", value=trend.full_in_s,
         ),
     ]  # fmt: skip

@@ -36,6 +36,9 @@ class Survey(Protocol):
     async def study(self, study_instance_uid: str) -> StudyPlaces:
         """Return where instances of a study lie; a folder is looked up for each job."""
 
+    async def studies(self, job_id: str) -> tuple[str, ...]:
+        """Return the Study Instance UIDs of what a job received; of very many the first."""
+
     async def instances(self, study_instance_uid: str) -> tuple[Instance, ...]:
         """Return what was received of a study and is held, by series; of much of it the first."""
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from adapter.domain.identifiers import path_part
+from adapter.domain.identifiers import is_uid, path_part
 from adapter.domain.ports import SpaceReading
 from adapter.domain.previews import Instance
 from adapter.domain.records import GroupRecord
@@ -21,6 +21,9 @@ FILES_MAX = 100_000
 
 INSTANCES_MAX = 10_000
 """Of a study that are told of."""
+
+STUDIES_MAX = 100
+"""Of a job that are told of; most have one."""
 
 
 class FolderSurvey:
@@ -45,6 +48,18 @@ class FolderSurvey:
         payloads = _finished(self._layout.payloads)
         jobs = [folder.name for folder in payloads if (folder / "input" / "dcm" / part).is_dir()]
         return StudyPlaces(groups=tuple(groups.values()), jobs=tuple(jobs))
+
+    async def studies(self, job_id: str) -> tuple[str, ...]:
+        """See `Survey.studies`."""
+        return await self._threads.run(self._studies, self._layout.payload(job_id))
+
+    @staticmethod
+    def _studies(payload: Path) -> tuple[str, ...]:
+        try:
+            names = os.listdir(payload / "input" / "dcm")
+        except FileNotFoundError:
+            return ()  # it is not there yet, or not any more
+        return tuple(sorted(filter(is_uid, names))[:STUDIES_MAX])
 
     async def instances(self, study_instance_uid: str) -> tuple[Instance, ...]:
         """See `Survey.instances`."""

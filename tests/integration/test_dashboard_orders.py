@@ -71,6 +71,32 @@ def test_study_is_followed_from_its_association(adapter: Adapter, dashboard: Das
     assert link.get_attribute("href") == f"#/jobs/{job['id']}"
 
 
+@pytest.mark.parametrize("permitted", [True, False])
+def test_ids_of_a_study_are_copied_and_its_job_leads_back_to_it(
+    adapter: Adapter, dashboard: Dashboard, permitted: bool
+) -> None:
+    context, page = dashboard.page.context, dashboard.page
+    if permitted:
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+    else:  # as on a page that has neither TLS nor this machine's address
+        page.add_init_script("delete Navigator.prototype.clipboard")
+    send(adapter, "1.2.3")
+    job = eventually(lambda: adapter.get("/api/jobs"))[0]
+    brought = adapter.get("/api/timeline/1.2.3")["entries"]
+    (association,) = {entry["association"] for entry in brought if "association" in entry}
+    dashboard.open(f"jobs/{job['id']}")
+    page.get_by_role("link", name="1.2.3", exact=True).click()
+    assert page.url.endswith("#/study/1.2.3")
+    for id_ in (f"association {association}", f"group {job['groupId']}"):
+        dashboard.press(f"Copy {id_}")
+        id_ = id_.partition(" ")[2]
+        if permitted:
+            dashboard.told(f"{id_} is copied.")
+            assert page.evaluate("navigator.clipboard.readText()") == id_
+        else:
+            assert page.evaluate("getSelection().toString()") == id_
+
+
 def test_storage_says_what_holds_it(adapter: Adapter, dashboard: Dashboard) -> None:
     send(adapter, "1.2.3")
     dashboard.open()

@@ -53,6 +53,8 @@ def test_pages_of_jobs_fit_together(adapter: Adapter) -> None:
     assert [job for page in pages for job in page] == everything
     detail = adapter.get(f"/api/jobs/{everything[0]['id']}")
     assert detail.pop("history")[0]["state"] == "Queued"
+    (study,) = detail.pop("studies")
+    assert detail["id"] in adapter.get(f"/api/timeline/{study}")["jobs"]
     assert detail == everything[0]
 
 

@@ -3,6 +3,8 @@
 A change is an order to the submitter, which answers with the job as it is then.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from litestar.params import FromPath, QueryParameter
 from adapter.domain.messages import JobAction, JobOrder
 from adapter.domain.records import Job
 from adapter.domain.tables import JobState
-from adapter.errors import RowNotFoundError
+from adapter.errors import RowNotFoundError, UnavailableError
 from adapter.protocols.web.health import State
 from adapter.protocols.web.orders import IdempotencyKey, digest_of, obeyed
 from adapter.protocols.web.paging import (
@@ -39,8 +41,12 @@ def _summary(job: Job) -> dict[str, Any]:
     return row
 
 
-def _detail(job: Job) -> dict[str, Any]:
-    return camel(job, history=[camel(change) for change in job.history])
+async def _detail(web: State, job: Job) -> dict[str, Any]:
+    """Return a job with its latest states and its studies: none that cannot be read now."""
+    studies: Sequence[str] = ()
+    with suppress(UnavailableError):
+        studies = await web.survey.studies(job.id)
+    return camel(job, history=[camel(change) for change in job.history], studies=[*studies])
 
 
 @get("/api/jobs", opt=VIEWER, summary="Jobs, oldest first", response_headers=PAGED)
@@ -70,11 +76,12 @@ async def jobs(
 
 @get("/api/jobs/{job_id:str}", opt=VIEWER, summary="One job with its latest states")
 async def job(web: State, job_id: FromPath[str]) -> dict[str, Any]:
-    """Return one job and the states it came into, oldest first."""
+    """Return one job, the states it came into, oldest first, and its Study Instance UIDs."""
     try:
-        return _detail(await web.ledger.job(job_id))
+        found = await web.ledger.job(job_id)
     except RowNotFoundError as error:
         raise NotFoundException(str(error)) from None
+    return await _detail(web, found)
 
 
 @post(
@@ -135,7 +142,7 @@ async def _order(web: State, job_id: str, action: JobAction, key: str | None) ->
         web.orders,
         lambda reply: JobOrder(job_id=job_id, action=action, key=digest_of(key), reply=reply),
     )
-    return _detail(done)
+    return await _detail(web, done)
 
 
 JOBS = [jobs, job, retry, cancel, hold, release]

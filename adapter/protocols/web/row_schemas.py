@@ -23,10 +23,10 @@ def row_schemas() -> dict[str, dict[str, Any]]:
     job, export, task = _row(Job), _row(Export), _row(Task)
     del job["properties"]["history"]
     task["properties"]["taskId"] = task["properties"].pop("id")
-    files = {"type": "array", "items": {"type": "string"}}
+    texts = {"type": "array", "items": {"type": "string"}}
     return {
         "Job": _closed(job),
-        "JobDetail": _closed(_with(job, history=change)),
+        "JobDetail": _closed(_with(job, history=change, studies=texts)),
         "JobChange": _closed(_row(JobChange)),
         "Export": _closed(export),
         "ExportDetail": _closed(_with(export, outcomes=outcome, transactions=transaction)),
@@ -36,7 +36,7 @@ def row_schemas() -> dict[str, dict[str, Any]]:
         "EffectiveValue": _closed(_row(EffectiveValue)),
         "Task": _closed(task),
         "TaskDetail": _closed(
-            _with(task, payloadId={"type": "string"}, parameters={"type": "string"}, uris=files)
+            _with(task, payloadId={"type": "string"}, parameters={"type": "string"}, uris=texts)
         ),
     }
 

@@ -3,7 +3,7 @@
 import { h, show } from "./dom.js";
 import { bytes, clock, count, duration, exact, plural, short } from "./format.js";
 import { Listing } from "./listing.js";
-import { act, button, card, empty, facts, pill, setPill, Table } from "./ui.js";
+import { act, button, card, copyable, empty, facts, pill, setPill, Table } from "./ui.js";
 
 export const JOB_TONES = { Completed: "good", Faulted: "bad", Cancelled: "warn", Queued: "", Starting: "live" };
 const STATES = ["Queued", "Starting", "Completed", "Faulted", "Cancelled"];
@@ -105,7 +105,7 @@ class OneJob {
           ["Priority", job.priority], ["Instances", `${count(job.instances)}, ${bytes(job.payloadBytes)}`], ["Results", job.collected ? plural(job.results, "instance") : "not collected yet"],
           ["Left out", job.skipped ? `${plural(job.skipped, "file")}: ${job.skippedFiles.join(", ")}` : ""],
           ["Tries of this step", job.tryCount || ""], ["Tried again at", job.dueAt && !ENDED.has(job.state) ? clock(job.dueAt) : ""],
-          ["Group", job.groupId], ["Comes late to", job.supplements], ["Resubmitted", job.submissions > 1 ? plural(job.submissions - 1, "time") : ""],
+          ["Studies", studiesOf(job)], ["Group", copyable(job.groupId)], ["Comes late to", job.supplements], ["Resubmitted", job.submissions > 1 ? plural(job.submissions - 1, "time") : ""],
         ])),
       card("Its story", {}, story(job)).node,
       card("Its exports", {}, exportsOf(exports)).node,
@@ -123,6 +123,11 @@ class OneJob {
       failed: verb === "retry" ? "It does not run again" : "It was not cancelled",
     }).then(() => this.look());
   }
+}
+
+/** Links to what happened to its studies; the list of a job comes with the answer about it alone. */
+function studiesOf({ studies = [] }) {
+  return studies.length ? h("ul", { class: "plain" }, studies.map((uid) => h("li", {}, h("a", { href: `#/study/${encodeURIComponent(uid)}`, class: "mono id" }, uid)))) : "";
 }
 
 function story(job) {

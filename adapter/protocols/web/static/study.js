@@ -3,12 +3,18 @@
 import { h } from "./dom.js";
 import { duration, exact, plural, short } from "./format.js";
 import { Pictures } from "./pictures.js";
-import { empty, tell } from "./ui.js";
+import { copyable, empty, tell } from "./ui.js";
 import { inWords, toneOf } from "./words.js";
 
 const ROUTE = "/api/timeline/{}";
 const PREVIEW = "/api/studies/{}/instances/{}/preview";
 const UID = /^[0-9]+(\.[0-9]+)*$/;
+
+/** What the logs name it by. */
+function ids({ association, group }) {
+  const shown = [["association", association], ["group", group]].filter(([, id]) => id);
+  return shown.length > 0 && h("span", { class: "ids" }, shown.map(([label, id]) => copyable(id, label)));
+}
 
 export class Study {
   constructor({ model, api, path }) {
@@ -82,6 +88,6 @@ export class Study {
 
   step(step, before) {
     const since = before ? (Date.parse(step.at) - Date.parse(before.at)) / 1000 : 0;
-    return h("li", { class: toneOf(step) }, h("time", { datetime: step.at }, exact(step.at)), h("span", { class: "muted num" }, since >= 0.001 ? `+${duration(since)}` : ""), h("span", {}, inWords(step) || step.what));
+    return h("li", { class: toneOf(step) }, h("time", { datetime: step.at }, exact(step.at)), h("span", { class: "muted num" }, since >= 0.001 ? `+${duration(since)}` : ""), h("span", {}, inWords(step) || step.what, ids(step)));
   }
 }

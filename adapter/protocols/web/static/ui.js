@@ -67,6 +67,21 @@ export async function act({ question = null, does, done, failed }) {
 export const button = (label, of, onclick, kind = "") =>
   h("button", { type: "button", class: kind, "aria-label": of ? `${label} ${of}` : null, onclick }, label);
 
+/** An id, all of it, with a button that copies it; where the browser keeps the clipboard from pages, it is selected. */
+export function copyable(id, label = "") {
+  const text = h("span", { class: "mono id" }, id);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(id); // not there without TLS, but on this machine
+      tell(`${id} is copied.`);
+    } catch {
+      getSelection().selectAllChildren(text);
+      tell("It is selected, and is copied with the keyboard: this browser lets no page do it.");
+    }
+  };
+  return h("span", { class: "copyable" }, label && h("span", {}, label), text, button("Copy", `${label} ${id}`.trim(), copy, "small quiet"));
+}
+
 export const pill = (text, tone = "") => h("span", { class: `pill ${tone}` }, text);
 
 export function setPill(node, text, tone = "") {

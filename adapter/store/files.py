@@ -54,7 +54,7 @@ class DiskThreads:
             with storage_errors():
                 return call(*args)
 
-        return await trio.to_thread.run_sync(translating, limiter=self._limiter)
+        return await trio.to_thread.run_sync(translating, limiter=self._limiter, thread_name="disk")
 
 
 def translated(error: OSError) -> StorageFullError | StorageFaultError:

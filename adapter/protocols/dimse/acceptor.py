@@ -243,7 +243,9 @@ class TcpPendingAssociation:
         self._can_be_interrupted(connection.interrupt)
         try:
             scp = StorageScp(connection, agreement, TrioLink(service), options.open_part)
-            report = await trio.to_thread.run_sync(scp.run, limiter=options.threads)
+            report = await trio.to_thread.run_sync(
+                scp.run, limiter=options.threads, thread_name="association"
+            )
             self._connection.take_back(connection)
         finally:
             connection.close()

@@ -78,7 +78,7 @@ class ThreadedScuAssociation:
                 results.append(self._association.store(instance))
             return results
 
-        return await trio.to_thread.run_sync(send, limiter=self._threads)
+        return await trio.to_thread.run_sync(send, limiter=self._threads, thread_name="scu")
 
     def accepted(self, context: tuple[str, str]) -> bool:
         """See `OutboundAssociation.accepted`."""

@@ -34,6 +34,7 @@ from adapter.protocols.web.hook_metrics import hook_metrics
 from adapter.protocols.web.preview_metrics import preview_metrics
 from adapter.protocols.web.roles import OPEN, VIEWER
 from adapter.protocols.web.service_metrics import service_metrics
+from adapter.protocols.web.thread_metrics import thread_metrics
 
 _OF_AE_TITLE = re.compile("(entity|processor):")
 """Actors without which an AE Title takes no instances; its name follows."""
@@ -238,7 +239,7 @@ class _Collector:
             ),
             *_job_metrics(web),
             *export_metrics(web), *hook_metrics(web), *preview_metrics(web),
-            *service_metrics(web), *cluster_metrics(web),
+            *service_metrics(web), *thread_metrics(), *cluster_metrics(web),
             gauges(
                 "dicom_adapter_certificate_expiry_seconds",
                 "When a certificate of ours expires, in seconds since 1970", "key",

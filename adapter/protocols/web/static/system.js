@@ -6,8 +6,8 @@ import { clock, count, duration, plural } from "./format.js";
 import { button, act, card, empty, pill, setPill, Table } from "./ui.js";
 
 const AUDIT_MS = 7 * 86400 * 1000;
-const TONES = { started: "good", stopped: "", crashed: "bad", parked: "bad" };
-const WORDS = { started: "running", stopped: "stopped", crashed: "crashed", parked: "parked" };
+const TONES = { started: "good", crashed: "bad", parked: "bad" };
+const WORDS = { started: "running", crashed: "crashed", parked: "parked" };
 
 /** Actors by office: "exporter:pacs" is the one of "pacs" among the exporters. */
 function tree(rows) {
@@ -105,10 +105,10 @@ export class System {
   update(topics) {
     this.configuration?.update(topics);
     if (!topics.has("hello") && !topics.has("actor")) return;
-    const rows = this.model.rows("actors");
+    const rows = this.model.rows("actors").filter((row) => row.state !== "stopped"); // nobody misses those
     this.keyed.set(tree(rows));
-    const down = rows.filter((row) => row.state === "parked" || row.state === "crashed").length;
-    say(this.aside, down ? `${count(down)} of ${count(rows.length)} down` : `${count(rows.length)} running`);
+    const running = rows.filter((row) => row.state === "started").length;
+    say(this.aside, running < rows.length ? `${count(rows.length - running)} of ${count(rows.length)} down` : `${count(running)} running`);
   }
 
   tick() {
@@ -132,11 +132,13 @@ export class System {
   async lookAtProcess() {
     const exposition = await this.api.text("/metrics");
     const one = (name) => this.api.metric(exposition, `dicom_adapter_${name}`).get("") ?? null;
+    const threads = [...this.api.metric(exposition, "dicom_adapter_threads")].filter(([, number]) => number);
     const loads = [...this.api.metric(exposition, "dicom_adapter_receiver_associations")];
     const lines = [
       ["Associations", `${count(one("associations"))} of ${count(one("associations_max"))}`],
       ["Connections without one", `${count(one("half_open"))} of ${count(one("half_open_max"))}`],
       ...loads.map(([name, load]) => [name.replace("receiver:", "Associations of receiver "), count(load)]),
+      ["Threads", `${count(threads.reduce((sum, [, number]) => sum + number, 0))}: ${threads.map(([kind, number]) => `${count(number)} ${kind}`).join(", ")}`],
       ["Platform", one("platform_up") ? "up" : "away"],
       ["Events lost", count(one("events_lost"))],
     ];

@@ -17,8 +17,12 @@ KINDS = ("main", *_KINDS.values(), "idle", "other")
 def thread_metrics() -> list[Metric]:
     """Return the metrics."""
     counts = Counter(map(_kind, threading.enumerate()))
-    text = "Threads of the main process by what they do"
-    return [gauges("dicom_adapter_threads", text, "kind", {kind: counts[kind] for kind in KINDS})]
+    return [
+        gauges(
+            "dicom_adapter_threads", "Threads of the main process by what they do", "kind",
+            {kind: counts[kind] for kind in KINDS},
+        )
+    ]  # fmt: skip
 
 
 def _kind(thread: threading.Thread) -> str:

@@ -135,6 +135,11 @@ class DestinationWatch:
         if self.breaker.lost(why, instance, self.now()):
             self._tell_outage()
 
+    def probed(self) -> None:
+        """Note that it answered a probe of somebody else; what waits need not wait for ours."""
+        if self.breaker.state is BreakerState.OPEN:
+            self.breaker.probed()
+
     async def probe(self) -> None:
         """Ask whether it is there again; who answers and does not offer Verification is there."""
         try:

@@ -1,7 +1,8 @@
 """Export orders: the part of an exporter that obeys operators.
 
-Consumes: orders to send again what was given up, and to hold the destination. Produces: the export
-as it is then. Owns: nothing. Rebuilds from: nothing. Restart policy: that of its exporter.
+Consumes: orders to send again what was given up, and to hold the destination; that it has
+answered an operator. Produces: the export as it is then. Owns: nothing. Rebuilds from: nothing.
+Restart policy: that of its exporter.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,11 @@ import trio
 from adapter.actors.order_keys import known_before
 from adapter.channels import answer
 from adapter.domain.destination_rows import DestinationHold
-from adapter.domain.exporter_orders import DestinationOrder, ExporterOrder
+from adapter.domain.exporter_orders import (
+    DestinationAnswered,
+    DestinationOrder,
+    ExporterOrder,
+)
 from adapter.domain.exporting import AS_NEW, resubmitted
 from adapter.domain.messages import (
     ExportOrder,
@@ -41,6 +46,7 @@ class ExportOrders:
     ledger: Ledger
     change: ChangeExport
     hold: Callable[[DestinationHold | None], Awaitable[None]]
+    probed: Callable[[], None]
     now: WallClock
 
     async def serve(
@@ -54,6 +60,9 @@ class ExportOrders:
                         answer(order.reply, await self.retry(order))
                     case DestinationOrder():
                         await self.hold(order.hold)
+                        answer(order.reply, True)
+                    case DestinationAnswered():
+                        self.probed()
                         answer(order.reply, True)
             done()
 

@@ -87,8 +87,8 @@ class Exporter:
             figures=self.figures, publish=self.publish, now=self.now, changed=self._look_again,
             holds=self.ledger.holds, outages=self.ledger.outages,
         )  # fmt: skip
-        self._orders = ExportOrders(ledger=self.ledger, change=self._change,
-                                    hold=self._watch.hold, now=self.now)  # fmt: skip
+        self._orders = ExportOrders(ledger=self.ledger, change=self._change, now=self.now,
+                                    hold=self._watch.hold, probed=self._watch.probed)  # fmt: skip
         self._pace = Pace(self.destination.rate_mb_s, self.destination.batch_size)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

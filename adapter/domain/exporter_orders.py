@@ -16,4 +16,11 @@ class DestinationOrder:
     reply: trio.MemorySendChannel[bool | OrderRefused]
 
 
-ExporterOrder = ExportOrder | DestinationOrder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationAnswered:
+    """Web -> exporter: an operator's echo was answered, so a pause of an outage is over."""
+
+    reply: trio.MemorySendChannel[bool | OrderRefused]
+
+
+ExporterOrder = ExportOrder | DestinationOrder | DestinationAnswered

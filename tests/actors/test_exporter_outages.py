@@ -9,8 +9,9 @@ from exporting import Stage
 
 from adapter.actors.exporter import POLL_S
 from adapter.actors.fallback_giver import FallbackGiver
-from adapter.channels import notify
+from adapter.channels import ask, notify
 from adapter.domain.breaker import FRUITLESS_MAX
+from adapter.domain.exporter_orders import DestinationAnswered
 from adapter.domain.exporting import OUTAGE_PAUSE_S_MAX
 from adapter.domain.tables import ExportState
 from adapter.supervision import REPLICA, supervise
@@ -134,6 +135,37 @@ async def test_what_is_known_to_break_associations_delays_nothing_else(autojump_
             await stage.open(an_export(n))
             await trio.sleep(60 + 2 * POLL_S)
             assert f"/job-{n}/0.dcm" in stage.peer.received
+        nursery.cancel_scope.cancel()
+
+
+async def test_answer_to_an_operator_ends_the_pause_of_an_outage(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open()
+        await trio.sleep(1200)
+        stage.peer.up = True
+        assert (await stage.row()).state is ExportState.QUEUED
+        assert await ask(stage.orders, lambda reply: DestinationAnswered(reply=reply), 10.0)
+        await trio.sleep(1)
+        assert (await stage.row()).state is ExportState.COMPLETED
+        assert stage.told("destination")[-1] == "destination.up"
+        nursery.cancel_scope.cancel()
+
+
+async def test_answer_to_an_operator_alone_shortens_no_later_pause(autojump_clock):
+    stage = Stage()
+    stage.peer.up = False
+    async with trio.open_nursery() as nursery:
+        await run(nursery, stage)
+        await stage.open()
+        await trio.sleep(1200)
+        before = len(stage.peer.tries)
+        assert await ask(stage.orders, lambda reply: DestinationAnswered(reply=reply), 10.0)
+        await trio.sleep(OUTAGE_PAUSE_S_MAX - POLL_S)
+        assert len(stage.peer.tries) == before + 1
+        assert "destination.up" not in stage.told("destination")
         nursery.cancel_scope.cancel()
 
 

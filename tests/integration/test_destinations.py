@@ -21,13 +21,14 @@ def exporting(
     port: int,
     *,
     max_retries: int = 1,
+    retry_delay_s: float = 0.2,
     deadline_s: float = 10,
     **more: Any,
 ) -> Adapter:
     """Start an adapter that exports what it receives to a destination on this port."""
     return make_adapter({
         "dicom": {"scu": {
-            "export": {"max_retries": max_retries, "retry_delay_s": 0.2},
+            "export": {"max_retries": max_retries, "retry_delay_s": retry_delay_s},
             "connect_s": 2, "acse_s": 10, "dimse_s": 120,
         }},
         "shutdown": {"association_grace_s": 1, "deadline_s": deadline_s},
@@ -151,6 +152,18 @@ def test_destination_that_comes_back_gets_everything(make_adapter: MakeAdapter) 
     assert sorted(received.sop_instance_uid for received in peer.received) == sorted(UIDS)
     assert {received.data for received in peer.received} == {data_set(uid) for uid in UIDS}
     assert export["sent"] == len(UIDS)
+
+
+def test_echo_of_a_destination_that_is_back_has_sent_what_waits(make_adapter: MakeAdapter) -> None:
+    port = free_port()
+    adapter = exporting(make_adapter, port, retry_delay_s=3600)
+    store(adapter)
+    eventually(lambda: _outages(adapter) >= 1, 10, "it has been tried")
+    peer = ScriptedDestination({CT: [EXPLICIT]})
+    with peer.listening(port):
+        status, _, _ = adapter.request("POST", "/api/config/destinationaetitle/peer/echo")
+        assert status == 200
+        assert ended(adapter, "Completed")["sent"] == len(UIDS)
 
 
 def _outages(adapter: Adapter) -> int:

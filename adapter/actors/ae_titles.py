@@ -121,7 +121,7 @@ class AeTitles:
             except UNANSWERED:  # it has crashed, and comes back, or is parked
                 return "groups that cannot be counted now"
             if groups:
-                return "open groups"
+                return f"{groups} open group{'s' * (groups > 1)}"
         title = listed.ae_title
         try:  # the processor makes jobs of what has closed
             left = await self.store.open_groups(title) or await self.store.closed_groups(title)

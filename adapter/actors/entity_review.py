@@ -156,7 +156,8 @@ class EntityReview:
         if problems := self.rules.problems(_entities(self._made(without=now)), None):
             return EntityRefused(EntityRefusal.CONFLICT, tuple(problems))
         branch = self.branches[order.kind]
-        if not order.drain and not branch.drains_unasked and (left := await branch.left(now)):
+        drains = branch.drains_unasked if order.drain is None else order.drain
+        if not drains and (left := await branch.left(now)):
             why = f"there is work left: {left}; drain=true removes it when that is done"
             return refused(EntityRefusal.CONFLICT, why)
         return _changed_since(order, now)

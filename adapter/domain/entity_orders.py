@@ -47,8 +47,9 @@ class EntityOrder:
     """Of `create` and `change`."""
     tags: frozenset[str] | None = None
     """Its entity-tag has to be one of these; None: any will do."""
-    drain: bool = False
-    """Of `remove`: also while there is work for it, which it does before it goes."""
+    drain: bool | None = None
+    """Of `remove`: also while there is work for it, which it does before it goes; None: as its kind
+    does unasked."""
     origin: MadeBy = "api"
     """Whose order it is; others' are left to them."""
     reply: trio.MemorySendChannel[ListedEntity | EntityRefused]

@@ -319,6 +319,29 @@ def test_removed_ae_title_drains(make_adapter: MakeAdapter) -> None:
     assert answer_to(adapter) == ("accept",)
 
 
+def test_ae_title_that_may_not_drain_stays_while_groups_are_open(make_adapter: MakeAdapter) -> None:
+    adapter = make_adapter()
+    make(adapter, timeoutS=LONG_S)
+    with Wire(adapter.dicom_port) as wire:
+        wire.associate(called=b"BRAIN")
+        assert store(wire, "1.2.1", "1.9") == ("response", 0)
+        assert store(wire, "1.2.2", "1.8") == ("response", 0)
+        wire.release()
+
+    def refused() -> str:
+        status, body, _ = call(adapter, "DELETE", "/brain?drain=false")
+        assert status == 409
+        return "" if "associations" in body["detail"] else body["detail"]
+
+    detail = eventually(refused)
+    assert detail == "there is work left: 2 open groups; drain=true removes it when that is done"
+    assert call(adapter, "GET", "/brain")[1]["state"] == "running"
+    for group in adapter.get("/api/groups"):
+        assert adapter.request("POST", f"/api/groups/{group['id']}/close")[0] == 204
+    eventually(lambda: call(adapter, "DELETE", "/brain?drain=false")[0] == 200)
+    assert is_gone(adapter)
+
+
 def test_held_group_of_a_removed_ae_title_waits_for_the_operator(
     make_adapter: MakeAdapter,
 ) -> None:

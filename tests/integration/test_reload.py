@@ -142,7 +142,7 @@ def test_plan_says_what_becomes_of_which_entity(make_adapter: MakeAdapter) -> No
         "destination pacs starts",
         "aetitle lung changes",
         "aetitle b starts",
-        "aetitle main drains: open groups",
+        "aetitle main drains: 1 open group",
     ])  # fmt: skip
     assert waiting == "a restart is needed for dicom.scp.max_pdu\n"
     assert titles(adapter) == {"MAIN": "running", "LUNG": "running"}
@@ -151,7 +151,7 @@ def test_plan_says_what_becomes_of_which_entity(make_adapter: MakeAdapter) -> No
     assert (status, plan["applied"]) == (200, True)
     assert plan["entities"][-1] == {
         "kind": "aetitle", "name": "main", "origin": "file", "does": "drains",
-        "left": "open groups",
+        "left": "1 open group",
     }  # fmt: skip
     assert reload(adapter, "?dry_run=true")[1]["entities"] == []
 

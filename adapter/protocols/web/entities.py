@@ -50,9 +50,13 @@ IfMatch = Annotated[
     ),
 ]
 Drain = Annotated[
-    bool,
+    bool | None,
     QueryParameter(
-        description="Of a destination: remove it also if exports wait, when they are delivered."
+        description=(
+            "Remove it also if there is work left for it, when that is done: exports of a "
+            "destination, groups and associations of an AE Title. Missing: an AE Title drains, "
+            "a destination does not."
+        )
     ),
 ]
 Document = Annotated[
@@ -134,12 +138,12 @@ def _ending(form: Form) -> list[HTTPRouteHandler]:
         response_headers=TAGGED,
     )  # fmt: skip
     async def remove(
-        web: State, name: FromPath[str], drain: Drain = False, if_match: IfMatch = None
+        web: State, name: FromPath[str], drain: Drain = None, if_match: IfMatch = None
     ) -> Response[dict[str, Any]]:
         """Have nothing new to do with it; it is gone when its work is done.
 
-        404, 409 if it is of the file, if another names it, or if exports wait for it and `drain` is
-        not said, 412, 503.
+        404, 409 if it is of the file, if another names it, or if there is work left for it and
+        it does not drain, 412, 503.
         """
         tags = _tags(if_match)
         done = await ordered(form, web, "remove", name, tags=tags, drain=drain)
@@ -197,7 +201,7 @@ async def ordered(
     wanted: Configured | None = None,
     tags: frozenset[str] | None = None,
     *,
-    drain: bool = False,
+    drain: bool | None = None,
 ) -> ListedEntity:
     """Give an order; return what became of it.
 

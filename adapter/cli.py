@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Annotated, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from adapter import __version__
 from adapter.commands.audit import audit_app
@@ -101,11 +101,18 @@ def demo(
 def watch(
     *,
     topics: Annotated[str, Parameter(help="Comma-separated, such as job,export.")] = "",
-    since: Annotated[int | None, Parameter(help="Begin behind this sequence number.")] = None,
+    since: Annotated[
+        int | None,
+        Parameter(help="Begin behind this sequence number.", validator=validators.Number(gte=0)),
+    ] = None,
     json: Annotated[bool, Parameter(help="One JSON event a line.", negative="")] = False,
     access: Access = DEFAULT_ACCESS,
 ) -> int:
-    """Tail the live events of a running adapter."""
+    """Tail the live events of a running adapter, through its restarts, until Ctrl+C."""
     from adapter.client.watch import watch_events
+    from adapter.domain.event_types import TOPICS
 
+    for topic in filter(None, topics.split(",")):
+        if topic not in TOPICS:
+            fail([f"--topics: {topic!r} is none of {', '.join(TOPICS)}"])
     return watch_events(access, topics, since, as_json=json)

@@ -4,7 +4,7 @@ import http
 import http.client
 import ssl
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -23,6 +23,10 @@ class ApiError(Exception):
         self.status = status
 
 
+class UnansweredError(ApiError):
+    """No adapter said anything, or none that can now: it may later."""
+
+
 class Access(Protocol):
     """A running adapter, and how to be let in."""
 
@@ -39,6 +43,23 @@ def credentials(access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
 
 
+def address(access: Access) -> SplitResult:
+    """Return its parts; a path is one of a proxy.
+
+    Raises:
+        ApiError: It cannot be one of an adapter.
+    """
+    url = access.url
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # it is read when it is asked for
+    except ValueError as error:
+        raise ApiError(f"{url!r} is no address: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
+    return parts
+
+
 def call(
     access: Access, method: str, path: str, document: Any = None, *, timeout_s: float = TIMEOUT_S
 ) -> Any:
@@ -47,17 +68,11 @@ def call(
     Raises:
         ApiError: There is none, or it is a problem (RFC 9457).
     """
-    url = access.url
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ApiError(f"{url!r} is no address: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ApiError(f"{url!r} is no address such as http://127.0.0.1:5000")
+    url, parts = access.url, address(access)
     secure = parts.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     try:
-        connection = connect(parts.hostname, parts.port, timeout=timeout_s)
+        connection = connect(str(parts.hostname), parts.port, timeout=timeout_s)
         try:
             body, headers = None, credentials(access)
             if document is not None:
@@ -71,7 +86,7 @@ def call(
     except ssl.SSLCertVerificationError as error:
         raise ApiError(f"{url}: {untrusted(error)}") from None
     except (OSError, ValueError, http.client.HTTPException):
-        raise ApiError(f"{url}: no adapter answers there") from None
+        raise UnansweredError(f"{url}: no adapter answers there") from None
     return _decoded(url, status, answer)
 
 
@@ -81,7 +96,9 @@ def _decoded(url: str, status: int, body: bytes) -> Any:
     try:
         answer = msgspec.json.decode(body)
         if status >= 400:
-            raise ApiError(str(answer["detail"]), status)
+            kind = UnansweredError if status >= 500 else ApiError
+            raise kind(str(answer["detail"]), status)
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise ApiError(f"{url}: what answers there is no adapter (HTTP status {status})") from None
+        said = f"{url}: what answers there is no adapter (HTTP status {status})"
+        raise UnansweredError(said) from None
     return answer

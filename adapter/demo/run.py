@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from adapter.client.api import ApiError, call
+from adapter.client.api import ApiError, UnansweredError, call
 from adapter.client.send import delivery_to
-from adapter.client.watch import follow_events
+from adapter.client.watch import Place, follow_events
 from adapter.demo.configuration import (
     KEPT_S,
     Document,
@@ -211,10 +211,16 @@ async def _read_log(
 async def _play(console: Console, demo: Demo) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow_events, f"http://127.0.0.1:{demo.ports['api']}", demo.take)
+            nursery.start_soon(_follow, demo)
             nursery.start_soon(_refresh, live, demo)
             await _verify(demo)
             nursery.cancel_scope.cancel()
+
+
+async def _follow(demo: Demo) -> None:
+    access = OpenAccess(f"http://127.0.0.1:{demo.ports['api']}")
+    with suppress(UnansweredError):  # then what is waited for does not come
+        await follow_events(access, demo.take, Place())
 
 
 async def _refresh(live: Live, demo: Demo) -> None:

@@ -60,7 +60,7 @@ _REMEDIES = {
     Why.PROTOCOL_VERSION: "Nothing here: the peer does not speak version 1 of the protocol.",
     Why.APPLICATION_CONTEXT: "Nothing here: the peer does not ask for DICOM.",
     Why.CALLED_UNKNOWN: "Correct the called AE Title at the sender, or make it here: "
-    "dicom-adapter create aetitle -a {called}",
+    "dicom-adapter create aetitle -a {called} pipeline-NAME=ID",
     Why.CALLING_MALFORMED: "Give the sender an AE Title: 1 to 16 printable characters.",
     Why.REPORTS_ONLY: "Send to an AE Title of application_entities; a destination that reports "
     "storage commitment has to call from its configured address.",

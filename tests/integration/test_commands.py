@@ -10,9 +10,6 @@ import pytest
 from dicom_peers import free_port
 from harness import REPOSITORY, environment, run_cli
 from health import MakeAdapter
-from pydicom.data import get_testdata_file
-
-CT_SMALL = str(get_testdata_file("CT_small.dcm"))
 
 
 def one_line(text: str) -> str:
@@ -29,6 +26,8 @@ def one_line(text: str) -> str:
         (["list", "nonsense"], "nonsense"),
         (["jobs", "retry"], "JOB_ID"),
         (["serve", "--nope"], "--nope"),
+        (["watch", "--topics", "job,nonsense"], "'nonsense'"),
+        (["watch", "--since", "-4"], "--since"),
         (["groups", "extend", "x", "--", "-5"], "-5"),
         (["create", "dest", "-n", "x", "-a", "X", "-i", "h", "-p", "many"], "many"),
     ],
@@ -44,31 +43,6 @@ def test_what_is_no_destination_is_bad_input(text: str) -> None:
     done = run_cli("echo", text)
     assert done.returncode == 2
     assert repr(text) in one_line(done.stderr)
-
-
-def test_watch_prints_json_lines_until_the_adapter_stops(make_adapter: MakeAdapter) -> None:
-    adapter = make_adapter()
-    command = [sys.executable, "-m", "adapter", "watch", "--json", "--url", adapter.url]
-    with subprocess.Popen(
-        command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    ) as watch:
-        assert watch.stdout is not None
-        hello = json.loads(watch.stdout.readline())
-        assert hello["type"] == "hello"
-        assert run_cli("send", adapter.destination(), CT_SMALL).returncode == 0
-        seen = []
-        while "instance.stored" not in seen:
-            seen.append(json.loads(watch.stdout.readline())["type"])
-        assert seen[:2] == ["association.requested", "association.accepted"]
-        adapter.terminate()
-        watch.stdout.read()
-        assert watch.wait(20) == 0
-
-
-def test_watch_of_nobody_says_so() -> None:
-    done = run_cli("watch", "--url", f"http://127.0.0.1:{free_port()}")
-    assert done.returncode == 1
-    assert "no adapter answers" in one_line(done.stderr)
 
 
 def test_config_check_lists_every_problem_at_once(tmp_path: Path) -> None:

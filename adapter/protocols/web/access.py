@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import trio
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.enums import ScopeType
@@ -35,6 +36,8 @@ CALLER = "caller"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MISDIRECTED = 421
 TOO_MANY = 429
+KEY_LOOK_S = 1.0
+"""How long a stream may outlast its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,20 @@ class Access:
             raise PermissionDeniedException(f"the key {caller.name!r} is no {needed}'s")
         if _is_no_look(connection) and connection.scope["type"] == ScopeType.HTTP:
             connection.scope["state"][BEFORE] = await looked_at(connection.scope)
+
+    async def ended(self, caller: Caller) -> str:
+        """Return why a stream has to end, once the key it was opened with is of no use; waits.
+
+        Looks again and again: an event tells of a revoked key, but none of one that expires.
+        """
+        if not caller.key_id:
+            await trio.sleep_forever()
+        while True:
+            key = self.keys.find(caller.key_id)
+            if key is None or key.ended_at(self.now()):
+                expired = key is not None and not key.revoked_at
+                return "the key has expired" if expired else "the key was revoked"
+            await trio.sleep(KEY_LOOK_S)
 
     # --- where a request comes from
 

@@ -2,10 +2,13 @@
 
 Rules: what a WebSocket has in a frame is the data of one event here (HTML, 9.2 Server-sent events).
 Its id is `EPOCH:SEQ`, so a browser that comes back resumes by `Last-Event-ID`; numbers of another
-epoch mean nothing and get a snapshot. A comment goes out when nothing else does, for proxies.
+epoch mean nothing and get a snapshot. A comment goes out when nothing else does, for proxies, and
+says why a stream ends with its key.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import trio
@@ -16,8 +19,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from adapter.channels import UNANSWERED
 from adapter.domain.subscriptions import Frame, Subscription
+from adapter.protocols.web.access import CALLER, Guarding
 from adapter.protocols.web.events import array, greeting, parameters, subscribed
 from adapter.protocols.web.health import State
+from adapter.protocols.web.paging import AnyRequest
 from adapter.protocols.web.roles import VIEWER
 
 SILENCE_S = 15.0
@@ -43,20 +48,26 @@ HEADERS = [
 class EventStream:
     """The answer: an ASGI application that goes on until the peer or the adapter leaves."""
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, ended: Callable[[], Awaitable[str]]) -> None:
+        """`ended` returns why once nobody may listen any more."""
         self._subscription = subscription
+        self._ended = ended
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """See ASGI 3.0."""
+        why = ""
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         with self._subscription.feed:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
-                await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-                await self._stream(send)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                nursery.start_soon(self._stream, send, nursery.cancel_scope)
+                why = await self._ended()
                 nursery.cancel_scope.cancel()
+        if why:
+            await _body(send, f": {why}\n\n".encode())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self, send: Send, scope: trio.CancelScope) -> None:
         told = self._subscription
         await _body(send, f"retry: {RETRY_MS}\n\n".encode())
         await _body(send, _event(f"{told.epoch}:{told.backlog.last}", greeting(told)))
@@ -64,6 +75,7 @@ class EventStream:
             while True:
                 frame = await self._next(send)
                 await _body(send, _event(f"{told.epoch}:{frame.last}", array(frame.messages)))
+        scope.cancel()
 
     async def _next(self, send: Send) -> Frame:
         """Return the next frame; raises `trio.EndOfChannel` if there is none."""
@@ -90,6 +102,8 @@ async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
 @get("/api/events/stream", opt=VIEWER, include_in_schema=False)
 async def event_stream(
     web: State,
+    access: Guarding,
+    request: AnyRequest,
     topics: Topics = "",
     since: Since = None,
     epoch: Epoch = "",
@@ -107,6 +121,7 @@ async def event_stream(
     except ValueError as error:
         raise ValidationException(str(error)) from None
     try:
-        return EventStream(await subscribed(web, wanted))
+        subscription = await subscribed(web, wanted)
     except UNANSWERED:
         raise HTTPException("nobody answers now; ask again", status_code=503) from None
+    return EventStream(subscription, partial(access.ended, request.state[CALLER]))

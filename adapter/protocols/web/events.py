@@ -2,7 +2,7 @@
 
 Rules: every frame is a JSON array. The sender waits on the hub's channel, never on the socket's
 state; a reader runs beside it and ends both when the peer leaves, because sending on a closed
-WebSocket is a silent no-op.
+WebSocket is a silent no-op. A stream does not outlast the key it was opened with.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from adapter.channels import UNANSWERED, ask
 from adapter.domain.event_types import TOPICS
 from adapter.domain.subscriptions import Subscribe, Subscription
 from adapter.domain.views import Views
+from adapter.protocols.web.access import CALLER, Guarding
 from adapter.protocols.web.health import State
 from adapter.protocols.web.roles import VIEWER
 
@@ -26,8 +27,8 @@ POLICY_VIOLATION = 1008
 
 
 @websocket("/api/events", opt=VIEWER)
-async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-arg]
-    """Stream events to one subscriber until it leaves or the adapter stops."""
+async def events(socket: WebSocket, web: State, access: Guarding) -> None:  # type: ignore[type-arg]
+    """Stream events to one subscriber until it leaves, its key ends or the adapter stops."""
     try:
         wanted = parameters(socket.query_params)
     except ValueError as error:
@@ -40,11 +41,15 @@ async def events(socket: WebSocket, web: State) -> None:  # type: ignore[type-ar
     except UNANSWERED:
         await socket.close(SERVICE_RESTART)
         return
+    why = ""
     with subscription.feed:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_read_until_gone, socket, nursery.cancel_scope)
-            await _send(socket, subscription)
+            nursery.start_soon(_send, socket, subscription, nursery.cancel_scope)
+            why = await access.ended(socket.state[CALLER])
             nursery.cancel_scope.cancel()
+    if why:
+        await socket.close(POLICY_VIOLATION, why)
 
 
 class Wanted(Struct, frozen=True):
@@ -90,11 +95,16 @@ async def _read_until_gone(socket: WebSocket, scope: trio.CancelScope) -> None: 
         scope.cancel()
 
 
-async def _send(socket: WebSocket, subscription: Subscription) -> None:  # type: ignore[type-arg]
+async def _send(
+    socket: WebSocket,  # type: ignore[type-arg]
+    subscription: Subscription,
+    scope: trio.CancelScope,
+) -> None:
     await socket.send_data(greeting(subscription).decode(), mode="text")
     async for frame in subscription.feed:
         await socket.send_data(array(frame.messages).decode(), mode="text")
     await socket.close(SERVICE_RESTART)
+    scope.cancel()
 
 
 def greeting(subscription: Subscription) -> bytes:

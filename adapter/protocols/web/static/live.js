@@ -1,11 +1,12 @@
 // The event stream: a WebSocket that is opened again when it ends and goes on where it stopped
 // (docs/events.md); Server-Sent Events where no WebSocket comes through and the server has them.
 
-import { key } from "./api.js";
+import { get, key } from "./api.js";
 
 const WAIT_MS = [250, 500, 1000, 2000, 5000];
 const SILENT_MS = 20000; // then the server is asked whether it lives; a dead peer is not told
 const WEBSOCKET_TRIES = 3;
+const REFUSED = 1008; // the key was revoked or has expired
 
 export class Live {
   /** take(messages) gets every frame; told(state, why) how the link is. */
@@ -118,7 +119,18 @@ export class Live {
     const wait = WAIT_MS[Math.min(this.tries, WAIT_MS.length - 1)] * (0.75 + Math.random() / 2);
     this.tries += 1;
     this.told("retrying", code === 1012 ? "it is restarting" : reason);
-    this.timer = setTimeout(() => this.start(), wait);
+    const later = () => (this.timer = setTimeout(() => this.start(), wait));
+    if (code === REFUSED) this.keyAgain().then(later);
+    else later();
+  }
+
+  /** People are asked for another key by the first request that is refused. */
+  async keyAgain() {
+    try {
+      await get("/api/caller");
+    } catch {
+      // as any request: whoever has no key now is told by the next page
+    }
   }
 
   again() {

@@ -58,6 +58,22 @@ def test_key_is_asked_for_kept_for_the_tab_and_forgotten(
     page.get_by_role("textbox", name="API key").wait_for()
 
 
+def test_key_is_asked_for_anew_when_it_is_revoked(adapter: Adapter, dashboard: Dashboard) -> None:
+    mine, other = made(adapter, "viewer"), made(adapter, "administrator")
+    adapter.start()
+    page = dashboard.page
+    page.goto(adapter.url)
+    enter(dashboard, mine)
+    page.locator('body[data-link="live"]').wait_for()
+    words = ["--url", adapter.url, "--api-key", other]
+    revoked = run_cli("keys", "revoke", mine.split("-")[1], *words)
+    assert revoked.returncode == 0, revoked.stderr
+    page.get_by_role("textbox", name="API key").wait_for()
+    dashboard.shows("the key was revoked", "#link")
+    enter(dashboard, other)
+    page.locator('body[data-link="live"]').wait_for()
+
+
 def test_page_without_a_key_shows_nothing(adapter: Adapter, dashboard: Dashboard) -> None:
     made(adapter, "administrator")
     adapter.start()

@@ -53,7 +53,12 @@ export class Live {
 
   async read(link, answer) {
     try {
-      const reader = (await answer).body.pipeThrough(new TextDecoderStream()).getReader();
+      const { status, body } = await answer;
+      if (status === 401) {
+        this.ended(link, REFUSED, "");
+        return;
+      }
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
         const { value, done } = await reader.read();
@@ -124,13 +129,9 @@ export class Live {
     else later();
   }
 
-  /** People are asked for another key by the first request that is refused. */
-  async keyAgain() {
-    try {
-      await get("/api/caller");
-    } catch {
-      // as any request: whoever has no key now is told by the next page
-    }
+  /** The first request that is refused asks people for another key; whoever gives none is asked later. */
+  keyAgain() {
+    return get("/api/caller").catch((problem) => problem);
   }
 
   again() {

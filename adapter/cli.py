@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Annotated, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter
 
 from adapter import __version__
 from adapter.commands.audit import audit_app
@@ -14,15 +14,13 @@ from adapter.commands.entities import create_app, delete_entity, get_entity, lis
 from adapter.commands.keys import keys_app
 from adapter.commands.ledger import exports_app, jobs_app, tasks_app
 from adapter.commands.options import (
-    DEFAULT_ACCESS,
-    Access,
     ConfigFile,
     Overrides,
     fail,
     load,
 )
 from adapter.commands.service import health
-from adapter.commands.state import associations_app, destinations_app, groups_app, status
+from adapter.commands.state import associations_app, destinations_app, groups_app, status, watch
 from adapter.commands.storage import storage
 from adapter.errors import ConfigurationError
 
@@ -42,6 +40,7 @@ for command in (
     destinations_app,
     keys_app,
     status,
+    watch,
     health,
     audit_app,
     echo,
@@ -95,24 +94,3 @@ def demo(
     from adapter.demo.run import run_demo
 
     return run_demo(stay=serve, port_base=port_base)
-
-
-@app.command
-def watch(
-    *,
-    topics: Annotated[str, Parameter(help="Comma-separated, such as job,export.")] = "",
-    since: Annotated[
-        int | None,
-        Parameter(help="Begin behind this sequence number.", validator=validators.Number(gte=0)),
-    ] = None,
-    json: Annotated[bool, Parameter(help="One JSON event a line.", negative="")] = False,
-    access: Access = DEFAULT_ACCESS,
-) -> int:
-    """Tail the live events of a running adapter, through its restarts, until Ctrl+C."""
-    from adapter.client.watch import watch_events
-    from adapter.domain.event_types import TOPICS
-
-    for topic in filter(None, topics.split(",")):
-        if topic not in TOPICS:
-            fail([f"--topics: {topic!r} is none of {', '.join(TOPICS)}"])
-    return watch_events(access, topics, since, as_json=json)

@@ -1,11 +1,11 @@
-"""`status`, `associations`, `groups`, `destinations`: what an adapter does, and orders."""
+"""`status`, `watch`, `associations`, `groups`, `destinations`: what an adapter does, and orders."""
 
 import sys
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, form
+from adapter.commands.options import DEFAULT_ACCESS, Access, AsCsv, AsJson, fail, form
 
 associations_app = App(
     name="associations", help="List associations of a running adapter; show, abort or allow one."
@@ -35,6 +35,26 @@ def status(
     from adapter.client.status import show_status
 
     return show_status(access, as_json=json)
+
+
+def watch(
+    *,
+    topics: Annotated[str, Parameter(help="Comma-separated, such as job,export.")] = "",
+    since: Annotated[
+        int | None,
+        Parameter(help="Begin behind this sequence number.", validator=validators.Number(gte=0)),
+    ] = None,
+    json: Annotated[bool, Parameter(help="One JSON event a line.", negative="")] = False,
+    access: Access = DEFAULT_ACCESS,
+) -> int:
+    """Tail the live events of a running adapter, through its restarts, until Ctrl+C."""
+    from adapter.client.watch import watch_events
+    from adapter.domain.event_types import TOPICS
+
+    for topic in filter(None, topics.split(",")):
+        if topic not in TOPICS:
+            fail([f"--topics: {topic!r} is none of {', '.join(TOPICS)}"])
+    return watch_events(access, topics, since, as_json=json)
 
 
 @associations_app.default

@@ -6,6 +6,7 @@ rows; the next one takes the place of the oldest of the address that has the mos
 them a second later, so they outlive the process.
 """
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,7 @@ _REMEDIES = {
     Why.PROTOCOL_VERSION: "Nothing here: the peer does not speak version 1 of the protocol.",
     Why.APPLICATION_CONTEXT: "Nothing here: the peer does not ask for DICOM.",
     Why.CALLED_UNKNOWN: "Correct the called AE Title at the sender, or make it here: "
-    "dicom-adapter create aetitle -a {called} pipeline-NAME=ID",
+    "dicom-adapter create aetitle {called_as} pipeline-NAME=ID",
     Why.CALLING_MALFORMED: "Give the sender an AE Title: 1 to 16 printable characters.",
     Why.REPORTS_ONLY: "Send to an AE Title of application_entities; a destination that reports "
     "storage commitment has to call from its configured address.",
@@ -82,6 +83,10 @@ _REMEDIES = {
     Why.ARTIM: "Look at the network between, or for who only connects.",
     Why.EVICTED: "Look for who floods; raise dicom.scp.max_half_open if all are wanted.",
 }
+
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+"""What an AE Title may have, and a name (`entities.Name`) may not."""
 
 
 class Answer(Struct, frozen=True):
@@ -120,8 +125,12 @@ class RejectionRow(Struct, kw_only=True):
     @property
     def remedy(self) -> str:
         """What an operator can do; what is of the peer is one word to a shell."""
-        called = shlex.quote(self.caller.called_ae_title)
-        return _REMEDIES[self.why].format(id=self.id, called=called)
+        title = self.caller.called_ae_title
+        name = _NO_NAME.sub("-", title).lstrip("-._") or "new"
+        called_as = ["-a", title] if name == title else ["-a", title, "-n", name]
+        return _REMEDIES[self.why].format(
+            id=self.id, called=shlex.quote(title), called_as=shlex.join(called_as)
+        )
 
 
 class RejectionLedger(Protocol):

@@ -56,18 +56,19 @@ def test_refused_caller_is_explained_and_allowed(adapter: Adapter) -> None:
     assert echo_works(adapter.dicom_port, calling=b"NEWCT")
 
 
-def test_ae_title_that_was_called_in_vain_is_made_as_advised(adapter: Adapter) -> None:
+@pytest.mark.parametrize("title", ["NOSUCH", "NO SUCH"])
+def test_ae_title_that_was_called_in_vain_is_made_as_advised(adapter: Adapter, title: str) -> None:
     with Wire(adapter.dicom_port) as wire:
-        wire.send(associate_rq(called=b"NO SUCH"))
+        wire.send(associate_rq(called=title.encode()))
         assert wire.answer() == ("reject", 1, 1, 7)
-    rejected = ["associations", "--state", "rejected", "--ae-title", "NO SUCH"]
+    rejected = ["associations", "--state", "rejected", "--ae-title", title]
     (row,) = listed(adapter, *rejected)
     shown = json.loads(cli(adapter, "associations", "show", row["id"], "--json").stdout)
     command = shlex.split(shown["why"]["remedy"].partition("dicom-adapter ")[2])
     assert command[-1] == "pipeline-NAME=ID"
     done = cli(adapter, *command[:-1], "pipeline-main=one")
     assert done.returncode == 0, done.stderr
-    assert echo_works(adapter.dicom_port, called=b"NO SUCH")
+    assert echo_works(adapter.dicom_port, called=title.encode())
 
 
 def test_open_association_is_aborted(adapter: Adapter) -> None:

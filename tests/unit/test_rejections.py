@@ -69,7 +69,7 @@ def test_every_rule_says_what_can_be_done(why):
 def test_what_the_peer_says_is_one_word_to_a_shell():
     caller = Caller(peer="10.0.0.7", calling_ae_title="CT1", called_ae_title="A; rm -rf /")
     row = Rejections().record("a-1", caller, Why.CALLED_UNKNOWN, REJECTED, "", 0.0)
-    assert row.remedy.endswith("-a 'A; rm -rf /' pipeline-NAME=ID")
+    assert row.remedy.endswith("-a 'A; rm -rf /' -n A-rm--rf- pipeline-NAME=ID")
 
 
 async def test_rows_outlive_the_process_and_count_on():

@@ -192,7 +192,7 @@ class FakeFetched:
         self._life.maybe_full()
         if job_id not in self._disk.payloads:
             output = self._disk.fetching.pop(job_id, {})
-            payload = FakePayload(None, frozenset(), dict(output))
+            payload = FakePayload(None, {}, dict(output))
             self._disk.payloads[job_id] = self._disk.fetched[job_id] = payload
 
     async def discard(self, job_id: str) -> None:

@@ -56,14 +56,19 @@ SETTINGS = msgspec.convert(
 )
 
 
-def drawn_settings(rng: Random) -> Settings:
-    """Give each AE Title policies of its own; half of what is drawn are the defaults."""
+def drawn_settings(rng: Random, policies: Random) -> Settings:
+    """Give each AE Title policies of its own; half of what is drawn are the defaults.
+
+    Args:
+        rng: Draws everything, but
+        policies: draws what happens to an instance that comes again.
+    """
     return msgspec.structs.replace(
         SETTINGS,
         results=drawn_service(rng),
         destinations=list(SETTINGS.destinations),
         application_entities=[
-            drawn_policies(entity, rng) for entity in SETTINGS.application_entities
+            drawn_policies(entity, rng, policies) for entity in SETTINGS.application_entities
         ],
     )
 
@@ -90,8 +95,8 @@ def drawn_destination(seed: int) -> Destination:
     )
 
 
-def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
-    """Draw how an AE Title groups and what it does with late, aborted and many instances."""
+def drawn_policies(entity: ApplicationEntity, rng: Random, policies: Random) -> ApplicationEntity:
+    """Draw how an AE Title groups, and what it does with instances; see `drawn_settings`."""
     grouping = rng.choice(
         ("0020,000D", "0020,000D", "0020,000E", "0008,0050", "association",
          ["association", "0020,000D"])
@@ -105,6 +110,7 @@ def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
         late_arrivals=rng.choice(("new-job", "new-job", "ignore", "supplement")),
         late_arrival_window_s=rng.choice((10.0, 1000.0)),
         on_abort=rng.choice(("keep", "keep", "drop", "hold")),
+        overwrite_same_instance=policies.choice((False, False, True, "keep-both")),
     )
 
 

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import msgspec
 from fakes.administrators import all_versions
+from fakes.contents import contents_of
 from fakes.disk import FakePayload
+from fakes.oracle import Sent
 from fakes.picky import wants
 from fakes.task_agents import AGENT
 from simulated_world import World
 
 from adapter.domain.assignments import owner_of, views_of
-from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity
+from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity, SameInstance
 from adapter.domain.records import Commitment, Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
 
@@ -126,6 +128,7 @@ def check_safety(world: World) -> None:
     check_tasks(world)
     check_processors(world)
     check_policies(world)
+    check_same_instances(world)
     assert not world.entities.broken, world.entities.broken
     assert not world.oracle.let_in
     assert not world.promises.wrongly_kept
@@ -154,6 +157,44 @@ def check_policies(world: World) -> None:
         assert len(payload.files) <= max(most)
         late = {entity.late_arrivals for entity in entities}
         assert not payload.job.supplements or "supplement" in late
+
+
+def check_same_instances(world: World) -> None:
+    """Whatever came second has not reduced what is stored, and the right one has stayed."""
+    disk, versions = world.disk, versions_of(world)
+    held = [(group.record.id, group.record.ae_title, group.files)
+            for group in (*disk.open_groups.values(), *disk.closed_groups.values())]  # fmt: skip
+    held += [(p.job.group_id, p.job.ae_title, p.files) for p in disk.history.values() if p.job]
+    for group_id, ae_title, files in held:
+        policies = {entity.same_instance for entity in versions[ae_title]}
+        policy = policies.pop() if len(policies) == 1 else None
+        kept, sent = contents_of(files), world.oracle.sent.get(group_id, {})
+        assert kept.keys() <= sent.keys(), "nobody has sent this here"
+        for name, of_name in sent.items():
+            check_kept(policy, kept.get(name, []), of_name)
+
+
+def check_kept(policy: SameInstance | None, kept: list[int], sent: list[Sent]) -> None:
+    """Of all that was sent of one instance, what this policy says is kept.
+
+    Args:
+        policy: None: it has changed, and any of it may be kept.
+        kept: What there is of it.
+        sent: What was sent of it.
+    """
+    ours = [one for one in sent if one.content in kept]
+    promised = [one for one in sent if one.acknowledged]
+    assert {*kept} == {one.content for one in ours}, "nobody has sent these bytes"
+    assert len(kept) <= 1 or policy not in ("keep-first", "replace"), "it is there twice"
+    match policy:
+        case "keep-both":
+            assert {one.content for one in promised} <= {*kept}, "one of both has gone"
+        case "keep-first" if promised:
+            first = [one for one in ours if not any(each.precedes(one) for each in promised)]
+            assert first, "a later one has taken the place of the first"
+        case "replace" if promised:
+            last = [one for one in ours if not any(one.precedes(each) for each in promised)]
+            assert last, "an earlier one has the place of the last"
 
 
 async def check_liveness(world: World) -> None:

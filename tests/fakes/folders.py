@@ -6,6 +6,7 @@ import msgspec
 import trio.lowlevel
 from fakes.contents import FakeFile, FakeFiles, name_file, series_of, uid_of
 from fakes.disk import FakeDisk, FakeGroup, FakePayload, Life
+from fakes.instances import sop_class_of
 
 from adapter.domain.entities import SameInstance
 from adapter.domain.messages import Placement
@@ -182,7 +183,7 @@ class FakeStore:
         groups = [*self.disk.open_groups.values(), *self.disk.closed_groups.values()]
         names = [name for held in (*groups, *self.disk.payloads.values()) for name in held.files]
         held = {uid_of(name) for name in names}
-        return {uid: {"1.2.840.10008.5.1.4.1.1.2"} for uid in sop_instance_uids & held}
+        return {uid: {sop_class_of(uid)} for uid in sop_instance_uids & held}
 
 
 def _taken(released: FakeFiles, series: str) -> FakeFiles:

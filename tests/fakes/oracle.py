@@ -47,8 +47,10 @@ class Oracle:
     """(group, file) of every instance answered 0x0000."""
     pending: set[tuple[str, str]] = field(default_factory=set)
     """(study, instance) a sender still wants to deliver."""
-    ignored: list[tuple[str, str]] = field(default_factory=list)
-    """(AE Title, why) of every instance that was answered 0x0000 and not stored."""
+    refused: list[tuple[str, Sending, int]] = field(default_factory=list)
+    """AE Title and status of every instance it refused for what that is."""
+    ignored: list[tuple[str, str, str]] = field(default_factory=list)
+    """(AE Title, why, SOP Instance UID) of what was answered 0x0000 and not stored."""
     joined: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
     """(AE Title, study, processors) of every instance that was answered 0x0000 and stored."""
     placed_twice: list[str] = field(default_factory=list)

@@ -7,6 +7,7 @@ import trio
 import trio.lowlevel
 from fakes.committers import Archive, Promises
 from fakes.disk import FakeDisk, Life
+from fakes.instances import CT, SYNTAX
 from fakes.oracle import Oracle
 from fakes.visits import Visit
 
@@ -17,8 +18,6 @@ from adapter.domain.entities import Destination
 from adapter.domain.records import Job, OutgoingInstance
 from adapter.domain.statuses import status_words
 from adapter.errors import PipelineError, UnavailableError
-
-CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 
 
 class FakeListener:

@@ -12,6 +12,7 @@ from random import Random
 import trio
 import trio.lowlevel
 from fakes.disk import FakeDisk, FakePayload, Life
+from fakes.instances import CT, SYNTAX
 
 from adapter.actors.service_tasks import PROCESSOR
 from adapter.domain.identifiers import job_id
@@ -19,7 +20,6 @@ from adapter.domain.records import OutgoingInstance
 from adapter.domain.results_service import OfferedTask, TaskReport
 from adapter.errors import PipelineError, UnavailableError
 
-CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 DESTINATIONS = (("pacs",), ("archive",), ("pacs", "Archive"), ("made",), ("nowhere",))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 from fakes.folders import FakeStore
+from fakes.instances import CT, MR, SYNTAX, attributes_of, sop_class_of
 from fakes.oracle import Oracle, Sending, Sent
 from fakes.visits import Visit
 
@@ -20,9 +21,12 @@ from adapter.domain.messages import (
     Refused,
     StoreAnswer,
 )
+from adapter.domain.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from adapter.errors import GroupClosedError, UnavailableError
 
-CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
+
+PASSING = (OUT_OF_RESOURCES, PROCESSING_FAILURE)
+"""What is answered then may be answered otherwise the next time."""
 
 
 class FakeAssociation(Visit):
@@ -39,7 +43,7 @@ class FakeAssociation(Visit):
     ) -> None:
         """`titles`: called, calling; `shut`: called ones that let nobody in."""
         called, self.calling = titles
-        super().__init__(called, self.calling, (CT,), store.life)
+        super().__init__(called, self.calling, (CT, MR), store.life)
         self._shut = shut
         self._was_shut = False
         self.instances = instances
@@ -75,9 +79,9 @@ class FakeAssociation(Visit):
     async def _store(self, association: str, service: AssociationService, sending: Sending) -> bool:
         study, uid = sending.study, sending.uid
         instance = ReceivedInstance(
-            association=association, calling_ae_title=self.calling, sop_class_uid=CT,
+            association=association, calling_ae_title=self.calling, sop_class_uid=sop_class_of(uid),
             sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, payload_bytes=1,
-            attributes={"0020,000D": study, "0020,000E": study + ".1"},
+            attributes=attributes_of(study, uid),
         )  # fmt: skip
         answer = await self._place(service, instance)
         storing, done = _Storing(association, sending), False
@@ -98,8 +102,12 @@ class FakeAssociation(Visit):
                 settled = InstanceSettled(instance=instance, stored=done, arrivals=arrivals)
                 service.settled([settled])
         if isinstance(answer, Ignored) and not storing.joined:
-            self.oracle.ignored.append((self.called, answer.why))
+            self.oracle.ignored.append((self.called, answer.why, uid))
             self.oracle.pending.discard((study, uid))
+        if isinstance(answer, Refused) and answer.status not in PASSING:
+            self.oracle.refused.append((self.called, sending, answer.status))
+            if not storing.joined:
+                self.oracle.pending.discard((study, uid))
         if done:
             self._acknowledge(storing)
         return done

@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+from fakes.instances import CT, MR, PATIENT_ID, STUDY
 
 from adapter.domain.entities import ApplicationEntity, Destination, OneProcessor
 from adapter.domain.results_service import ResultsSettings
@@ -61,7 +62,7 @@ def drawn_settings(rng: Random, policies: Random) -> Settings:
 
     Args:
         rng: Draws everything, but
-        policies: draws what happens to an instance that comes again.
+        policies: draws what is taken, what becomes of what comes again, what goes first.
     """
     return msgspec.structs.replace(
         SETTINGS,
@@ -101,7 +102,7 @@ def drawn_policies(entity: ApplicationEntity, rng: Random, policies: Random) -> 
         ("0020,000D", "0020,000D", "0020,000E", "0008,0050", "association",
          ["association", "0020,000D"])
     )  # fmt: skip
-    return msgspec.structs.replace(
+    drawn = msgspec.structs.replace(
         entity,
         grouping=grouping,
         timeout_s=drawn_timeout(grouping, rng),
@@ -111,7 +112,14 @@ def drawn_policies(entity: ApplicationEntity, rng: Random, policies: Random) -> 
         late_arrival_window_s=rng.choice((10.0, 1000.0)),
         on_abort=rng.choice(("keep", "keep", "drop", "hold")),
         overwrite_same_instance=policies.choice((False, False, True, "keep-both")),
+        ignored_sop_classes=policies.choice(([], [], [], [MR])),
+        allowed_sop_classes=policies.choice(([], [], [CT], [CT, MR])),
+        required_attributes=policies.choice(([], [], [], [PATIENT_ID, STUDY])),
+        priority=policies.choice(("lower", "normal", "higher", "immediate")),
     )
+    if policies.random() < 0.2 and drawn.timeout_s:
+        return msgspec.structs.replace(drawn, grouping=PATIENT_ID)
+    return drawn
 
 
 def drawn_timeout(grouping: str | list[str], rng: Random) -> float:

@@ -51,6 +51,11 @@ def entity_that_keeps_the_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(entity, "placement", placement)
 
 
+def entity_that_takes_everything(patch: pytest.MonkeyPatch) -> None:
+    """It stores what its AE Title is to refuse or ignore."""
+    patch.setattr(entity, "objection", lambda *_, **__: None)
+
+
 def release_that_keeps_the_last(patch: pytest.MonkeyPatch) -> None:
     """What was staged takes the place of what is there, whatever the AE Title says."""
     release = FakeStore.release_staged
@@ -75,6 +80,7 @@ def judged(error: BaseException) -> bool:
         reclaimer_without_holds,
         job_ids_that_differ_each_time,
         entity_that_keeps_the_first,
+        entity_that_takes_everything,
         release_that_keeps_the_last,
     ],
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from fakes.disk import Life
+from fakes.instances import sop_class_of
 from fakes.visits import Visit
 
 from adapter.domain.commitment import (
@@ -15,8 +16,6 @@ from adapter.domain.commitment import (
 )
 from adapter.domain.dimse_ports import AssociationReport, AssociationService
 from adapter.domain.messages import CommitmentAnswer, ReportEnded
-
-CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 @dataclass(slots=True)
@@ -103,7 +102,8 @@ class AskVisit(Visit):
     ) -> None:
         super().__init__(called, "CT1", (STORAGE_COMMITMENT,), life)
         self._asks = CommitmentRequest(
-            transaction_uid=transaction, references=tuple(Reference(CT, uid) for uid in uids)
+            transaction_uid=transaction,
+            references=tuple(Reference(sop_class_of(uid), uid) for uid in uids),
         )
         self._promises = promises
 

@@ -1,66 +1,23 @@
 """Fakes of everybody outside: senders, destinations, the platform, the name server."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
-import msgspec
 import trio
 import trio.lowlevel
 from fakes.committers import Archive, Promises
-from fakes.disk import FakeDisk, FakeStore, Life
+from fakes.disk import FakeDisk, Life
+from fakes.instances import CT, SYNTAX
+from fakes.oracle import Oracle
 from fakes.visits import Visit
 
-from adapter.domain.admission import AssociationRequest, UserIdentity
+from adapter.domain.admission import UserIdentity
 from adapter.domain.commitment import CommitmentReport, CommitmentRequest
-from adapter.domain.dimse_ports import (
-    AssociationReport,
-    AssociationService,
-    EchoResult,
-    SendResult,
-)
+from adapter.domain.dimse_ports import EchoResult, SendResult
 from adapter.domain.entities import Destination
-from adapter.domain.messages import (
-    Arrival,
-    Ignored,
-    InstanceSettled,
-    Placement,
-    ReceivedInstance,
-    Refused,
-    StoreAnswer,
-)
 from adapter.domain.records import Job, OutgoingInstance
 from adapter.domain.statuses import status_words
-from adapter.errors import GroupClosedError, PipelineError, UnavailableError
-
-CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
-
-
-@dataclass(slots=True)
-class Oracle:
-    """What was promised to the outside, noted from outside."""
-
-    acknowledged: set[tuple[str, str]] = field(default_factory=set)
-    """(group, file) of every instance answered 0x0000."""
-    pending: set[tuple[str, str]] = field(default_factory=set)
-    """(study, instance) a sender still wants to deliver."""
-    ignored: list[tuple[str, str]] = field(default_factory=list)
-    """(AE Title, why) of every instance that was answered 0x0000 and not stored."""
-    joined: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
-    """(AE Title, study, processors) of every instance that was answered 0x0000 and stored."""
-    placed_twice: list[str] = field(default_factory=list)
-    """Groups of processors in whose groups the instance was already."""
-    processor_of: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """AE Title and processor by group."""
-    delivered: set[tuple[str, str]] = field(default_factory=set)
-    """(destination, SOP Instance UID) that a destination has answered 0x0000."""
-    let_in: list[str] = field(default_factory=list)
-    """AE Titles that were answered to be removed, and let an association in."""
-    slowest_answer_s: float = 0.0
-
-    def has(self, destination: str, uid: str) -> bool:
-        """Return whether a destination has an instance, or its fallback."""
-        return bool({(name, uid) for name in (destination, "spare")} & self.delivered)
+from adapter.errors import PipelineError, UnavailableError
 
 
 class FakeListener:
@@ -83,136 +40,6 @@ class FakeListener:
 
     def close(self) -> None:
         self._out.close()
-
-
-class FakeAssociation(Visit):
-    """Port PendingAssociation: one sender's visit."""
-
-    def __init__(
-        self,
-        titles: tuple[str, str],
-        instances: list[tuple[str, str]],
-        store: FakeStore,
-        oracle: Oracle,
-        start_at: float,
-        shut: Set[str] = frozenset(),
-    ) -> None:
-        """`titles`: called, calling; `shut`: called ones that let nobody in."""
-        called, self.calling = titles
-        super().__init__(called, self.calling, (CT,), store.life)
-        self._shut = shut
-        self._was_shut = False
-        self.instances = instances
-        self.store = store
-        self.oracle = oracle
-        self._wall = start_at
-        self.called = called
-
-    async def request(self) -> AssociationRequest:
-        request = await super().request()
-        self._was_shut = self.called in self._shut
-        return request
-
-    async def converse(self, association: str, service: AssociationService) -> AssociationReport:
-        if self._was_shut and self.called in self._shut:
-            self.oracle.let_in.append(self.called)
-        stored = 0
-        self._staged: list[tuple[str, str, str, str]] = []
-        for study, uid in self.instances:
-            if self.aborted or self.store.life.rng.random() < self.store.life.rates.abort / 10:
-                return self.ended(stored, released=False)
-            stored += await self._store(association, service, study, uid)
-        if self._staged and not await service.released():
-            return self.ended(stored, released=False)
-        if self.store.life.dead:
-            await trio.sleep_forever()
-        for promise in self._staged:
-            self._promised(*promise)
-        return self.ended(stored, released=True)
-
-    def _promised(self, group: str, name: str, study: str, uid: str) -> None:
-        self.oracle.acknowledged.add((group, name))
-        self.oracle.pending.discard((study, uid))
-
-    async def _store(
-        self, association: str, service: AssociationService, study: str, uid: str
-    ) -> bool:
-        instance = ReceivedInstance(
-            association=association, calling_ae_title=self.calling, sop_class_uid=CT,
-            sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, payload_bytes=1,
-            attributes={"0020,000D": study, "0020,000E": study + ".1"},
-        )  # fmt: skip
-        answer = await self._place(service, instance)
-        arrivals, joined = list[Arrival](), dict[str, str]()
-        done = False
-        staged = isinstance(answer, Placement) and bool(answer.association)
-        try:
-            if isinstance(answer, Placement):
-                try:
-                    await self._commit(answer, arrivals, joined, may_pretend=True)
-                except GroupClosedError:
-                    again = msgspec.structs.replace(instance, joined=tuple(joined))
-                    answer = await self._place(service, again)
-                    if isinstance(answer, Placement):
-                        await self._commit(answer, arrivals, joined)
-            done = bool(joined) and not isinstance(answer, Refused)
-        except UnavailableError:
-            pass  # answered 0xA700
-        finally:
-            if arrivals:
-                settled = InstanceSettled(instance=instance, stored=done, arrivals=tuple(arrivals))
-                service.settled([settled])
-        if isinstance(answer, Ignored) and not joined:
-            self.oracle.ignored.append((self.called, answer.why))
-            self.oracle.pending.discard((study, uid))
-        if done:
-            self._acknowledge(joined, study, uid, staged=staged)
-        return done
-
-    async def _place(self, service: AssociationService, instance: ReceivedInstance) -> StoreAnswer:
-        begin = trio.current_time()
-        answer = await service.place(instance)
-        waited = trio.current_time() - begin
-        self.oracle.slowest_answer_s = max(self.oracle.slowest_answer_s, waited)
-        return answer
-
-    async def _commit(
-        self,
-        placement: Placement,
-        arrivals: list[Arrival],
-        joined: dict[str, str],
-        *,
-        may_pretend: bool = False,
-    ) -> None:
-        """Commit into each group; in between it may die, or find a group closed, or pretend so."""
-        left = dict(placement.groups)
-        try:
-            for processor, group_id in placement.groups.items():
-                await trio.sleep(self.store.life.rng.uniform(0, 0.02))
-                if self.store.life.dead:
-                    await trio.sleep_forever()
-                if may_pretend and joined and self.store.life.rng.random() < 0.2:
-                    raise GroupClosedError("as it may be under a lease")
-                if processor in joined:
-                    self.oracle.placed_twice.append(group_id)
-                at = self._wall + trio.current_time()
-                duplicate = self.store.commit(placement, group_id, at)
-                arrivals.append(Arrival(group_id=group_id, duplicate=duplicate))
-                joined[processor] = left.pop(processor)
-        finally:
-            arrivals += [Arrival(group_id=group_id, stored=False) for group_id in left.values()]
-
-    def _acknowledge(self, joined: dict[str, str], study: str, uid: str, *, staged: bool) -> None:
-        name = f"{study}/{study}.1/{uid}"
-        self.oracle.joined.append((self.called, study, frozenset(joined)))
-        for processor, group in joined.items():
-            self.oracle.processor_of[group] = self.called, processor
-        for group in joined.values():
-            promise = group, name, study, uid
-            if staged:
-                self._staged.append(promise)
-            else:
-                self._promised(*promise)
 
 
 class FakePlatform:

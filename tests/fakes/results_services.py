@@ -12,6 +12,7 @@ from random import Random
 import trio
 import trio.lowlevel
 from fakes.disk import FakeDisk, FakePayload, Life
+from fakes.instances import CT, SYNTAX
 
 from adapter.actors.service_tasks import PROCESSOR
 from adapter.domain.identifiers import job_id
@@ -19,7 +20,6 @@ from adapter.domain.records import OutgoingInstance
 from adapter.domain.results_service import OfferedTask, TaskReport
 from adapter.errors import PipelineError, UnavailableError
 
-CT, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 DESTINATIONS = (("pacs",), ("archive",), ("pacs", "Archive"), ("made",), ("nowhere",))
 
 
@@ -192,7 +192,7 @@ class FakeFetched:
         self._life.maybe_full()
         if job_id not in self._disk.payloads:
             output = self._disk.fetching.pop(job_id, {})
-            payload = FakePayload(None, frozenset(), dict(output))
+            payload = FakePayload(None, {}, dict(output))
             self._disk.payloads[job_id] = self._disk.fetched[job_id] = payload
 
     async def discard(self, job_id: str) -> None:

@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+from fakes.instances import CT, MR, PATIENT_ID, STUDY
 
 from adapter.domain.entities import ApplicationEntity, Destination, OneProcessor
 from adapter.domain.results_service import ResultsSettings
@@ -56,14 +57,19 @@ SETTINGS = msgspec.convert(
 )
 
 
-def drawn_settings(rng: Random) -> Settings:
-    """Give each AE Title policies of its own; half of what is drawn are the defaults."""
+def drawn_settings(rng: Random, policies: Random) -> Settings:
+    """Give each AE Title policies of its own; half of what is drawn are the defaults.
+
+    Args:
+        rng: Draws everything, but
+        policies: draws what is taken, what becomes of what comes again, what goes first.
+    """
     return msgspec.structs.replace(
         SETTINGS,
         results=drawn_service(rng),
         destinations=list(SETTINGS.destinations),
         application_entities=[
-            drawn_policies(entity, rng) for entity in SETTINGS.application_entities
+            drawn_policies(entity, rng, policies) for entity in SETTINGS.application_entities
         ],
     )
 
@@ -90,13 +96,13 @@ def drawn_destination(seed: int) -> Destination:
     )
 
 
-def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
-    """Draw how an AE Title groups and what it does with late, aborted and many instances."""
+def drawn_policies(entity: ApplicationEntity, rng: Random, policies: Random) -> ApplicationEntity:
+    """Draw how an AE Title groups, and what it does with instances; see `drawn_settings`."""
     grouping = rng.choice(
         ("0020,000D", "0020,000D", "0020,000E", "0008,0050", "association",
          ["association", "0020,000D"])
     )  # fmt: skip
-    return msgspec.structs.replace(
+    drawn = msgspec.structs.replace(
         entity,
         grouping=grouping,
         timeout_s=drawn_timeout(grouping, rng),
@@ -105,7 +111,15 @@ def drawn_policies(entity: ApplicationEntity, rng: Random) -> ApplicationEntity:
         late_arrivals=rng.choice(("new-job", "new-job", "ignore", "supplement")),
         late_arrival_window_s=rng.choice((10.0, 1000.0)),
         on_abort=rng.choice(("keep", "keep", "drop", "hold")),
+        overwrite_same_instance=policies.choice((False, False, True, "keep-both")),
+        ignored_sop_classes=policies.choice(([], [], [], [MR])),
+        allowed_sop_classes=policies.choice(([], [], [CT], [CT, MR])),
+        required_attributes=policies.choice(([], [], [], [PATIENT_ID, STUDY])),
+        priority=policies.choice(("lower", "normal", "higher", "immediate")),
     )
+    if policies.random() < 0.2 and drawn.timeout_s:
+        return msgspec.structs.replace(drawn, grouping=PATIENT_ID)
+    return drawn
 
 
 def drawn_timeout(grouping: str | list[str], rng: Random) -> float:

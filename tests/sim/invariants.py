@@ -4,18 +4,22 @@ from collections.abc import Iterator
 
 import msgspec
 from fakes.administrators import all_versions
+from fakes.contents import FakeFiles, contents_of, uid_of
 from fakes.disk import FakePayload
+from fakes.instances import attributes_of, sop_class_of
+from fakes.oracle import Sent
 from fakes.picky import wants
 from fakes.task_agents import AGENT
 from simulated_world import World
 
 from adapter.domain.assignments import owner_of, views_of
-from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity
+from adapter.domain.entities import RETURN_TO_SENDER, ApplicationEntity, SameInstance
 from adapter.domain.records import Commitment, Export
 from adapter.domain.tables import EXPORT_TERMINAL, JOB_TERMINAL, ExportState, JobState
 
 RETURNED = {"CT1": "ct1", "CT2": "ct2"}
 """Which destination a sender is."""
+TAKEN = 0x0000
 
 
 def versions_of(world: World) -> dict[str, list[ApplicationEntity]]:
@@ -126,6 +130,8 @@ def check_safety(world: World) -> None:
     check_tasks(world)
     check_processors(world)
     check_policies(world)
+    check_refusals(world)
+    check_same_instances(world)
     assert not world.entities.broken, world.entities.broken
     assert not world.oracle.let_in
     assert not world.promises.wrongly_kept
@@ -140,20 +146,90 @@ def check_safety(world: World) -> None:
 def check_policies(world: World) -> None:
     """An AE Title does what it, or something it has been, allows."""
     versions = versions_of(world)
-    for title, why in world.oracle.ignored:
+    for title, why, uid in world.oracle.ignored:
         allowed = set[str]()
         for entity in versions[title]:
             if entity.late_arrivals == "ignore":
                 allowed.add("late")
             if all(view.processor == "picky" for _, view in views_of(entity)):
                 allowed.add("no processor wants it")
+            if sop_class_of(uid) in entity.ignored_sop_classes:
+                allowed.add("ignored_sop_classes")
         assert why in allowed
     for payload in world.disk.history.values():
         entities = versions[payload.job.ae_title]
         most = [entity.max_instances or len(payload.files) for entity in entities]
         assert len(payload.files) <= max(most)
+        priorities = {view.priority for entity in entities for _, view in views_of(entity)}
+        assert payload.job.priority in priorities | {"normal"}  # which a plug-in may say
         late = {entity.late_arrivals for entity in entities}
         assert not payload.job.supplements or "supplement" in late
+
+
+def check_refusals(world: World) -> None:
+    """What an AE Title does not take gets its status, and is in no group and no job of it."""
+    versions = versions_of(world)
+    for ae_title, sending, status in world.oracle.refused:
+        assert status in {
+            status_of(each, sending.study, sending.uid) for each in versions[ae_title]
+        }
+    for _, ae_title, files in kept_by(world):
+        for study, uid in {(name.partition("/")[0], uid_of(name)) for name in files}:
+            statuses = {status_of(entity, study, uid) for entity in versions[ae_title]}
+            assert TAKEN in statuses, f"{uid} is in a group that refuses it: {statuses}"
+
+
+def status_of(entity: ApplicationEntity, study: str, uid: str) -> int | None:
+    """Return what an AE Title says to an instance if it has room; None: it ignores it."""
+    sop_class, attributes = sop_class_of(uid), attributes_of(study, uid)
+    if sop_class in entity.ignored_sop_classes:
+        return None
+    if sop_class not in (entity.allowed_sop_classes or [sop_class]):
+        return 0x0122
+    return TAKEN if attributes.keys() >= {*entity.required_attributes} else 0xA900
+
+
+def kept_by(world: World) -> Iterator[tuple[str, str, FakeFiles]]:
+    """Yield id, AE Title and files of every group there is, and of those that were in jobs."""
+    for group in (*world.disk.open_groups.values(), *world.disk.closed_groups.values()):
+        yield group.record.id, group.record.ae_title, group.files
+    for payload in world.disk.history.values():
+        yield payload.job.group_id, payload.job.ae_title, payload.files
+
+
+def check_same_instances(world: World) -> None:
+    """Whatever came second has not reduced what is stored, and the right one has stayed."""
+    versions = versions_of(world)
+    for group_id, ae_title, files in kept_by(world):
+        policies = {entity.same_instance for entity in versions[ae_title]}
+        policy = policies.pop() if len(policies) == 1 else None
+        kept, sent = contents_of(files), world.oracle.sent.get(group_id, {})
+        assert kept.keys() <= sent.keys(), "nobody has sent this here"
+        for name, of_name in sent.items():
+            check_kept(policy, kept.get(name, []), of_name)
+
+
+def check_kept(policy: SameInstance | None, kept: list[int], sent: list[Sent]) -> None:
+    """Of all that was sent of one instance, what this policy says is kept.
+
+    Args:
+        policy: None: it has changed, and any of it may be kept.
+        kept: What there is of it.
+        sent: What was sent of it.
+    """
+    ours = [one for one in sent if one.content in kept]
+    promised = [one for one in sent if one.acknowledged]
+    assert {*kept} == {one.content for one in ours}, "nobody has sent these bytes"
+    assert len(kept) <= 1 or policy not in ("keep-first", "replace"), "it is there twice"
+    match policy:
+        case "keep-both":
+            assert {one.content for one in promised} <= {*kept}, "one of both has gone"
+        case "keep-first" if promised:
+            first = [one for one in ours if not any(each.precedes(one) for each in promised)]
+            assert first, "a later one has taken the place of the first"
+        case "replace" if promised:
+            last = [one for one in ours if not any(one.precedes(each) for each in promised)]
+            assert last, "an earlier one has the place of the last"
 
 
 async def check_liveness(world: World) -> None:

@@ -1,24 +1,20 @@
 """One seed's world: a disk, everybody outside, and the lives of the program on it."""
 
+from dataclasses import replace
 from random import Random
 
 import trio
 from drawn_settings import AE_TITLES, drawn_destination, drawn_policies, drawn_settings
 from fakes.administrators import TITLE, Administrator, EntityBook
 from fakes.committers import Archive, AskVisit, Promises, ReportVisit
-from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeWriter, Life, Rates
+from fakes.folders import FakeStore
 from fakes.group_operator import GroupOperator
 from fakes.job_operator import FakeOperator, Orders
-from fakes.peers import (
-    FakeAssociation,
-    FakeListener,
-    FakePlatform,
-    FakeRequestor,
-    Oracle,
-    believe,
-    resolve,
-)
+from fakes.oracle import Oracle, Sending
+from fakes.peers import FakeListener, FakePlatform, FakeRequestor, believe, resolve
 from fakes.results_services import Desk, FakeFetched, FakeService
+from fakes.senders import FakeAssociation
 from fakes.task_agents import TaskBook, TaskPeople
 
 from adapter.domain.entities import Destination
@@ -47,12 +43,13 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng = Random(seed)
-        self.rates = Rates.drawn(self.rng)
+        self.policies = Random(f"policies {seed}")
+        self.rates = replace(Rates.drawn(self.rng), again=self.policies.choice((0.0, 0.2, 0.5)))
         self.draws, self.orders = Random(seed), Orders()
         self.meddling = self.draws.random() < 0.5
         self.disk, self.oracle, self.promises = FakeDisk(), Oracle(), Promises()
         self.archive = Archive(self.rng, self.promises)
-        self.settings = drawn_settings(self.rng)
+        self.settings = drawn_settings(self.rng, self.policies)
         self.settings.destinations[0] = drawn_destination(seed)
         self.tasks, self.entities = TaskBook(), EntityBook()
         self.desk = Desk(Random(f"service {seed}"), bool(self.settings.results.files_url))
@@ -111,7 +108,7 @@ class World:
         )  # fmt: skip
         administrator = Administrator(
             views=views, book=self.entities, life=self.life, rng=self.draws,
-            draw_policies=drawn_policies,
+            draw_policies=lambda entity, rng: drawn_policies(entity, rng, self.policies),
         )  # fmt: skip
         return GroupOperator(views, self.life, jobs, (people.work, administrator.work))
 
@@ -173,10 +170,32 @@ class World:
         called = self.rng.choice((*AE_TITLES, TITLE.ae_title))
         calling = self.rng.choice(("CT1", "CT1", "CT2"))
         association = FakeAssociation(
-            (called, calling), visit, self.store, self.oracle, EPOCH, self.entities.shut
+            (called, calling),
+            self._sendings(visit),
+            self.store,
+            self.oracle,
+            EPOCH,
+            self.entities.shut,
         )
         await self.listener.connect(association)
         await association.over.wait()
+
+    def _sendings(self, visit: list[tuple[str, str]]) -> list[Sending]:
+        """Return what a sender sends: some of it twice, and some that was answered before."""
+        if not self.life.rates.again:
+            return [Sending(study, uid) for study, uid in visit]
+        draws, sendings = self.policies, list[Sending]()
+        for study, uid in visit:
+            first = Sending(study, uid, draws.choice((0, 0, 1)))
+            sendings.append(first)
+            if draws.random() < self.life.rates.again:
+                sendings.append(first._replace(content=draws.choice((0, 1, 2))))
+        for known in sorted({*self.oracle.recent}):
+            if draws.random() < self.life.rates.again:
+                sendings.append(known._replace(content=draws.choice((0, 1, 2))))
+        if draws.random() < 0.5:
+            draws.shuffle(sendings)
+        return sendings
 
     async def _ask_and_tell(self) -> None:
         """The archive reports what it owes; a modality asks about what it did and did not send."""

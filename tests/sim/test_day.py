@@ -6,7 +6,8 @@ Entity, timers, processor and ledger are real, the disk is a fake without delays
 from random import Random
 
 import trio
-from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeStore, FakeWriter, Life, Rates
+from fakes.disk import FakeDisk, FakeEngine, FakeSpace, FakeWriter, Life, Rates
+from fakes.folders import FakeStore
 from fakes.placements import ONLY, first_group, settled
 from trio.testing import MockClock
 

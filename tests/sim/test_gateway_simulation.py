@@ -55,7 +55,8 @@ async def simulate(seed: int) -> World:
         check_safety(world)
     world.new_work()
     calm = replace(world.rates, full=0, fault=0, bug=0, platform=0, unreachable=0, refused=0,
-                   lost=0, abort=0, silent=0, unkept=0, operator=0, tasks=0, changes=0)  # fmt: skip
+                   lost=0, abort=0, silent=0, unkept=0, operator=0, tasks=0, changes=0,
+                   again=0)  # fmt: skip
     world.rates, world.meddling = calm, False
     await world.live(calm, LIVENESS_S, kill=False)
     check_safety(world)

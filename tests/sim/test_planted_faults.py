@@ -2,13 +2,15 @@
 
 import itertools
 
+import msgspec
 import pytest
 import trio
+from fakes.folders import FakeStore
 from test_gateway_simulation import picky, quiet, simulate
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from adapter.actors import processor, reclaimer
+from adapter.actors import entity, processor, reclaimer
 from adapter.store.group_commit import GroupCommit
 
 SEEDS = 8
@@ -39,6 +41,31 @@ def job_ids_that_differ_each_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(processor, "job_id", lambda *_: f"job-{next(numbers):020}")
 
 
+def entity_that_keeps_the_first(patch: pytest.MonkeyPatch) -> None:
+    """It has the first of two instances kept, whatever its AE Title says."""
+    place = entity.placement
+
+    def placement(*args):
+        return msgspec.structs.replace(place(*args), same_instance="keep-first")
+
+    patch.setattr(entity, "placement", placement)
+
+
+def entity_that_takes_everything(patch: pytest.MonkeyPatch) -> None:
+    """It stores what its AE Title is to refuse or ignore."""
+    patch.setattr(entity, "objection", lambda *_, **__: None)
+
+
+def release_that_keeps_the_last(patch: pytest.MonkeyPatch) -> None:
+    """What was staged takes the place of what is there, whatever the AE Title says."""
+    release = FakeStore.release_staged
+
+    async def release_staged(self, group_id, association, same_instance):
+        return await release(self, group_id, association, "replace")
+
+    patch.setattr(FakeStore, "release_staged", release_staged)
+
+
 def judged(error: BaseException) -> bool:
     """Return whether a check has said so, and not a crash of what was planted."""
     if isinstance(error, BaseExceptionGroup):
@@ -47,7 +74,15 @@ def judged(error: BaseException) -> bool:
 
 
 @pytest.mark.parametrize(
-    "plant", [ledger_that_forgets, reclaimer_without_holds, job_ids_that_differ_each_time]
+    "plant",
+    [
+        ledger_that_forgets,
+        reclaimer_without_holds,
+        job_ids_that_differ_each_time,
+        entity_that_keeps_the_first,
+        entity_that_takes_everything,
+        release_that_keeps_the_last,
+    ],
 )
 def test_planted_fault_is_found(plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)

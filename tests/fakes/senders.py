@@ -24,7 +24,6 @@ from adapter.domain.messages import (
 from adapter.domain.statuses import OUT_OF_RESOURCES, PROCESSING_FAILURE
 from adapter.errors import GroupClosedError, UnavailableError
 
-
 PASSING = (OUT_OF_RESOURCES, PROCESSING_FAILURE)
 """What is answered then may be answered otherwise the next time."""
 

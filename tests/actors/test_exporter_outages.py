@@ -117,7 +117,7 @@ async def test_after_an_outage_what_broke_associations_is_tried_last(autojump_cl
         assert stage.told("destination") == ["destination.down"]
         await stage.open(an_export(9))
         await trio.sleep(30 + 2 * POLL_S)
-        assert stage.told("destination") == ["destination.down", "destination.up"]
+        assert stage.told("destination")[:2] == ["destination.down", "destination.up"]
         assert stage.peer.received[FRUITLESS_MAX] == "/job-9/0.dcm"
         nursery.cancel_scope.cancel()
 

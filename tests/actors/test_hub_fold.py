@@ -27,6 +27,8 @@ def values(kind):
         return st.integers(0, 99)
     if kind in (bool, type(None)):
         return st.sampled_from([False, True] if kind is bool else [None])
+    if typing.get_origin(kind) is dict:
+        return st.dictionaries(IDS, values(typing.get_args(kind)[1]), max_size=3)
     if typing.get_origin(kind) is list:
         return st.lists(IDS, max_size=3)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

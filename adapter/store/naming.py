@@ -13,6 +13,8 @@ from adapter.errors import StorageFaultError
 
 COPIES_MAX = 100
 """Of one instance in one group, each with other bytes; more means that something is very wrong."""
+_COPY = "_"
+"""Before the number of a copy; in no UID, and in no other name (`path_part`)."""
 _CHUNK_BYTES = 1 << 20
 _PREFIX_AT, _GROUP_LENGTH_AT, _META_AT = 128, 140, 144  # PS3.10 7.1: DICM, value of (0002,0000)
 
@@ -47,11 +49,17 @@ def name_instance(path: str, final: str, same_instance: SameInstance) -> Duplica
             return Duplicate(differs=differs, kept="first")
 
 
+def first_name(name: str) -> str:
+    """Return the name that the first copy of an instance has, given that of any."""
+    stem, extension = os.path.splitext(name)
+    return stem.partition(_COPY)[0] + extension
+
+
 def _linked_beside(path: str, final: str) -> bool:
     """Link the file to the next free name, `<instance>_2.dcm` and so on; False: it is there."""
     stem, extension = os.path.splitext(final)
     for number in range(2, COPIES_MAX + 1):
-        beside = f"{stem}_{number}{extension}"
+        beside = f"{stem}{_COPY}{number}{extension}"
         try:
             os.link(path, beside)
         except FileExistsError:

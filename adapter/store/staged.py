@@ -15,7 +15,7 @@ from pathlib import Path
 from adapter.domain.entities import SameInstance
 from adapter.domain.records import Duplicate, Merged
 from adapter.store.files import FOLDER_MODE, Durability, sync_folder, walk_files
-from adapter.store.naming import name_instance
+from adapter.store.naming import first_name, name_instance
 
 STAGED, RELEASED = "staged", "released"
 
@@ -83,11 +83,12 @@ def _move_series(
             raise
     duplicates: list[tuple[str, Duplicate]] = []
     fewer = fewer_bytes = 0
-    for path in list(series.iterdir()):
+    for path in sorted(series.iterdir()):  # the first copy of an instance first
         size = path.stat().st_size
-        duplicate = name_instance(str(path), str(target / path.name), same_instance)
+        final = target / first_name(path.name)  # there may be the same bytes under any of its names
+        duplicate = name_instance(str(path), str(final), same_instance)
         if duplicate is not None:
-            duplicates.append((path.stem, duplicate))
+            duplicates.append((final.stem, duplicate))
             if duplicate.kept != "both":
                 fewer, fewer_bytes = fewer + 1, fewer_bytes + size
     sync_folder(target, durability)

@@ -49,9 +49,14 @@ def _named_beside(files: FakeFiles, name: str, file: FakeFile) -> bool:
     return True
 
 
+def first_name(name: str) -> str:
+    """Return the name that the first copy of an instance has, given that of any."""
+    return name.partition("_")[0]
+
+
 def uid_of(name: str) -> str:
     """Return the SOP Instance UID in a file's name."""
-    return name.rpartition("/")[2].partition("_")[0]
+    return first_name(name).rpartition("/")[2]
 
 
 def series_of(name: str) -> str:
@@ -63,5 +68,5 @@ def contents_of(files: FakeFiles) -> dict[str, list[int]]:
     """Return what there is of each instance, one copy or several."""
     contents: dict[str, list[int]] = {}
     for name, file in files.items():
-        contents.setdefault(name.partition("_")[0], []).append(file.content)
+        contents.setdefault(first_name(name), []).append(file.content)
     return contents

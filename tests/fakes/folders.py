@@ -4,7 +4,7 @@ from collections.abc import Set
 
 import msgspec
 import trio.lowlevel
-from fakes.contents import FakeFile, FakeFiles, name_file, series_of, uid_of
+from fakes.contents import FakeFile, FakeFiles, first_name, name_file, series_of, uid_of
 from fakes.disk import FakeDisk, FakeGroup, FakePayload, Life
 from fakes.instances import sop_class_of
 
@@ -88,7 +88,7 @@ class FakeStore:
         for name, file in sorted(released.items()):
             await self.life.io()
             self.life.maybe_full()
-            if duplicate := name_file(group.files, name, file, same_instance):
+            if duplicate := name_file(group.files, first_name(name), file, same_instance):
                 duplicates.append((uid_of(name), duplicate))
             if duplicate and duplicate.differs and duplicate.kept == "last":
                 del released[name]

@@ -221,6 +221,7 @@ def check_kept(policy: SameInstance | None, kept: list[int], sent: list[Sent]) -
     promised = [one for one in sent if one.acknowledged]
     assert {*kept} == {one.content for one in ours}, "nobody has sent these bytes"
     assert len(kept) <= 1 or policy not in ("keep-first", "replace"), "it is there twice"
+    assert len(kept) == len({*kept}) or policy is None, "the same bytes are there twice"
     match policy:
         case "keep-both":
             assert {one.content for one in promised} <= {*kept}, "one of both has gone"

@@ -20,12 +20,19 @@ async def storage(tmp_path):
     return made
 
 
-def stage(storage, instance="1.2.3", content=b"bytes", association="a-1", series="2"):
+def stage(  # as an association thread does
+    storage,
+    instance="1.2.3",
+    content=b"bytes",
+    association="a-1",
+    series="2",
+    same_instance="keep-first",
+):
     part = storage.parts.open()
     part.write([content])
     where = Placement(
         groups={ONLY: "group-1"}, study="1", series=series, instance=instance,
-        same_instance="keep-first", association=association,
+        same_instance=same_instance, association=association,
     )  # fmt: skip
     duplicate = part.commit(where, "group-1")
     part.discard()
@@ -100,6 +107,21 @@ async def test_instance_of_two_associations_follows_the_policy_at_release(
     fewer = 0 if kept == "both" else 1
     assert (merged.instances_fewer, merged.payload_bytes_fewer) == (fewer, 6 * fewer)
     assert stored(storage) == names | {"1/2/1.2.4.dcm": b"own"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [("keep-both", {b"A", b"B"}), ("keep-first", {b"A"}), ("replace", {b"A"})],
+)
+async def test_staged_copies_are_compared_with_every_copy_in_the_group(storage, policy, kept):
+    stage(storage, content=b"A")
+    await release(storage)
+    for content in (b"B", b"A"):
+        stage(storage, content=content, association="a-2", same_instance="keep-both")
+    merged = await release(storage, "a-2", policy)
+    assert {uid for uid, _ in merged.duplicates} == {"1.2.3"}
+    assert merged.instances_fewer == 3 - len(kept)
+    assert sorted(stored(storage).values()) == sorted(kept)
 
 
 async def test_kill_before_the_release_leaves_it_unreleased(storage):

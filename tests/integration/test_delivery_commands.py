@@ -10,11 +10,11 @@ from dicom_peers import ScriptedDestination, free_port
 from harness import Adapter, eventually, run_cli
 from health import MakeAdapter
 from test_api_keys import offline
-from test_commands import CT_SMALL, one_line
+from test_commands import one_line
 from test_destinations import UIDS, ended, exporting, store
 from test_entity_commands import refused, said
 from test_exports import completed
-from test_jobs import send
+from test_jobs import CT_SMALL, send
 from test_results_api import ask, leave, register
 from wire import CT, EXPLICIT
 

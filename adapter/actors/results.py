@@ -110,7 +110,7 @@ class ResultsActor:
         opened = await self._open(
             job, job.id, dict.fromkeys(self._routed(job, job.destinations), files),
             results=len(results.files), skipped=len(results.skipped),
-            skipped_files=tuple(results.skipped_notes()[:SKIPPED_FILES_MAX]),
+            skipped_files=tuple(results.skipped[:SKIPPED_FILES_MAX]),
         )  # fmt: skip
         self._tell_collected(job, results, named=len(results.files) - len(files), exports=opened)
         if not opened:

@@ -135,7 +135,7 @@ class Job(Struct, frozen=True, kw_only=True):
     skipped: int = 0
     """Files beside them that are none."""
     skipped_files: tuple[str, ...] = ()
-    """The first of those, with what is wrong with those that claim to be instances."""
+    """The first of those."""
     tasks: int = 0
     """Times results of it were registered."""
     calling_ae_titles: tuple[str, ...] = ()
@@ -279,11 +279,4 @@ class Results(Struct, frozen=True, kw_only=True):
     files: dict[str, OutgoingInstance] = field(default_factory=dict)
     """By path relative to the output folder, in order."""
     skipped: list[str] = field(default_factory=list)
-    """Files that are not DICOM Part 10 instances, or not whole."""
-    spoilt: dict[str, str] = field(default_factory=dict)
-    """Why, of those that claim to be instances."""
-
-    def skipped_notes(self) -> list[str]:
-        """Return what was skipped, with the reason where a file claims to be an instance."""
-        return [f"{file} ({why})" if (why := self.spoilt.get(file)) else file
-                for file in self.skipped]  # fmt: skip
+    """Files that are not DICOM Part 10 instances."""

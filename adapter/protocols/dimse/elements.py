@@ -11,7 +11,7 @@ makes them 15 instead of 120 us.
 
 from enum import Enum
 from struct import Struct
-from typing import Literal, Protocol
+from typing import Literal
 
 from adapter.domain.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -47,26 +47,11 @@ class MalformedDataSetError(Exception):
 
 
 class NeedMore(Exception):  # noqa: N818 - a signal to `head`
-    """The scan ran off the end of what has arrived, inside an element.
-
-    Carries what was found, and where that element ends if it is one of the main data set that says.
-    """
+    """The scan ran off the end of what has arrived, inside an element."""
 
 
 class NoMore(NeedMore):
     """The scan came to the end of what has arrived, between two elements."""
-
-
-class Unclosed(NeedMore):
-    """The scan came to the end between two items: the delimiter of their sequence is missing."""
-
-
-class Bytes(Protocol):
-    """Bytes, or a file of which only what is looked at is read."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, span: slice, /) -> bytes: ...
 
 
 class Layout:
@@ -96,7 +81,7 @@ class Layout:
         known[header] = distance
 
 
-def scan(data: Bytes, layout: Layout) -> dict[int, str]:
+def scan(data: bytes, layout: Layout) -> dict[int, str]:
     """Return the wanted attributes of the main data set, as text, once the last one is passed.
 
     Args:
@@ -119,7 +104,7 @@ def scan(data: Bytes, layout: Layout) -> dict[int, str]:
     return _walk(data, layout, _Encoding.EXPLICIT_LITTLE)
 
 
-def _walk(data: Bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
+def _walk(data: bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
     found: dict[int, str] = {}
     known = layout.known.setdefault(encoding, {})
     previous = -1
@@ -140,7 +125,7 @@ def _walk(data: Bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
             position = _skip_undefined(data, position, implicit, encoding.big, found)
             continue
         if position + length > end:
-            raise NeedMore(found, position + length)
+            raise NeedMore(found)
         if tag in layout.wanted:
             found[tag] = data[position : position + length].decode("latin-1").strip("\0 ")
         elif position == start + 8 and tag < layout.last_wanted:
@@ -150,15 +135,15 @@ def _walk(data: Bytes, layout: Layout, encoding: _Encoding) -> dict[int, str]:
 
 
 def _header(
-    data: Bytes, position: int, encoding: _Encoding, found: dict[int, str]
+    data: bytes, position: int, encoding: _Encoding, found: dict[int, str]
 ) -> tuple[int, bytes | None, int, int]:
     """Return tag, VR (None: implicit), length, and the position of the value."""
     if position + 8 > len(data):
         raise NeedMore(found)
     if not encoding.explicit:
-        group, element, length = _TAG[encoding.big].unpack(data[position : position + 8])
+        group, element, length = _TAG[encoding.big].unpack_from(data, position)
         return group << 16 | element, None, length, position + 8
-    group, element, vr, length = _EXPLICIT[encoding.big].unpack(data[position : position + 8])
+    group, element, vr, length = _EXPLICIT[encoding.big].unpack_from(data, position)
     position += 8
     if vr in _LONG:
         if position + 4 > len(data):
@@ -189,7 +174,7 @@ def _is_vr(raw: bytes) -> bool:
 
 
 def _skip_undefined(
-    data: Bytes, position: int, implicit: bool, big: bool, found: dict[int, str]
+    data: bytes, position: int, implicit: bool, big: bool, found: dict[int, str]
 ) -> int:
     """Return the position behind a sequence of undefined length (PS3.5 7.5)."""
     order: Literal["little", "big"] = "big" if big else "little"
@@ -197,9 +182,8 @@ def _skip_undefined(
     end = len(data)
     while open_items:
         if position + 8 > end:
-            raise (Unclosed if position == end else NeedMore)(found)
-        tag_layout = _TAG[big and not open_items[-1]]
-        group, element, length = tag_layout.unpack(data[position : position + 8])
+            raise NeedMore(found)
+        group, element, length = _TAG[big and not open_items[-1]].unpack_from(data, position)
         tag = group << 16 | element
         position += 8
         implicit = open_items[-1]

@@ -3,7 +3,6 @@
 from adapter.domain.identifiers import is_uid
 from adapter.domain.records import OutgoingInstance
 from adapter.protocols.dimse.elements import Layout, MalformedDataSetError
-from adapter.protocols.dimse.file_bytes import is_torn
 from adapter.protocols.dimse.file_meta import PREFIX, NotPart10Error, read_file_meta
 from adapter.protocols.dimse.head import (
     SOP_CLASS_UID,
@@ -30,19 +29,12 @@ def describe(path: str) -> OutgoingInstance:
 
     Raises:
         NoInstanceError: It has no DICM prefix, or is a DICOMDIR.
-        NotPart10Error: It is no Part 10 file, no instance of a SOP class, or ends too early.
+        NotPart10Error: It is no Part 10 file, or no instance of a SOP class.
         OSError: The file cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
         start = file.read(READ_BYTES)
         size = file.seek(0, 2)
-        found = _described(path, start, size)
-        if is_torn(file, start, found.data_set_offset, size, found.transfer_syntax_uid):
-            raise NotPart10Error("the file ends inside an element of its data set")
-    return found
-
-
-def _described(path: str, start: bytes, size: int) -> OutgoingInstance:
     if start[128:132] != PREFIX:
         raise NoInstanceError("no DICM prefix")
     meta = read_file_meta(start)

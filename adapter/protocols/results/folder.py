@@ -1,7 +1,7 @@
 """Results that lie in a job's output folder (port `ResultSource`).
 
 The flag `output/job.done` says that they are complete; only then are they read. A file counts as a
-result if it is a whole DICOM Part 10 instance; anything else is reported as skipped and left alone.
+result if it is a DICOM Part 10 instance; anything else is reported as skipped and left alone.
 """
 
 import os
@@ -13,7 +13,7 @@ from adapter.domain.identifiers import is_id
 from adapter.domain.records import DONE_FLAG, Results
 from adapter.errors import UnavailableError
 from adapter.protocols.dimse.file_meta import NotPart10Error
-from adapter.protocols.dimse.part10 import NoInstanceError, describe
+from adapter.protocols.dimse.part10 import describe
 
 
 class FolderResults:
@@ -71,11 +71,8 @@ class FolderResults:
             return
         try:
             results.files[file] = describe(str(path))
-        except NoInstanceError:
+        except NotPart10Error:
             results.skipped.append(file)
-        except NotPart10Error as error:
-            results.skipped.append(file)
-            results.spoilt[file] = str(error)
 
 
 def _raise(error: OSError) -> None:

@@ -2,10 +2,11 @@
 
 Closed: exports go there. It opens when an association could not be made, or when several in a row
 broke before the destination had answered anything, each on another instance: one that breaks every
-association says something about itself, and nothing about a destination that is there. Open: nothing is sent, and the destination is
-probed at the end of a pause that doubles each time. Half-open: it has answered a probe, so one
-association tries whether it takes instances as well; only an answer to one closes the breaker, so a
-destination that accepts associations and then hangs does not start over with short pauses.
+association says something about itself, and nothing about a destination that is there. Open:
+nothing is sent, and the destination is probed at the end of a pause that doubles each time.
+Half-open: it has answered a probe, so one association tries whether it takes instances as well;
+only an answer to one closes the breaker, so a destination that accepts associations and then hangs
+does not start over with short pauses.
 """
 
 from dataclasses import dataclass, field

@@ -110,6 +110,7 @@ def test_refused_transfer_syntax_names_what_is_offered(make_adapter: MakeAdapter
     assert peer.received == []
     for outcome in export["outcomes"]:
         assert EXPLICIT in outcome["error"]
+        assert outcome["error"].endswith(f"for this SOP class the destination takes {IMPLICIT}")
         assert outcome["permanent"]
         assert outcome["attempts"] == 1
 

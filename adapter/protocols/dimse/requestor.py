@@ -128,6 +128,10 @@ class DicomRequestor:
         """See `Requestor.associate`."""
         connection = await self._connected(destination)
         association = await self._associated(connection, destination, contexts)
+        if others := association.alternatives():  # so that its refusals name what it takes
+            await trio.to_thread.run_sync(association.release, limiter=self._threads)
+            connection = await self._connected(destination)
+            association = await self._associated(connection, destination, [*contexts, *others])
         try:
             yield ThreadedScuAssociation(association, self._threads)
             await trio.to_thread.run_sync(association.release, limiter=self._threads)
@@ -206,12 +210,9 @@ class DicomRequestor:
             for number, (sop_class_uid, transfer_syntax_uid) in enumerate(contexts)
         ]
         request = encode_associate_rq(
-            destination.ae_title,
-            calling_ae_title or options.ae_title,
-            proposed,
-            options.max_pdu,
+            destination.ae_title, calling_ae_title or options.ae_title, proposed, options.max_pdu,
             roles,
-        )
+        )  # fmt: skip
         try:
             accept = await _accepted(connection, request, options.acse_s)
             transcript = options.transcription.of(destination=destination.name)

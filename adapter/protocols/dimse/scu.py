@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from adapter.domain.admission import VERIFICATION
-from adapter.domain.dimse_ports import Context, SendResult
+from adapter.domain.dimse_ports import CONTEXTS_MAX, Context, SendResult
 from adapter.domain.records import OutgoingInstance
 from adapter.domain.refusals import Cause, context_words
 from adapter.domain.statuses import is_success, is_transient, status_words
-from adapter.domain.transfer_syntaxes import IMPLICIT_VR_LITTLE_ENDIAN
+from adapter.domain.transfer_syntaxes import COMMON, IMPLICIT_VR_LITTLE_ENDIAN
 from adapter.errors import PeerRefusalError
 from adapter.protocols.dimse import command_set, negotiation
 from adapter.protocols.dimse.associate import AssociateAccept, ProposedContext
@@ -119,6 +119,14 @@ class ScuAssociation:
         assert self._connection is not None
         self._connection.close()
         self._connection = None
+
+    def alternatives(self) -> list[Context]:
+        """Return what else to propose: SOP classes that the peer takes in no syntax of these."""
+        refused = negotiation.TRANSFER_SYNTAXES_NOT_SUPPORTED
+        classes = dict.fromkeys(sop for (sop, _), why in self._results.items() if why == refused)
+        untaken = (sop_class for sop_class in classes if sop_class not in self._offered)
+        others = {(sop_class, syntax) for sop_class in untaken for syntax in COMMON}
+        return sorted(others - self._results.keys())[: CONTEXTS_MAX - len(self._results)]
 
     # --- messages
 

@@ -177,7 +177,7 @@ def send(
         begin = time.monotonic()
         try:
             interrupted = trio.run(_until_interrupted, delivery, found.instances, told)
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # raised again, whatever else is in it
             if group.subgroup(BrokenPipeError):  # whoever read the results has had enough
                 raise BrokenPipeError from None
             raise

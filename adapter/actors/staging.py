@@ -16,7 +16,7 @@ from adapter.domain.entity_events import dropped_event, merged_event
 from adapter.domain.events import Publish
 from adapter.domain.group_ports import InstanceStore
 from adapter.domain.grouping import OpenGroup
-from adapter.domain.records import StoredGroup
+from adapter.domain.records import Merged, StoredGroup
 from adapter.errors import UnavailableError
 
 ABORTED = "an association was aborted"
@@ -31,18 +31,20 @@ class Staging:
     publish: Publish
     _aborted: set[tuple[str, str]] = field(default_factory=set)
     """Group and association."""
+    _releasing: trio.Lock = field(default_factory=trio.Lock)
     _first_run: bool = True
 
     def adopt(self, keeper: GroupKeeper, group: OpenGroup, stored: StoredGroup) -> None:
         """Go on with what is staged in a group found on disk."""
         for association, (instances, payload_bytes) in stored.unmerged.items():
             group.stage(association, instances, payload_bytes)
+            group.staged[association].released = True
             keeper.timers.start_soon(self._keep, keeper, group, association)
         for association, (instances, payload_bytes) in stored.staged.items():
             group.stage(association, instances, payload_bytes)
             # Associations of an earlier process are over, and were not released.
             if self._first_run or (group.record.id, association) in self._aborted:
-                self._judge(keeper, group, association)
+                keeper.timers.start_soon(self._judge, keeper, group, association)
             else:
                 keeper.groups.join(group, association)
         keeper.restart(group)
@@ -53,29 +55,36 @@ class Staging:
 
     async def release(self, keeper: GroupKeeper, association: str) -> bool:
         """Take in what the association has staged; False: it cannot be, abort the association."""
-        for group in keeper.groups.of_association(association):
-            if association in group.staged:
-                try:
-                    await self._take_in(keeper, group, association)
-                except UnavailableError:
-                    return False
+        async with self._releasing:
+            for group in keeper.groups.of_association(association):
+                if association in group.staged:
+                    try:
+                        await self._take_in(keeper, group, association)
+                    except UnavailableError:
+                        return False
         return True
 
     def ended(self, keeper: GroupKeeper, group: OpenGroup, association: str) -> None:
-        """The association is over, and what it still has staged in this group was not released."""
+        """The association is over, and this group has not taken in all that it staged."""
         if association in group.staged:
             self._aborted.add((group.record.id, association))
-            self._judge(keeper, group, association)
+            keeper.timers.start_soon(self._judge, keeper, group, association)
 
-    def _judge(self, keeper: GroupKeeper, group: OpenGroup, association: str) -> None:
+    async def _judge(self, keeper: GroupKeeper, group: OpenGroup, association: str) -> None:
+        async with self._releasing:  # whoever waited for it may have given up
+            staged = group.staged.get(association)
+        if staged is None:
+            return
+        if staged.released:
+            await self._keep(keeper, group, association)
+            return
         match self.entity.on_abort:
             case "drop":
-                settle = self._drop
+                await self._drop(keeper, group, association)
             case "hold":
-                settle = self._hold
+                await self._hold(keeper, group, association)
             case "keep":  # it was another policy when this was staged
-                settle = self._keep
-        keeper.timers.start_soon(settle, keeper, group, association)
+                await self._keep(keeper, group, association)
 
     async def _drop(self, keeper: GroupKeeper, group: OpenGroup, association: str) -> None:
         while True:
@@ -110,13 +119,23 @@ class Staging:
         Raises:
             UnavailableError: It cannot be, or not wholly; do it again.
         """
-        merged = await self.store.release_staged(
-            group.record.id, association, self.entity.same_instance
-        )
-        group.count(-merged.instances_fewer, -merged.payload_bytes_fewer)
+        staged = group.staged[association]
+        if not staged.released:
+            await self.store.release_staged(group.record.id, association)
+            staged.released = True
+        await self._merge(group, association)
         self._settled(keeper, group, association)
-        for name, duplicate in merged.duplicates:
-            self.publish(merged_event(group.record, association, name, duplicate))
+
+    async def _merge(self, group: OpenGroup, association: str) -> None:
+        merged = Merged()
+        try:
+            await self.store.merge_released(
+                group.record.id, association, self.entity.same_instance, merged
+            )
+        finally:
+            group.count(-merged.instances_fewer, -merged.payload_bytes_fewer)
+            for name, duplicate in merged.duplicates:
+                self.publish(merged_event(group.record, association, name, duplicate))
 
     def _settled(self, keeper: GroupKeeper, group: OpenGroup, association: str) -> None:
         del group.staged[association]

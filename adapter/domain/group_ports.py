@@ -27,12 +27,19 @@ class InstanceStore(Protocol):
     async def hold_group(self, group_id: str, hold: GroupHold) -> None:
         """Record what keeps the group open, durably, in place of what was recorded before."""
 
-    async def release_staged(
-        self, group_id: str, association: str, same_instance: SameInstance
-    ) -> Merged:
-        """Take the association's staged instances into the group, durably; again is harmless.
+    async def release_staged(self, group_id: str, association: str) -> None:
+        """Make the association's staged instances a part of the group; again is harmless.
 
-        The first step decides: from then on a kill does not make them unreleased again.
+        From then on they are, whatever happens; if it fails, nobody knows.
+        """
+
+    async def merge_released(
+        self, group_id: str, association: str, same_instance: SameInstance, merged: Merged
+    ) -> None:
+        """Take the association's released instances into the group; again is harmless.
+
+        Args:
+            merged: Is added to as it goes, also if it fails: then another call adds the rest.
         """
 
     async def drop_staged(self, group_id: str, association: str) -> None:

@@ -18,6 +18,8 @@ class Staged:
 
     instances: int = 0
     payload_bytes: int = 0
+    released: bool = False
+    """It was released, and they have still to be merged with what the group has."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -71,14 +71,21 @@ class Duplicate(Struct, frozen=True, kw_only=True):
     kept: Literal["first", "last", "both"]
 
 
-class Merged(Struct, frozen=True, kw_only=True):
-    """What became of an association's staged instances when they were taken into the group."""
+class Merged(Struct, kw_only=True):
+    """What has become, so far, of released instances that are taken into their group."""
 
-    duplicates: tuple[tuple[str, Duplicate], ...] = ()
+    duplicates: list[tuple[str, Duplicate]] = field(default_factory=list)
     """With the name of the instance's file, which is its SOP Instance UID if that is one."""
     instances_fewer: int = 0
     """Fewer than were staged: duplicates of which one is kept."""
     payload_bytes_fewer: int = 0
+
+    def add(self, name: str, duplicate: Duplicate, payload_bytes: int) -> None:
+        """Count an instance that the group had already."""
+        self.duplicates.append((name, duplicate))
+        if duplicate.kept != "both":
+            self.instances_fewer += 1
+            self.payload_bytes_fewer += payload_bytes
 
 
 class JobChange(Struct, frozen=True, array_like=True):

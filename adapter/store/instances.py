@@ -25,7 +25,14 @@ from adapter.store.layout import Layout, unfinished
 from adapter.store.parts import clear_parts
 from adapter.store.quarantine import delete_folder, put_aside
 from adapter.store.remembered import RememberedGroups
-from adapter.store.staged import RELEASED, STAGED, drop_staged, release_staged, waiting
+from adapter.store.staged import (
+    RELEASED,
+    STAGED,
+    drop_staged,
+    merge_released,
+    release_staged,
+    waiting,
+)
 
 HOLD = "hold.json"
 
@@ -120,13 +127,18 @@ class FolderInstanceStore:
         path.rename(final)
         sync_folder(final.parent, self._durability)
 
-    async def release_staged(
-        self, group_id: str, association: str, same_instance: SameInstance
-    ) -> Merged:
+    async def release_staged(self, group_id: str, association: str) -> None:
         """See `InstanceStore.release_staged`."""
         folder = self._layout.open_group(group_id)
-        return await self._threads.run(
-            release_staged, folder, association, same_instance, self._durability
+        await self._threads.run(release_staged, folder, association, self._durability)
+
+    async def merge_released(
+        self, group_id: str, association: str, same_instance: SameInstance, merged: Merged
+    ) -> None:
+        """See `InstanceStore.merge_released`."""
+        folder = self._layout.open_group(group_id)
+        await self._threads.run(
+            merge_released, folder, association, same_instance, self._durability, merged
         )
 
     async def drop_staged(self, group_id: str, association: str) -> None:
@@ -224,12 +236,14 @@ def _read_hold(folder: Path) -> GroupHold:
 def _measured(record: GroupRecord, folder: Path) -> StoredGroup:
     instances = payload_bytes = 0
     last_arrival_at = record.opened_at
+    inodes = set[int]()
     for entry in walk_files(folder / "dcm"):
         status = os.stat(entry.path)
+        inodes.add(status.st_ino)
         instances += 1
         payload_bytes += status.st_size
         last_arrival_at = max(last_arrival_at, status.st_mtime)
-    staged, unmerged = waiting(folder, STAGED), waiting(folder, RELEASED)
+    staged, unmerged = waiting(folder, STAGED), waiting(folder, RELEASED, inodes)
     arrivals = (at for found in (staged, unmerged) for _, _, at in found.values())
     return StoredGroup(
         record=record,

@@ -9,24 +9,23 @@ the instances belong to the group. Every step can be done again.
 
 import os
 import shutil
+from collections.abc import Container
 from errno import EEXIST, ENOTEMPTY
 from pathlib import Path
 
 from adapter.domain.entities import SameInstance
-from adapter.domain.records import Duplicate, Merged
+from adapter.domain.records import Merged
 from adapter.store.files import FOLDER_MODE, Durability, sync_folder, walk_files
 from adapter.store.naming import first_name, name_instance
 
 STAGED, RELEASED = "staged", "released"
 
 
-def release_staged(
-    group: Path, association: str, same_instance: SameInstance, durability: Durability
-) -> Merged:
-    """Take in what an association has staged in this group folder; again is harmless.
+def release_staged(group: Path, association: str, durability: Durability) -> None:
+    """Make what an association has staged a part of this group, durably; again is harmless.
 
     Raises:
-        OSError: It failed; what has been taken in stays so.
+        OSError: It failed; whether a kill undoes it is not known.
     """
     staged, released = group / STAGED / association, group / RELEASED / association
     if staged.exists():
@@ -35,34 +34,62 @@ def release_staged(
         staged.rename(released)
         sync_folder(released.parent, durability)
         sync_folder(staged.parent, durability)
-    merged = Merged()
+
+
+def merge_released(
+    group: Path,
+    association: str,
+    same_instance: SameInstance,
+    durability: Durability,
+    merged: Merged,
+) -> None:
+    """Take what an association has released to where its group's instances are.
+
+    Each file is counted once, however often this fails and is done again: what duplicates another
+    one is deleted at once, and what has its name is known by its inode, because it stays among the
+    released until its name is durable.
+
+    Args:
+        merged: Is added to as it goes, also if this fails.
+
+    Raises:
+        OSError: It failed; what has been taken in stays so.
+    """
+    released = group / RELEASED / association
     if not released.exists():
-        return merged
+        return
     for study in list(released.iterdir()):
         target = group / "dcm" / study.name
         target.mkdir(FOLDER_MODE, exist_ok=True)
         for series in list(study.iterdir()):
-            merged = _with(merged, _move_series(series, target, same_instance, durability))
+            _move_series(series, target, same_instance, durability, merged)
         sync_folder(target, durability)
     sync_folder(group / "dcm", durability)
     shutil.rmtree(released)
-    return merged
 
 
 def drop_staged(group: Path, association: str) -> None:
     """Delete what an association has staged in this group folder; again is harmless."""
-    try:
-        shutil.rmtree(group / STAGED / association)
-    except FileNotFoundError:
-        pass  # it was dropped before the process died
+    for state in (STAGED, RELEASED):  # the latter if its release has failed
+        try:
+            shutil.rmtree(group / state / association)
+        except FileNotFoundError:
+            pass  # or it was dropped before the process died
 
 
-def waiting(group: Path, kind: str) -> dict[str, tuple[int, int, float]]:
-    """Return instances, bytes and latest arrival by association, of those in this state."""
+def waiting(
+    group: Path, kind: str, taken: Container[int] = frozenset()
+) -> dict[str, tuple[int, int, float]]:
+    """Return instances, bytes and latest arrival by association, of those in this state.
+
+    Args:
+        taken: Inodes of files that are not counted: they have their final name already.
+    """
     found = {}
     folder = group / kind
     for association in list(folder.iterdir()) if folder.exists() else ():
         statuses = [os.stat(entry.path) for entry in walk_files(association)]
+        statuses = [status for status in statuses if status.st_ino not in taken]
         found[association.name] = (
             len(statuses),
             sum(status.st_size for status in statuses),
@@ -72,34 +99,28 @@ def waiting(group: Path, kind: str) -> dict[str, tuple[int, int, float]]:
 
 
 def _move_series(
-    series: Path, study: Path, same_instance: SameInstance, durability: Durability
-) -> Merged:
+    series: Path,
+    study: Path,
+    same_instance: SameInstance,
+    durability: Durability,
+    merged: Merged,
+) -> None:
     target = study / series.name
     try:
         series.rename(target)  # most series come from one association: one step for all of it
-        return Merged()
+        return
     except OSError as error:
         if error.errno not in (EEXIST, ENOTEMPTY):
             raise
-    duplicates: list[tuple[str, Duplicate]] = []
-    fewer = fewer_bytes = 0
+    taken = {entry.stat().st_ino for entry in walk_files(target)}
     for path in sorted(series.iterdir()):  # the first copy of an instance first
-        size = path.stat().st_size
+        status = path.stat()
+        if status.st_ino in taken:
+            continue
         final = target / first_name(path.name)  # there may be the same bytes under any of its names
         duplicate = name_instance(str(path), str(final), same_instance)
         if duplicate is not None:
-            duplicates.append((final.stem, duplicate))
             if duplicate.kept != "both":
-                fewer, fewer_bytes = fewer + 1, fewer_bytes + size
+                path.unlink(missing_ok=True)
+            merged.add(final.stem, duplicate, status.st_size)
     sync_folder(target, durability)
-    return Merged(
-        duplicates=tuple(duplicates), instances_fewer=fewer, payload_bytes_fewer=fewer_bytes
-    )
-
-
-def _with(one: Merged, other: Merged) -> Merged:
-    return Merged(
-        duplicates=one.duplicates + other.duplicates,
-        instances_fewer=one.instances_fewer + other.instances_fewer,
-        payload_bytes_fewer=one.payload_bytes_fewer + other.payload_bytes_fewer,
-    )

@@ -10,7 +10,7 @@ import trio
 from adapter.domain.dimse_ports import EchoResult, SendResult
 from adapter.domain.entities import Destination
 from adapter.domain.ports import SpaceReading
-from adapter.domain.records import Export, Job, Merged, OutgoingInstance, Results, StoredGroup
+from adapter.domain.records import Export, Job, OutgoingInstance, Results, StoredGroup
 from adapter.domain.refusals import Cause
 from adapter.errors import PeerRefusalError, StorageFaultError, UnavailableError
 from adapter.store.ledger import RowLedger
@@ -69,7 +69,7 @@ class Disk:
         self.close_s = 0.0
         self.calls = []
         self.remembered = {}
-        self.merged = Merged()
+        self.duplicates = []
         self.inputs = {}
         """Files in the input of jobs, where it is not enough."""
 
@@ -113,10 +113,16 @@ class Disk:
         self._may_fail("hold_group", group_id)
         self.open[group_id] = msgspec.structs.replace(self.open[group_id], hold=hold)
 
-    async def release_staged(self, group_id, association, same_instance):
+    async def release_staged(self, group_id, association):
         await trio.lowlevel.checkpoint()
         self._may_fail("release_staged", (group_id, association))
-        return self.merged
+
+    async def merge_released(self, group_id, association, same_instance, merged):
+        await trio.lowlevel.checkpoint()
+        for each in self.duplicates:
+            merged.add(*each)
+        self.duplicates.clear()
+        self._may_fail("merge_released", (group_id, association))
 
     async def drop_staged(self, group_id, association):
         await trio.lowlevel.checkpoint()

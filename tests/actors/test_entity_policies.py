@@ -22,9 +22,11 @@ from adapter.domain.messages import (
     Placement,
     Refused,
 )
-from adapter.domain.records import Duplicate, GroupHold, Merged
+from adapter.domain.records import Duplicate, GroupHold
 
 DONE, UNKNOWN, UNAVAILABLE = OrderOutcome.DONE, OrderOutcome.UNKNOWN, OrderOutcome.UNAVAILABLE
+
+TAKE_IN = ("release_staged", "merge_released")
 
 
 async def order(stage, group_id, what, seconds=0.0):
@@ -424,7 +426,8 @@ async def test_released_instances_join_their_group(autojump_clock, policy):
         await trio.sleep(1000)
         assert stage.disk.closed == {}
         assert await release(stage)
-        assert stage.disk.calls[-1] == ("release_staged", (first_group(placement), "a-1"))
+        taken_in = [(call, (first_group(placement), "a-1")) for call in TAKE_IN]
+        assert stage.disk.calls[-2:] == taken_in
         await stage.end("a-1")
         await trio.testing.wait_all_tasks_blocked()
         assert last(stage, "group.closed").facts["instances"] == 1
@@ -453,7 +456,7 @@ async def test_instances_of_an_aborted_association_hold_their_group(autojump_clo
         placement = await stage.store(instance(1))
         await stage.end("a-1")
         assert last(stage, "group.held").facts["why"] == "an association was aborted"
-        assert stage.disk.calls[-1][0] == "release_staged"
+        assert tuple(call for call, _ in stage.disk.calls[-2:]) == TAKE_IN
         await trio.sleep(1000)
         assert stage.disk.closed == {}
         assert await order(stage, first_group(placement), "close") is DONE
@@ -480,15 +483,32 @@ async def test_association_is_to_be_aborted_if_what_it_staged_cannot_be_taken_in
         assert stage.told().count("group.dropped") == 1
 
 
+async def test_released_instances_are_merged_until_that_works_and_told_once(autojump_clock):
+    stage = Stage(on_abort="drop", timeout_s=5.0)
+    stage.disk.faults = ["merge_released", "merge_released"]
+    stage.disk.duplicates = [("1.2.1.1", Duplicate(differs=True, kept="first"), 100)]
+    async with running(stage.actor):
+        await stage.store(instance(1))
+        await stage.store(instance(2))
+        assert not await release(stage)
+        await stage.end("a-1")
+        await trio.sleep(RETRY_S + 5.1)
+        assert [call for call, _ in stage.disk.calls] == [
+            "open_group", "release_staged", *3 * ["merge_released"], "close_group"
+        ]  # fmt: skip
+        assert last(stage, "group.closed").facts["instances"] == 1
+        told = [event.type for event in stage.events]
+        assert told.count("instance.duplicate") == 1
+        assert "group.dropped" not in told
+
+
 async def test_what_was_in_the_group_already_is_told_at_the_release(autojump_clock):
     stage = Stage(on_abort="drop", timeout_s=5.0)
     again = Duplicate(differs=True, kept="first")
     async with running(stage.actor):
         await stage.store(instance(1))
         await stage.store(instance(2))
-        stage.disk.merged = Merged(
-            duplicates=(("1.2.1.1", again),), instances_fewer=1, payload_bytes_fewer=100
-        )
+        stage.disk.duplicates = [("1.2.1.1", again, 100)]
         assert await release(stage)
         told = last(stage, "instance.duplicate")
         assert told.facts == {"sopInstanceUid": "1.2.1.1", "differs": True, "kept": "first"}
@@ -507,8 +527,8 @@ def staged_left_behind(stage, **what):
     ("policy", "calls", "instances"),
     [
         ("drop", ["drop_staged", "close_group"], 4),
-        ("keep", ["release_staged", "close_group"], 6),
-        ("hold", ["hold_group", "release_staged"], None),
+        ("keep", [*TAKE_IN, "close_group"], 6),
+        ("hold", ["hold_group", *TAKE_IN], None),
     ],
 )
 async def test_association_that_a_kill_ended_counts_as_aborted(
@@ -529,7 +549,7 @@ async def test_association_that_was_released_before_a_kill_is_kept(autojump_cloc
     staged_left_behind(stage, unmerged={"a-9": (2, 20)})
     async with running(stage.actor):
         await trio.sleep(6)
-        assert [call for call, _ in stage.disk.calls] == ["release_staged", "close_group"]
+        assert [call for call, _ in stage.disk.calls] == ["merge_released", "close_group"]
         assert last(stage, "group.closed").facts["instances"] == 6
 
 

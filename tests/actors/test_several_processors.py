@@ -24,7 +24,7 @@ from adapter.domain.messages import (
     StoreRequest,
 )
 from adapter.domain.placing import LEASE_S_MAX
-from adapter.domain.records import Duplicate, GroupRecord, Merged
+from adapter.domain.records import Duplicate, GroupRecord
 from adapter.supervision import REPLICA, supervise
 
 MODALITY = "0008,0060"
@@ -330,7 +330,6 @@ async def test_instances_are_staged_and_released_in_each_group(autojump_clock):
         assert placement.association == "a-1"
         await trio.sleep(100)
         assert stage.disk.closed == {}
-        stage.disk.merged = Merged()
         assert await release(stage)
         released = [what for call, what in stage.disk.calls if call == "release_staged"]
         assert released == [(group, "a-1") for group in placement.groups.values()]

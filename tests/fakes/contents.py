@@ -6,8 +6,10 @@ from adapter.domain.entities import SameInstance
 from adapter.domain.records import Duplicate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FakeFile:
+    """Equal to itself only, as an inode is."""
+
     content: int
     """Stands for the bytes of its data set."""
     at: float

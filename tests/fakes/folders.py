@@ -69,39 +69,44 @@ class FakeStore:
         except KeyError:
             raise StorageFaultError("No such file or directory") from None
 
-    async def release_staged(
-        self, group_id: str, association: str, same_instance: SameInstance
-    ) -> Merged:
-        """Take in one file after the other; it may fail, or die, after each."""
+    async def release_staged(self, group_id: str, association: str) -> None:
         await self.life.io()
         self.life.maybe_full()
         group = self._open(group_id)
         if staged := group.staged.pop(association, None):
             group.released[association] = staged
+        await self.life.io()
+        self.life.maybe_full()
+
+    async def merge_released(
+        self, group_id: str, association: str, same_instance: SameInstance, merged: Merged
+    ) -> None:
+        """Take in one file after the other; it may fail, or die, after each."""
+        group = self._open(group_id)
         released = group.released.get(association, {})
         for series in sorted({series_of(name) for name in released}):
             await self.life.io()
             self.life.maybe_full()
             if series not in {series_of(name) for name in group.files}:
                 group.files |= _taken(released, series)
-        duplicates = list[tuple[str, Duplicate]]()
         for name, file in sorted(released.items()):
             await self.life.io()
             self.life.maybe_full()
+            if file in group.files.values():
+                continue
             if duplicate := name_file(group.files, first_name(name), file, same_instance):
-                duplicates.append((uid_of(name), duplicate))
-            if duplicate and duplicate.differs and duplicate.kept == "last":
-                del released[name]
+                if duplicate.kept != "both":
+                    del released[name]
+                merged.add(uid_of(name), duplicate, 1)
+        await self.life.io()
+        self.life.maybe_full()
         group.released.pop(association, None)
-        fewer = sum(duplicate.kept != "both" for _, duplicate in duplicates)
-        return Merged(
-            duplicates=tuple(duplicates), instances_fewer=fewer, payload_bytes_fewer=fewer
-        )
 
     async def drop_staged(self, group_id: str, association: str) -> None:
         await self.life.io()
         self.life.maybe_full()
         staged = self._open(group_id).staged.pop(association, {})
+        staged |= self._open(group_id).released.pop(association, {})
         self.disk.dropped |= {(group_id, name) for name in staged}
 
     async def remember_closed(self, record: GroupRecord, at: float, until_at: float) -> None:
@@ -206,11 +211,17 @@ def _stored(groups: dict[str, FakeGroup], ae_title: str) -> list[StoredGroup]:
             last_arrival_at=max([group.record.opened_at, *(file.at for file in _all(group))]),
             hold=group.hold,
             staged={each: (len(files), len(files)) for each, files in group.staged.items()},
-            unmerged={each: (len(files), len(files)) for each, files in group.released.items()},
+            unmerged={each: _unmerged(group, each) for each in group.released},
         )
         for group in sorted(groups.values(), key=lambda group: group.record.opened_at)
         if group.record.ae_title == ae_title
     ]
+
+
+def _unmerged(group: FakeGroup, association: str) -> tuple[int, int]:
+    files = [file for file in group.released[association].values()
+             if file not in group.files.values()]  # fmt: skip
+    return len(files), len(files)
 
 
 def _all(group: FakeGroup) -> list[FakeFile]:

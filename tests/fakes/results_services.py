@@ -194,6 +194,7 @@ class FakeFetched:
             output = self._disk.fetching.pop(job_id, {})
             payload = FakePayload(None, {}, dict(output))
             self._disk.payloads[job_id] = self._disk.fetched[job_id] = payload
+            self._disk.removed.discard(job_id)  # its service has forgotten, and offers it again
 
     async def discard(self, job_id: str) -> None:
         await self._life.io()

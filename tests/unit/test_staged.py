@@ -6,7 +6,7 @@ from fakes.placements import ONLY
 from test_instances import Storage, record
 
 from adapter.domain.messages import Placement
-from adapter.domain.records import Duplicate, GroupHold
+from adapter.domain.records import Duplicate, GroupHold, Merged
 from adapter.errors import GroupClosedError, StorageFaultError
 from adapter.store.instances import HOLD
 from adapter.store.staged import RELEASED, STAGED
@@ -45,7 +45,10 @@ def stored(storage):
 
 
 async def release(storage, association="a-1", same_instance="keep-first"):
-    return await storage.store.release_staged("group-1", association, same_instance)
+    merged = Merged()
+    await storage.store.release_staged("group-1", association)
+    await storage.store.merge_released("group-1", association, same_instance, merged)
+    return merged
 
 
 async def test_staged_instance_is_not_in_the_group_yet(storage):
@@ -58,7 +61,7 @@ async def test_staged_instance_is_not_in_the_group_yet(storage):
 async def test_released_instances_are_in_the_group(storage):
     stage(storage)
     stage(storage, "1.2.4", series="3")
-    assert (await release(storage)).duplicates == ()
+    assert (await release(storage)).duplicates == []
     assert stored(storage) == {"1/2/1.2.3.dcm": b"bytes", "1/3/1.2.4.dcm": b"bytes"}
     (group,) = await storage.store.open_groups("BRAIN")
     assert (group.instances, group.staged, group.unmerged) == (2, {}, {})
@@ -103,7 +106,7 @@ async def test_instance_of_two_associations_follows_the_policy_at_release(
     stage(storage, "1.2.4", content=b"own", association="a-2")
     await release(storage, "a-1", policy)
     merged = await release(storage, "a-2", policy)
-    assert merged.duplicates == (("1.2.3", Duplicate(differs=True, kept=kept)),)
+    assert merged.duplicates == [("1.2.3", Duplicate(differs=True, kept=kept))]
     fewer = 0 if kept == "both" else 1
     assert (merged.instances_fewer, merged.payload_bytes_fewer) == (fewer, 6 * fewer)
     assert stored(storage) == names | {"1/2/1.2.4.dcm": b"own"}
@@ -150,6 +153,54 @@ async def test_kill_in_the_middle_of_a_release_is_made_good(storage, done):
     assert group.unmerged == {"a-1": (2 - done, 5 * (2 - done))}
     await release(storage)
     assert list(stored(storage)) == ["1/2/1.2.3.dcm", "1/3/1.2.4.dcm"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        ("keep-first", {"1.dcm": b"A", "2.dcm": b"B"}),
+        ("replace", {"1.dcm": b"AA", "2.dcm": b"B"}),
+        ("keep-both", {"1.dcm": b"A", "1_2.dcm": b"AA", "2.dcm": b"B"}),
+    ],
+)
+async def test_merge_that_fails_midway_and_is_done_again_counts_each_file_once(
+    storage, policy, names, restarted
+):
+    stage(storage, "1", b"A")
+    await release(storage)
+    for instance, content in (("1", b"AA"), ("2", b"B"), ("3", b"C"), ("4", b"D")):
+        stage(storage, instance, content, association="a-2")
+    obstacle = storage.layout.open_group("group-1") / "dcm" / "1" / "2" / "3.dcm"
+    obstacle.mkdir()
+    await storage.store.release_staged("group-1", "a-2")
+    merged = Merged()
+    with pytest.raises(StorageFaultError):
+        await storage.store.merge_released("group-1", "a-2", policy, merged)
+    obstacle.rmdir()
+    counted = 5 - merged.instances_fewer
+    if restarted:
+        storage.restart()
+        await storage.store.recover()
+        (group,) = await storage.store.open_groups("BRAIN")
+        assert {each: group.unmerged[each][0] + group.instances for each in group.unmerged} == {
+            "a-2": counted
+        }
+    again = Merged()
+    await storage.store.merge_released("group-1", "a-2", policy, again)
+    assert [uid for uid, _ in merged.duplicates] == ["1"]
+    assert again.duplicates == [], "they have been told"
+    expected = {f"1/2/{name}": content for name, content in names.items()}
+    assert stored(storage) == expected | {"1/2/3.dcm": b"C", "1/2/4.dcm": b"D"}
+    assert counted == len(stored(storage))
+
+
+async def test_drop_of_what_was_perhaps_released_drops_it(storage):
+    stage(storage)
+    await storage.store.release_staged("group-1", "a-1")
+    await storage.store.drop_staged("group-1", "a-1")
+    (group,) = await storage.store.open_groups("BRAIN")
+    assert (group.instances, group.staged, group.unmerged) == (0, {}, {})
 
 
 async def test_arrivals_that_are_staged_count_for_the_time_left(storage):

@@ -101,12 +101,12 @@ def pixelmed_scp(folder: Path) -> Any:
 
 @contextmanager
 def running(arguments: Sequence[str], port: int, log: Path) -> Any:
-    """Run a server until the block ends; its port answers first."""
+    """Run a server until the block ends, and yield its process; its port answers first."""
     with open(log, "wb") as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
     try:
         eventually(lambda: listens(port), 20, f"{arguments[0]} listens")
-        yield
+        yield process
     finally:
         process.terminate()
         try:

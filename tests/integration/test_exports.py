@@ -21,10 +21,10 @@ UIDS = {f"1.2.6.{study}.{number}" for study in range(STUDIES) for number in rang
 def exporting(make_adapter: MakeAdapter, *destinations: dict[str, Any], **export: Any) -> Adapter:
     """Start an adapter that exports what it receives to the first of these, or to all."""
     only = export.pop("only", [one["name"] for one in destinations])
+    scu = {"connect_s": 2, "acse_s": 10, "dimse_s": 20, **export.pop("scu", {})}
     return make_adapter({
         "dicom": {"scu": {
-            "export": {"max_retries": 1, "retry_delay_s": 0.2, **export},
-            "connect_s": 2, "acse_s": 10, "dimse_s": 20,
+            "export": {"max_retries": 1, "retry_delay_s": 0.2, **export}, **scu,
         }},
         "application_entities": [{
             "name": "main", "ae_title": "MAIN", "timeout_s": 1, "pipelines": {"copy": "copy"},

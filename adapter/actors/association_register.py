@@ -6,7 +6,7 @@ none, it ends with its listener.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import structlog
 import trio
@@ -82,14 +82,15 @@ class AssociationRegister:
             self.now(),
         )
         notify(self.refused)
-        why: dict[str, Any] = {
-            "why": rejection.why, "result": rejection.result, "source": rejection.source,
-            "reason": rejection.reason,
-        }  # fmt: skip
-        log.info("association.rejected", association=association, peer=request.peer, **why)
         facts = AssociationRejection(
-            **_asked(request), **why, rule=row.why.rule, first=row.id, count=row.count
-        )
+            **_asked(request), why=rejection.why, result=rejection.result,
+            source=rejection.source, reason=rejection.reason, rule=row.why.rule, first=row.id,
+            count=row.count,
+        )  # fmt: skip
+        log.info(
+            "association.rejected", association=association, peer=request.peer, why=facts.why,
+            result=facts.result, source=facts.source, reason=facts.reason,
+        )  # fmt: skip
         self.publish(_event(AssociationRejected, association, request, facts))
 
     def unasked(self, association: str, connection: PendingAssociation, end: str) -> None:
@@ -152,7 +153,14 @@ def _event(kind: type[Event], association: str, request: AssociationRequest, dat
     return kind(ae_title=request.called_ae_title, association=association, data=data)
 
 
-def _asked(request: AssociationRequest) -> dict[str, Any]:
+class _Asked(TypedDict):
+    calling_ae_title: str
+    peer: str
+    tls: str
+    contexts: int
+
+
+def _asked(request: AssociationRequest) -> _Asked:
     return {
         "calling_ae_title": request.calling_ae_title,
         "peer": request.peer,

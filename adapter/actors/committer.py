@@ -7,7 +7,7 @@ Restart policy: that of its exporter.
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
 
 import structlog
 import trio
@@ -177,7 +177,14 @@ def _tell(publish: Publish, kind: type[CommitmentEvent], transaction: Transactio
     publish(kind(export=transaction.export_id, destination=transaction.destination, data=facts))
 
 
-def _known(transaction: Transaction) -> dict[str, Any]:
+class _Known(TypedDict):
+    role: Literal["SCU"]
+    transaction_uid: str
+    instances: int
+    error: str
+
+
+def _known(transaction: Transaction) -> _Known:
     return {
         "role": "SCU",
         "transaction_uid": transaction.uid,

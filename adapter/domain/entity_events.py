@@ -1,9 +1,9 @@
 """What an application entity tells of its instances and groups, as live events."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Required, TypedDict, Unpack
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from adapter.domain.association_events import (
     DuplicateFacts,
@@ -22,6 +22,17 @@ from adapter.domain.grouping import OpenGroup, Staged
 from adapter.domain.messages import InstanceSettled, ReceivedInstance
 from adapter.domain.records import Duplicate, GroupRecord
 from adapter.domain.statuses import OUT_OF_RESOURCES
+
+
+class _AsSent(TypedDict, total=False):
+    """What the facts of all events of an instance begin with."""
+
+    sop_instance_uid: Required[str]
+    sop_class_uid: str
+    payload_bytes: int
+    priority: int | UnsetType
+    move_originator: str | UnsetType
+    move_originator_message_id: int | UnsetType
 
 
 def refused_event(ae_title: str, instance: ReceivedInstance, status: int) -> Event:
@@ -73,7 +84,7 @@ def merged_event(record: GroupRecord, association: str, name: str, duplicate: Du
     )
 
 
-def _of_duplicate(duplicate: Duplicate, **instance: Any) -> DuplicateFacts:
+def _of_duplicate(duplicate: Duplicate, **instance: Unpack[_AsSent]) -> DuplicateFacts:
     return DuplicateFacts(differs=duplicate.differs, kept=duplicate.kept, **instance)
 
 
@@ -122,7 +133,7 @@ def _seconds(left: float) -> float:
     return round(max(left, 0.0), 3)
 
 
-def _as_sent(instance: ReceivedInstance) -> dict[str, Any]:
+def _as_sent(instance: ReceivedInstance) -> _AsSent:
     """Return which one it is, and what the sender said besides, where it is not the usual."""
     mover = instance.move_originator
     return {

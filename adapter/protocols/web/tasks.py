@@ -209,7 +209,10 @@ async def failure(web: State, task_id: FromPath[str], data: Failure = None) -> d
     summary="Have a failed task done again",
 )
 async def retry_task(web: State, task_id: FromPath[str]) -> dict[str, Any]:
-    """Have it pending again. 404, 409 if it has not failed, 503 if nobody answers now."""
+    """Have it pending again; one that is pending stays so.
+
+    404, 409 if it is in progress or done, 503 if nobody answers now.
+    """
     return await _report(web, task_id, StepEvent.RESUBMIT)
 
 

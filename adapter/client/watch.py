@@ -4,6 +4,7 @@ Rules: a plain request goes before each WebSocket, for a handshake cannot say wh
 waits long for a peer whose certificate is not trusted. The first connection has to come about; one
 that is lost is tried again for ever, unless the adapter says no. It goes on behind the last event
 that was seen, or with a snapshot if the adapter no longer knows that number (docs/events.md).
+Silence is no proof of a connection: after some of it the adapter has to answer a ping.
 """
 
 import sys
@@ -19,6 +20,7 @@ from trio_websocket import (
     ConnectionClosed,
     ConnectionRejected,
     HandshakeError,
+    WebSocketConnection,
     open_websocket_url,
 )
 
@@ -36,6 +38,12 @@ FRAME_BYTES_MAX = 64 << 20
 """A greeting carries the whole snapshot."""
 POLICY_VIOLATION = 1008
 """RFC 6455 7.4.1; the reason says what is wrong."""
+SILENCE_S = 15.0
+"""Then the adapter is asked whether it is still there,"""
+PONG_S = 10.0
+"""and has so long to answer."""
+FRAMES_MAX = 64
+"""Frames that may come before the answer: it is one of them, so they have to be taken in."""
 CLOSE_S = 2.0
 """For the peer's close frame."""
 PAUSE_S = 0.5
@@ -90,11 +98,12 @@ async def follow_events(access: Access, handle: Handle, place: Place) -> None:
             f"{scheme}://{parts.netloc}{path}",
             extra_headers=headers,
             max_message_size=FRAME_BYTES_MAX,
+            message_queue_size=FRAMES_MAX,
             connect_timeout=TIMEOUT_S,
             disconnect_timeout=CLOSE_S,
         ) as socket:
             while True:
-                for message in msgspec.json.decode(await socket.get_message()):
+                for message in msgspec.json.decode(await _next_frame(socket)):
                     handle(message)
                     place.take(message)
     except ConnectionClosed as closed:
@@ -105,8 +114,21 @@ async def follow_events(access: Access, handle: Handle, place: Place) -> None:
         kind = UnansweredError if error.status_code >= 500 else ApiError
         said = f"no WebSocket comes through (HTTP status {error.status_code})"
         raise kind(f"{access.url}: {said}") from None
-    except HandshakeError:
+    except (HandshakeError, trio.TooSlowError):
         raise lost from None
+
+
+async def _next_frame(socket: WebSocketConnection) -> str | bytes:
+    """Return the next frame, however long it takes.
+
+    Raises:
+        TooSlowError: There is nobody any more.
+    """
+    while True:
+        with trio.move_on_after(SILENCE_S):
+            return await socket.get_message()
+        with trio.fail_after(PONG_S):
+            await socket.ping()
 
 
 class Watch:

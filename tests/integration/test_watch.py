@@ -1,6 +1,7 @@
 """`watch`: it goes on through restarts and lost connections, and says why where it cannot."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -168,6 +169,19 @@ def test_nothing_is_missed_or_told_twice_when_a_connection_is_lost(adapter: Adap
     assert "snapshot" not in again
     numbers = [message["seq"] for message in watch.told if message["type"] != "hello"]
     assert numbers == list(range(hello["seq"] + 1, hello["seq"] + 1 + len(numbers)))
+
+
+def test_adapter_that_is_stopped_is_missed_and_then_followed_again(adapter: Adapter) -> None:
+    """Its kernel keeps the connection up; a line that is dead without a word looks the same."""
+    with watching(adapter.url) as watch:
+        watch.until("hello")
+        os.kill(adapter.pid, signal.SIGSTOP)
+        watch.says(f"{adapter.url}: the connection was lost; trying again")
+        os.kill(adapter.pid, signal.SIGCONT)
+        watch.says(f"{adapter.url}: connected again")
+        store(adapter, "1.2.3.1")
+        watch.until("instance.stored")
+        assert watch.interrupt() == 0
 
 
 def test_since_and_topics_count_from_the_beginning(adapter: Adapter) -> None:

@@ -164,9 +164,11 @@ class FakeService:
 class FakeFetched:
     """Port FetchedFiles on a FakeDisk."""
 
-    def __init__(self, disk: FakeDisk, life: Life) -> None:
+    def __init__(self, disk: FakeDisk, life: Life, came_again: Callable[[str], None]) -> None:
+        """`came_again`: is told the id of a job that had gone and is there again."""
         self._disk = disk
         self._life = life
+        self._came_again = came_again
 
     def _output(self, job_id: str) -> dict[str, OutgoingInstance]:
         if payload := self._disk.payloads.get(job_id):
@@ -194,7 +196,9 @@ class FakeFetched:
             output = self._disk.fetching.pop(job_id, {})
             payload = FakePayload(None, {}, dict(output))
             self._disk.payloads[job_id] = self._disk.fetched[job_id] = payload
-            self._disk.removed.discard(job_id)  # its service has forgotten, and offers it again
+            if job_id in self._disk.removed:  # its service has forgotten, and offers it again
+                self._disk.removed.remove(job_id)
+                self._came_again(job_id)
 
     async def discard(self, job_id: str) -> None:
         await self._life.io()

@@ -63,6 +63,12 @@ class TaskBook:
     taken_again: int = 0
     """Tasks that were offered again, as nobody had reported in time."""
 
+    def came_again(self, job_id: str) -> None:
+        """A job that had gone is there again, and what was registered for the first is not."""
+        for task_id in [known for known, task in self.tasks.items() if task.job_id == job_id]:
+            self.tasks[f"{task_id} before"] = self.tasks.pop(task_id)
+            self.hands.pop(task_id, None)
+
 
 @dataclass(slots=True, kw_only=True)
 class TaskPeople:
@@ -81,8 +87,9 @@ class TaskPeople:
             if self.rng.random() < self.life.rates.tasks:
                 await self._register()
             await self._take()
-            for task_id in list(self.book.hands):
-                await self._report(task_id)
+            for task_id, event in list(self.book.hands.items()):
+                if task_id in self.book.hands:
+                    await self._report(task_id, event)
             await self._dismiss()
 
     # --- the operator
@@ -128,15 +135,16 @@ class TaskPeople:
         if not mine:
             return
         task = self.rng.choice(mine)
+        known = self.book.tasks[task.id]
         incomplete = task.missing or task.error.startswith("neither")
         if incomplete or self.rng.random() < 0.3:
-            self.book.tasks[task.id].succeeded = True
+            known.succeeded = True
             event = StepEvent.SUCCEED
         else:
             event = StepEvent.RESUBMIT
-            self.book.tasks[task.id].taken_until = 0.0
+            known.taken_until = 0.0
         answer = await self._say(task.id, event)
-        self.book.tasks[task.id].over |= isinstance(answer, Task) and event is StepEvent.SUCCEED
+        known.over |= isinstance(answer, Task) and event is StepEvent.SUCCEED
 
     # --- the agent
 
@@ -174,14 +182,14 @@ class TaskPeople:
         wanted = (StepEvent.FAIL, StepEvent.GIVE_UP) if troubled else (StepEvent.SUCCEED,)
         self.book.hands[task.id] = self.rng.choice(wanted)
 
-    async def _report(self, task_id: str) -> None:
+    async def _report(self, task_id: str, event: StepEvent) -> None:
         """Report; again until it is answered."""
-        known, event = self.book.tasks[task_id], self.book.hands[task_id]
+        known = self.book.tasks[task_id]
         known.succeeded |= event is StepEvent.SUCCEED
         known.taken_until = 0.0
         answer = await self._say(task_id, event)
         if answer is not None:
-            del self.book.hands[task_id]
+            self.book.hands.pop(task_id, None)
             known.over |= isinstance(answer, Task) and event is StepEvent.SUCCEED
 
     async def _say(self, task_id: str, event: StepEvent) -> Task | TaskRefused | None:

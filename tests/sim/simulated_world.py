@@ -98,7 +98,7 @@ class World:
         if not self.has_service:
             return None
         service = FakeService(self.desk, self.life, self.now, self.oracle.has)
-        return ServiceEdges(service, FakeFetched(self.disk, self.life))
+        return ServiceEdges(service, FakeFetched(self.disk, self.life, self.tasks.came_again))
 
     def _operator(self, views: Views, /) -> GroupOperator:
         jobs = FakeOperator(views, self.orders, self.draws, self.meddling)
